@@ -1,0 +1,1 @@
+"""What `wireloom demo` serves: a typed chat (`app.py`) and its page."""

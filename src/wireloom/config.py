@@ -1,0 +1,203 @@
+"""Every option of Wireloom, declared once: name, type, unit, default and help.
+
+Law: the command-line flag, the ``WIRELOOM_…`` variable, the ``wireloom.toml`` key and the reference page are all made from
+these declarations. Precedence: flag, environment, file, default.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from wireloom.errors import ConfigError, did_you_mean
+
+__all__ = ["Config", "Limits", "Option", "load_config", "options"]
+
+T = TypeVar("T")
+
+
+def _option(default: T, help: str, unit: str = "") -> T:
+    """Declares one option of a dataclass. The return type is that of the value, as dataclass fields want it."""
+    return field(default=default, metadata={"help": help, "unit": unit})  # type: ignore[no-any-return,call-overload]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one connection may cost. Every endpoint has its own; these are the defaults."""
+
+    max_message_bytes: int = _option(1024 * 1024, "size of one message; above it the connection ends with 1009", "bytes")
+    max_fragments: int = _option(100_000, "fragments of one message; above it the connection ends with 1009", "fragments")
+    inbound_queue: int = _option(64, "messages waiting for a handler before reading pauses", "messages")
+    outbox_bytes: int = _option(1024 * 1024, "bytes waiting for a slow reader before its policy applies", "bytes")
+    outbox_policy: Literal["close", "drop_oldest"] = _option(
+        "close", "what happens to a reader that is too slow: close it with 1013, or drop its oldest messages"
+    )
+    ping_interval_seconds: float = _option(25.0, "silence after which a ping is sent; 0 turns pings off", "seconds")
+    ping_timeout_seconds: float = _option(8.0, "time to answer a ping before the connection ends", "seconds")
+    close_timeout_seconds: float = _option(10.0, "time for the peer to answer a close frame", "seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All options of an application and its server."""
+
+    host: str = _option("127.0.0.1", "address to listen on")
+    port: int = _option(8000, "port to listen on; 0 picks a free one")
+    workers: int = _option(1, "processes that share the port", "processes")
+    dev: bool = _option(False, "development mode: error details for clients, verbose logs")
+    log_level: Literal["debug", "info", "warning", "error"] = _option("info", "least severe level that is logged")
+    ssl_certfile: str | None = _option(None, "certificate chain in PEM; turns TLS on")
+    ssl_keyfile: str | None = _option(None, "private key in PEM")
+    forwarded_allow_ips: str = _option("127.0.0.1,::1", "proxies whose X-Forwarded headers are believed, or *")
+    allowed_origins: tuple[str, ...] = _option((), "browser origins besides the Host: exact, https://*.example.com, or *")
+    validation_details: bool = _option(False, "tell clients which fields of an invalid message are wrong")
+    handshake_timeout_seconds: float = _option(10.0, "time for a client to finish its handshake", "seconds")
+    max_header_bytes: int = _option(16 * 1024, "size of a request head", "bytes")
+    max_connections: int = _option(100_000, "open WebSocket connections of one process; 0 for no limit", "connections")
+    drain_timeout_seconds: float = _option(30.0, "time to shut down in, at most", "seconds")
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One declared option as the command line and the reference page see it."""
+
+    name: str
+    type: Any
+    default: Any
+    help: str
+    unit: str
+    of_limits: bool
+
+    @property
+    def flag(self) -> str:
+        """The command-line flag."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return "WIRELOOM_" + self.name.upper()
+
+
+def options() -> Iterator[Option]:
+    """All options, in order of declaration; those of `Limits` come last."""
+    for owner in (Config, Limits):
+        hints = get_type_hints(owner)
+        for entry in fields(owner):
+            if entry.default is not MISSING:
+                help, unit = entry.metadata["help"], entry.metadata["unit"]
+                yield Option(entry.name, hints[entry.name], entry.default, help, unit, owner is Limits)
+
+
+def load_config(
+    flags: Mapping[str, Any] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    file: str | os.PathLike[str] | None = None,
+    base: Config | None = None,
+) -> Config:
+    """The configuration in force: flags over environment over file over defaults.
+
+    Args:
+        flags: options given on the command line; None values count as not given.
+        environ: the environment; by default the process's.
+        file: a ``wireloom.toml``; by default the one in the current directory, if it exists.
+        base: what the application itself asked for; stands in for the defaults.
+
+    Raises:
+        ConfigError: an unknown key or a value that does not fit, with its place and the nearest known key.
+    """
+    known = {option.name: option for option in options()}
+    values: dict[str, Any] = {}
+    path = Path(file) if file is not None else Path("wireloom.toml")
+    if file is not None or path.is_file():
+        values.update(_from_file(path, known))
+    values.update(_from_environment(os.environ if environ is None else environ, known))
+    for name, value in (flags or {}).items():
+        if value is not None:
+            values[name] = _fit(known[name], value, known[name].flag)
+    base = base or Config()
+    limits = replace(base.limits, **{name: value for name, value in values.items() if known[name].of_limits})
+    own = {name: value for name, value in values.items() if not known[name].of_limits}
+    return replace(base, limits=limits, **own)
+
+
+def _from_file(path: Path, known: Mapping[str, Option]) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        table = tomllib.loads(text)
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration: {error.strerror}", str(path)) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"not valid TOML: {error}", str(path)) from None
+    values = {}
+    for key, value in table.items():
+        place = f"{path}:{_line_of(text, key)}"
+        if key not in known:
+            raise ConfigError(f"unknown option {key!r}{did_you_mean(key, known)}", place)
+        values[key] = _fit(known[key], value, place)
+    return values
+
+
+def _line_of(text: str, key: str) -> int:
+    lines = text.splitlines()
+    return next((number for number, line in enumerate(lines, 1) if line.lstrip(" [\"'").startswith(key)), 1)
+
+
+def _from_environment(environ: Mapping[str, str], known: Mapping[str, Option]) -> dict[str, Any]:
+    variables = {option.variable: option for option in known.values()}
+    values = {}
+    for name, value in environ.items():
+        if not name.startswith("WIRELOOM_"):
+            continue
+        if name not in variables:
+            raise ConfigError(f"unknown option{did_you_mean(name, variables)}", name)
+        values[variables[name].name] = _fit(variables[name], value, name)
+    return values
+
+
+def _fit(option: Option, value: Any, place: str) -> Any:
+    """The value as the option's type, from text or TOML."""
+    wanted = option.type
+    if get_origin(wanted) in (types.UnionType, Union):
+        wanted = next(arm for arm in get_args(wanted) if arm is not type(None))
+    try:
+        if get_origin(wanted) is Literal:
+            return _choice(get_args(wanted), value)
+        if get_origin(wanted) is tuple:
+            return tuple(value.replace(",", " ").split()) if isinstance(value, str) else tuple(map(str, value))
+        return _scalar(wanted, value)
+    except ValueError as error:
+        raise ConfigError(f"{option.name} {error}, not {value!r}", place) from None
+
+
+def _choice(allowed: tuple[Any, ...], value: Any) -> Any:
+    if value not in allowed:
+        raise ValueError(f"must be one of {', '.join(allowed)}")
+    return value
+
+
+def _scalar(wanted: type, value: Any) -> Any:
+    if wanted is bool:
+        words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+        if str(value).lower() not in words:
+            raise ValueError("must be true or false")
+        return words[str(value).lower()]
+    if wanted in (int, float):
+        name = "a whole number" if wanted is int else "a number"
+        try:
+            number = wanted(value)
+        except (TypeError, ValueError):
+            raise ValueError(f"must be {name}") from None
+        if number != number or number < 0 or (isinstance(value, float) and wanted is int and value != number):
+            raise ValueError(f"must be {name} of 0 or more")
+        return number
+    if not isinstance(value, str):
+        raise ValueError("must be text")
+    return value

@@ -1,0 +1,1 @@
+"""The contract that every face compiles into: endpoints, requests, codecs, routing and dispatch."""

@@ -1,0 +1,73 @@
+"""Endpoint: a compiled declaration, the one record that the server knows."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeAlias
+
+from wireloom.config import Limits
+from wireloom.core.codec import Codec
+from wireloom.core.request import Request
+
+__all__ = ["Authorize", "Bind", "Door", "Endpoint", "Handler"]
+
+Handler: TypeAlias = Callable[[Request], Any]
+"""Called with a request. Gives an awaitable of the reply, or an asynchronous iterator of replies where `Endpoint.streams`."""
+
+Authorize: TypeAlias = Callable[[Request], Awaitable[Any]]
+"""Gives who is asking, or raises `Deny` or `RequestError`."""
+
+Bind: TypeAlias = Callable[[dict[str, str], str], tuple[dict[str, Any], dict[str, Any]]]
+"""Converts raw path parameters and the query string to the values that handlers declare, or raises `Deny`."""
+
+
+class Door(Enum):
+    """Where an endpoint listens."""
+
+    WEBSOCKET = "websocket"
+    REST = "rest"
+    WEBHOOK = "webhook"
+    EVENT = "event"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Endpoint:
+    """A compiled declaration. Each face makes these; nothing behind this record knows which face it was.
+
+    Args:
+        name: what logs, metrics and documents call it.
+        path: the path template, such as ``/chat/{room}``.
+        door: where it listens; a declaration with three doors makes three endpoints.
+        codec: how its messages are read and written.
+        on_message: called for every message.
+        bind: converts path and query parameters once a connection.
+        on_handshake: may look at the request before the upgrade and raise `Deny`.
+        on_connect: called after the upgrade and before the first message.
+        on_disconnect: called exactly once after the last message.
+        authorize: who may come in; None is everybody. Runs before anything is decoded.
+        limits: what a connection may cost.
+        subprotocols: those spoken, most wanted first.
+        concurrency: messages of one connection handled at a time; above 1 replies are unordered.
+        streams: whether `on_message` gives an asynchronous iterator of replies.
+        summary: the first line of the handler's docstring.
+        source: ``file:line`` of the declaration.
+    """
+
+    name: str
+    path: str
+    door: Door
+    codec: Codec
+    on_message: Handler
+    bind: Bind | None = None
+    on_handshake: Handler | None = None
+    on_connect: Handler | None = None
+    on_disconnect: Handler | None = None
+    authorize: Authorize | None = None
+    limits: Limits = Limits()
+    subprotocols: tuple[str, ...] = ()
+    concurrency: int = 1
+    streams: bool = False
+    summary: str = ""
+    source: str = ""

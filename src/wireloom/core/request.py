@@ -1,0 +1,114 @@
+"""Request: one invocation of a handler, by whichever door."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from starlette.datastructures import Headers, QueryParams
+from starlette.requests import cookie_parser
+
+if TYPE_CHECKING:
+    from wireloom.core.endpoint import Endpoint
+
+__all__ = ["Caller", "Head", "Request"]
+
+
+class Head(Protocol):
+    """The head of the HTTP request that began it all."""
+
+    method: str
+    path: str
+    query_string: str
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Names in lower case, with values."""
+
+
+class Caller(Protocol):
+    """What a request needs to know of the connection that it came by."""
+
+    head: Head
+    path_params: dict[str, Any]
+    query_params: dict[str, Any]
+    user: Any
+
+    @property
+    def client(self) -> tuple[str, int] | None:
+        """Address and port of the peer, as seen through trusted proxies."""
+
+    def send_payload(self, payload: str | bytes, json: bool) -> None:
+        """Sends what a codec encoded."""
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Ends the connection."""
+
+    async def drain(self) -> None:
+        """Waits until the peer has read enough for more to be sent."""
+
+
+class Request:
+    """One invocation of a handler.
+
+    Args:
+        endpoint: what is invoked.
+        connection: where the message came from and replies go.
+        message: the decoded message; None in a handshake and in the connect and disconnect hooks.
+    """
+
+    __slots__ = ("connection", "endpoint", "message")
+
+    def __init__(self, endpoint: Endpoint, connection: Any, message: Any = None) -> None:
+        self.endpoint = endpoint
+        self.connection = connection
+        self.message = message
+
+    @property
+    def method(self) -> str:
+        """The HTTP method; ``"GET"`` for a WebSocket."""
+        method: str = self.connection.head.method
+        return method
+
+    @property
+    def path(self) -> str:
+        """The path as it was sent, percent-encoded."""
+        path: str = self.connection.head.path
+        return path
+
+    @property
+    def path_params(self) -> dict[str, Any]:
+        """The path's parameters, converted."""
+        params: dict[str, Any] = self.connection.path_params
+        return params
+
+    @property
+    def headers(self) -> Headers:
+        """The request's headers; names are case-insensitive."""
+        return Headers(raw=self.connection.head.headers)
+
+    @property
+    def query(self) -> QueryParams:
+        """The query's parameters as text."""
+        return QueryParams(self.connection.head.query_string)
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies that came with the request."""
+        return cookie_parser(self.headers.get("cookie", ""))
+
+    @property
+    def subprotocols(self) -> list[str]:
+        """The subprotocols that the client offers, in its order."""
+        offered = self.headers.getlist("sec-websocket-protocol")
+        return [name.strip() for value in offered for name in value.split(",") if name.strip()]
+
+    @property
+    def user(self) -> Any:
+        """Who is asking; None is the public."""
+        return self.connection.user
+
+    @property
+    def client(self) -> tuple[str, int] | None:
+        """Address and port of the peer."""
+        client: tuple[str, int] | None = self.connection.client
+        return client

@@ -1,0 +1,39 @@
+"""Topics: names with subscribers. Users, clients and channels are kinds of topic, kept apart by a prefix added here only."""
+
+from __future__ import annotations
+
+__all__ = ["EVERYONE", "Topic", "as_topic", "channel", "client", "user"]
+
+
+class Topic(str):
+    """A topic's full name. Made by the functions of this module, never from outside text."""
+
+    __slots__ = ()
+
+    @property
+    def name(self) -> str:
+        """The name without its kind."""
+        return self.partition(":")[2]
+
+
+EVERYONE = Topic("everyone:")
+
+
+def channel(name: str) -> Topic:
+    """The topic of a channel."""
+    return Topic(f"channel:{name}")
+
+
+def client(client_id: str) -> Topic:
+    """The topic of one connection."""
+    return Topic(f"client:{client_id}")
+
+
+def user(root_id: str) -> Topic:
+    """The topic of all connections of a user."""
+    return Topic(f"user:{root_id}")
+
+
+def as_topic(name: str) -> Topic:
+    """A topic as it is; any other string is a channel's name."""
+    return name if type(name) is Topic else channel(name)

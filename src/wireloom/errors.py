@@ -1,0 +1,190 @@
+"""Every error of Wireloom, and the one table of close codes.
+
+Law: an error's class says its consequence. Nothing else in the package decides what an error does to a connection.
+"""
+
+from __future__ import annotations
+
+import difflib
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = [
+    "CLOSE_CODES",
+    "CloseCode",
+    "ConfigError",
+    "ConnectionClosed",
+    "Deny",
+    "Disconnect",
+    "InternalError",
+    "InvalidJSON",
+    "ProtocolError",
+    "RequestError",
+    "ValidationFailed",
+    "WireloomError",
+    "did_you_mean",
+    "new_error_id",
+]
+
+
+class WireloomError(Exception):
+    """Base of all errors that Wireloom raises on purpose."""
+
+
+class ConfigError(WireloomError):
+    """The application does not start. The message names the place, what is wrong and, where known, what to write instead.
+
+    Args:
+        message: what is wrong and what to do.
+        source: ``file:line`` of the declaration at fault, put before the message.
+    """
+
+    def __init__(self, message: str, source: str = "") -> None:
+        super().__init__(f"{source}: {message}" if source else message)
+        self.message = message
+        self.source = source
+
+
+class RequestError(WireloomError):
+    """The caller is told; the connection stays.
+
+    Args:
+        code: a stable name for programs, such as ``"NOT_FOUND"``.
+        message: what the caller reads.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+
+class InvalidJSON(RequestError):
+    """The payload is not JSON (RFC 8259): empty, truncated, trailing characters, ``NaN``."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__("INVALID_JSON", "Invalid JSON")
+        self.reason = reason
+
+
+class ValidationFailed(RequestError):
+    """The payload is JSON but not of the declared shape.
+
+    Args:
+        details: ``[{"path": "$.user", "message": "…"}]``, one entry a problem.
+    """
+
+    def __init__(self, details: list[dict[str, str]]) -> None:
+        super().__init__("VALIDATION_ERROR", "Message validation failed")
+        self.details = details
+
+
+class InternalError(RequestError):
+    """What a caller is told of a bug: nothing but an id that is in the log beside the traceback.
+
+    Args:
+        error_id: from `new_error_id`.
+    """
+
+    def __init__(self, error_id: str) -> None:
+        super().__init__("INTERNAL_ERROR", "Internal error")
+        self.error_id = error_id
+
+
+class Disconnect(WireloomError):
+    """Raised in a handler to end its connection with a close frame.
+
+    Args:
+        code: a close code that may be sent (RFC 6455 §7.4).
+        reason: at most 123 bytes of UTF-8.
+    """
+
+    def __init__(self, code: int = 1000, reason: str = "") -> None:
+        super().__init__(f"{code} {reason}".rstrip())
+        self.code = code
+        self.reason = reason
+
+
+class Deny(WireloomError):
+    """Raised before the upgrade to refuse a handshake with an HTTP answer.
+
+    Args:
+        status: HTTP status, 400–599.
+        body: text, or a value written as JSON.
+        headers: further response headers.
+    """
+
+    def __init__(self, status: int, body: Any = "", headers: Mapping[str, str] | None = None) -> None:
+        if not 400 <= status <= 599:
+            raise ValueError(f"Deny answers with an HTTP error status, 400 to 599, not {status}")
+        super().__init__(f"{status} {body}")
+        self.status = status
+        self.body = body
+        self.headers = dict(headers or {})
+
+
+class ProtocolError(WireloomError):
+    """The peer broke RFC 6455; the connection fails with this close code (§7.1.7).
+
+    Args:
+        code: 1002, 1007 or 1009.
+        reason: what was broken.
+    """
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"{code} {reason}")
+        self.code = code
+        self.reason = reason
+
+
+class ConnectionClosed(WireloomError):
+    """Something was asked of a connection that has ended.
+
+    Args:
+        code: the close code that ended it, 1006 when there was none.
+        reason: the close reason, possibly empty.
+    """
+
+    def __init__(self, code: int = 1006, reason: str = "") -> None:
+        super().__init__(f"connection closed: {code} {reason}".rstrip())
+        self.code = code
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class CloseCode:
+    """One close code that Wireloom sends: what it means, whether a client should come back, and how it is logged."""
+
+    code: int
+    meaning: str
+    come_back: bool
+    log_level: str
+
+
+CLOSE_CODES: dict[int, CloseCode] = {
+    entry.code: entry
+    for entry in (
+        CloseCode(1000, "normal end", False, "DEBUG"),
+        CloseCode(1001, "the server goes away", True, "DEBUG"),
+        CloseCode(1002, "the peer broke the protocol", False, "INFO"),
+        CloseCode(1007, "text that is not UTF-8", False, "INFO"),
+        CloseCode(1008, "a policy was broken", False, "INFO"),
+        CloseCode(1009, "a message above the size limit", False, "INFO"),
+        CloseCode(1011, "an error in the application, or a peer that stopped answering pings", True, "WARNING"),
+        CloseCode(1012, "the server restarts, or the endpoint was removed", True, "DEBUG"),
+        CloseCode(1013, "the client reads too slowly, or the server is overloaded", True, "INFO"),
+    )
+}
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``"; did you mean 'x'?"`` for the nearest known name, or the empty string when none is near."""
+    nearest = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {nearest[0]!r}?" if nearest else ""
+
+
+def new_error_id() -> str:
+    """An id that ties what a client saw to the log line with the traceback: 12 hexadecimal digits."""
+    return secrets.token_hex(6)

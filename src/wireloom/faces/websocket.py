@@ -1,0 +1,217 @@
+"""Typed WebSocket handlers: a function with annotations becomes an endpoint."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import msgspec
+
+from wireloom.config import Config, Limits
+from wireloom.core.codec import Codec
+from wireloom.core.endpoint import Authorize, Door, Endpoint
+from wireloom.core.provide import Parameters, compile_bind, compile_call, read_parameters, source_of
+from wireloom.core.request import Request
+from wireloom.core.router import parameter_names
+from wireloom.core.schema import compile_message, compile_response, encode_raw
+from wireloom.errors import ConfigError, InternalError, InvalidJSON, RequestError, ValidationFailed
+from wireloom.hub.connection import Connection
+from wireloom.hub.hub import Hub
+
+__all__ = ["WebSocketHandler", "compile_websocket", "websocket"]
+
+Function = Callable[..., Any]
+Hook = Literal["on_handshake", "on_connect", "on_disconnect"]
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """What `websocket` was called with."""
+
+    path: str
+    message_schema: dict[str, Any] | bool | None
+    response_schema: dict[str, Any] | bool | None
+    name: str | None
+    auth: bool | Authorize
+    concurrency: int
+    subprotocols: tuple[str, ...]
+    max_message_bytes: int | None
+
+
+class WebSocketHandler:
+    """A declared handler. It is still the function: calling it calls the function.
+
+    Args:
+        function: the decorated function.
+        options: the decorator's arguments.
+    """
+
+    def __init__(self, function: Function, options: _Options) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.options = options
+        self.hooks: dict[Hook, Function] = {}
+        compile_websocket(self, Config(), None)  # every mistake of the declaration is told where it is written
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the function as it was written."""
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<websocket {self.options.path} {self.function.__qualname__}>"
+
+    def on_handshake(self, hook: Function) -> Function:
+        """Declares a function that runs before the upgrade and may raise `Deny`; it gets the request, no connection."""
+        return self._hook("on_handshake", hook)
+
+    def on_connect(self, hook: Function) -> Function:
+        """Declares a function that runs after the upgrade and ends before the first message is handled."""
+        return self._hook("on_connect", hook)
+
+    def on_disconnect(self, hook: Function) -> Function:
+        """Declares a function that runs exactly once, after the last message was handled."""
+        return self._hook("on_disconnect", hook)
+
+    def _hook(self, name: Hook, hook: Function) -> Function:
+        if name in self.hooks:
+            raise ConfigError(f"{self.function.__name__!r} has its {name} already: {self.hooks[name].__name__!r}", source_of(hook))
+        _hook_parameters(self, name, hook, None)
+        self.hooks[name] = hook
+        return hook
+
+
+def websocket(
+    path: str,
+    *,
+    message_schema: dict[str, Any] | bool | None = None,
+    response_schema: dict[str, Any] | bool | None = None,
+    name: str | None = None,
+    auth: bool | Callable[[Request], Awaitable[Any]] = False,
+    concurrency: int = 1,
+    subprotocols: Sequence[str] = (),
+    max_message_bytes: int | None = None,
+) -> Callable[[Function], WebSocketHandler]:
+    """Declares a WebSocket handler. Needs no App yet: give the result to ``App([chat])`` or ``app.add(chat)``.
+
+    Args:
+        path: a path template; ``{room}`` is a whole segment and reaches the handler's parameter of that name.
+        message_schema: JSON Schema for messages; the handler then gets plain values.
+        response_schema: JSON Schema for replies.
+        name: what logs and documents call it; by default the function's name.
+        auth: an async function of the request that gives the user or raises `Deny`.
+        concurrency: how many messages of one connection are handled at a time; above 1 replies are unordered.
+        subprotocols: those spoken, most wanted first.
+        max_message_bytes: size of one message; by default the application's option of that name.
+
+    Raises:
+        ConfigError: a parameter that nothing explains, a type that has no schema, a schema that is none.
+    """
+
+    def declare(function: Function) -> WebSocketHandler:
+        options = _Options(
+            path, message_schema, response_schema, name, auth, concurrency, tuple(subprotocols), max_message_bytes
+        )
+        return WebSocketHandler(function, options)
+
+    return declare
+
+
+def compile_websocket(handler: WebSocketHandler, config: Config, hub: Hub | None) -> Endpoint:
+    """The endpoint of a declaration.
+
+    Args:
+        config: the application's options.
+        hub: what parameters annotated `Hub` get; None where only the declaration is checked.
+    """
+    function, options = handler.function, handler.options
+    source = source_of(function)
+    if options.concurrency < 1:
+        raise ConfigError(f"{function.__name__!r}: concurrency must be 1 or more", source)
+    names = parameter_names(options.path, source)
+    parameters = read_parameters(function, names, _services(hub), takes_message=True)
+    if parameters.message is None:
+        raise ConfigError(f"{function.__name__!r}: no parameter takes the message", source)
+    hooks = {name: (hook, _hook_parameters(handler, name, hook, hub)) for name, hook in handler.hooks.items()}
+    return Endpoint(
+        name=options.name or function.__name__,
+        path=options.path,
+        door=Door.WEBSOCKET,
+        codec=_compile_codec(handler, parameters.message[1], source, config),
+        on_message=compile_call(function, parameters),
+        bind=compile_bind([parameters, *(found for _, found in hooks.values())], names),
+        authorize=_authorize(options.auth, function.__name__, source),
+        limits=_limits(options, config),
+        subprotocols=options.subprotocols,
+        concurrency=options.concurrency,
+        streams=inspect.isasyncgenfunction(function),
+        summary=(inspect.getdoc(function) or "").partition("\n")[0],
+        source=source,
+        **{name: compile_call(hook, found) for name, (hook, found) in hooks.items()},
+    )
+
+
+def _services(hub: Hub | None) -> dict[Any, Any]:
+    """What an annotation alone explains. Without a hub any expression does: only the declaration is looked at."""
+    return {Connection: "request.connection", Request: "request", Hub: hub if hub is not None else "request"}
+
+
+def _hook_parameters(handler: WebSocketHandler, name: Hook, hook: Function, hub: Hub | None) -> Parameters:
+    services = _services(hub)
+    if name == "on_handshake":
+        del services[Connection]  # there is none yet
+    names = parameter_names(handler.options.path, source_of(hook))
+    return read_parameters(hook, names, services, takes_message=False)
+
+
+def _limits(options: _Options, config: Config) -> Limits:
+    if options.max_message_bytes is None:
+        return config.limits
+    return replace(config.limits, max_message_bytes=options.max_message_bytes)
+
+
+def _authorize(auth: bool | Authorize, name: str, source: str) -> Authorize | None:
+    if auth is False:
+        return None
+    if auth is True or not callable(auth):
+        raise ConfigError(f"{name!r}: auth must be an async function of the request that gives the user or raises Deny", source)
+    return auth
+
+
+def _compile_codec(handler: WebSocketHandler, annotation: Any, source: str, config: Config) -> Codec:
+    options, owner = handler.options, handler.function.__name__
+    message = compile_message(annotation, schema=options.message_schema, owner=owner, source=source)
+    encode_error = _encode_error_with_details if config.dev or config.validation_details else _encode_error
+    if not message.json:
+        if options.response_schema is not None:
+            raise ConfigError(f"{owner!r} takes str or bytes as they are, so its replies have no response_schema", source)
+        return Codec(message.decode, encode_raw, encode_error, json=False, message_schema=message.schema)
+    returned = _return_annotation(handler.function)
+    response = compile_response(returned, schema=options.response_schema, owner=owner, source=source)
+    return Codec(message.decode, response.encode, encode_error, True, message.schema, response.schema)
+
+
+def _return_annotation(function: Function) -> Any:
+    hints = inspect.get_annotations(inspect.unwrap(function), eval_str=True)
+    return hints.get("return", inspect.Parameter.empty)
+
+
+def _encode_error(error: RequestError) -> bytes:
+    """This face's error shapes."""
+    if isinstance(error, InvalidJSON):
+        return _encode({"message": "Invalid JSON", "type": "error"})
+    if isinstance(error, ValidationFailed):
+        return _encode({"error": error.message})
+    if isinstance(error, InternalError):
+        return _encode({"error": error.message, "id": error.error_id})
+    return _encode({"error": error.message, "code": error.code})
+
+
+def _encode_error_with_details(error: RequestError) -> bytes:
+    if isinstance(error, ValidationFailed):
+        return _encode({"error": error.message, "details": error.details})
+    return _encode_error(error)

@@ -1,0 +1,222 @@
+"""Connection: the server's end of one open WebSocket, whichever transport carries it."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import msgspec
+from starlette.datastructures import Headers, QueryParams
+
+from wireloom.core.topic import Topic, channel
+from wireloom.hub.outbox import Outbox
+from wireloom.wire.frames import binary_frame, text_frame
+
+__all__ = ["Connection", "Link", "Registry", "encode_payload"]
+
+_encode_json = msgspec.json.Encoder().encode
+
+
+class Link(Protocol):
+    """The transport's side of a connection, as the connection sees it."""
+
+    @property
+    def client(self) -> tuple[str, int] | None:
+        """The peer's address and port."""
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol that was agreed on."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages can be sent."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Starts the closing handshake."""
+
+    async def drain(self) -> None:
+        """Waits until the peer has read enough for more to be sent."""
+
+
+class Registry(Protocol):
+    """Who remembers which connection hears which topic."""
+
+    def subscribe(self, connection: Connection, topic: Topic) -> None:
+        """Adds a connection to a topic."""
+
+    def unsubscribe(self, connection: Connection, topic: Topic) -> None:
+        """Takes a connection off a topic."""
+
+    def identify(self, connection: Connection, client_id: str) -> None:
+        """Makes a connection reachable under its client id."""
+
+
+def encode_payload(data: Any) -> tuple[bytes, bool]:
+    """Bytes for the wire and whether they are text: `str` as it is, bytes as binary, anything else as JSON."""
+    if isinstance(data, str):
+        return data.encode(), True
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return bytes(data), False
+    return _encode_json(data), True
+
+
+class Connection:
+    """One open WebSocket. Everything here returns at once; nothing is awaited but `drain`.
+
+    Attributes:
+        endpoint: the endpoint that handles its messages.
+        head: the head of the upgrade request.
+        path_params: the path's parameters, converted as the handler declares them.
+        query_params: the declared query parameters, converted.
+        user: who is connected; None is the public.
+        outbox: the queue of frames on their way to the peer.
+    """
+
+    __slots__ = (
+        "_client_id",
+        "_link",
+        "_registry",
+        "_state",
+        "_topics",
+        "endpoint",
+        "head",
+        "outbox",
+        "path_params",
+        "query_params",
+        "user",
+    )
+
+    def __init__(self, endpoint: Any, head: Any, link: Link, registry: Registry, outbox: Outbox) -> None:
+        self.endpoint = endpoint
+        self.head = head
+        self.path_params: dict[str, Any] = {}
+        self.query_params: dict[str, Any] = {}
+        self.user: Any = None
+        self.outbox = outbox
+        self._link = link
+        self._registry = registry
+        self._client_id: str | None = None
+        self._state: dict[str, Any] | None = None
+        self._topics: set[Topic] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.head.path} {'open' if self.is_open else 'closed'}>"
+
+    @property
+    def client_id(self) -> str:
+        """An unguessable id: ``<unix seconds>:<32 hex digits>``. Made when first asked for."""
+        if self._client_id is None:
+            self._client_id = f"{int(time.time())}:{uuid.uuid4().hex}"
+            self._registry.identify(self, self._client_id)
+        return self._client_id
+
+    @property
+    def has_client_id(self) -> bool:
+        """Whether anyone has asked for the client id yet."""
+        return self._client_id is not None
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """A dict of the application's own, as old as the connection."""
+        if self._state is None:
+            self._state = {}
+        return self._state
+
+    @property
+    def headers(self) -> Headers:
+        """The upgrade request's headers; names are case-insensitive."""
+        return Headers(raw=self.head.headers)
+
+    @property
+    def query(self) -> QueryParams:
+        """The upgrade request's query parameters as text."""
+        return QueryParams(self.head.query_string)
+
+    @property
+    def client(self) -> tuple[str, int] | None:
+        """The peer's address and port, as seen through trusted proxies."""
+        return self._link.client
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol that was agreed on."""
+        return self._link.subprotocol
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages can still be sent."""
+        return self._link.is_open
+
+    @property
+    def channels(self) -> frozenset[str]:
+        """The channels that it hears."""
+        return frozenset(topic.name for topic in self._topics or () if topic.startswith("channel:"))
+
+    @property
+    def topics(self) -> Iterable[Topic]:
+        """All topics that it hears."""
+        return tuple(self._topics or ())
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait for the peer to read."""
+        return self.outbox.waiting_bytes
+
+    def send(self, data: Any) -> None:
+        """Sends one message: `str` as text, bytes as binary, anything else as JSON text. Dropped when closed."""
+        payload, text = encode_payload(data)
+        self.outbox.push(text_frame(payload) if text else binary_frame(payload))
+
+    def send_text(self, text: str) -> None:
+        """Sends a text message."""
+        self.outbox.push(text_frame(text.encode()))
+
+    def send_bytes(self, data: bytes) -> None:
+        """Sends a binary message."""
+        self.outbox.push(binary_frame(bytes(data)))
+
+    def send_payload(self, payload: str | bytes, json: bool) -> None:
+        """Sends what a codec encoded: `str` and JSON bytes as text, other bytes as binary."""
+        if isinstance(payload, str):
+            self.outbox.push(text_frame(payload.encode()))
+        else:
+            self.outbox.push(text_frame(payload) if json else binary_frame(payload))
+
+    async def drain(self) -> None:
+        """Waits until the peer has read enough for more to be sent; long streams await it between messages.
+
+        Raises:
+            ConnectionClosed: the connection has ended.
+        """
+        await self._link.drain()
+
+    def join(self, name: str) -> None:
+        """Hears a channel from now on."""
+        topic = channel(name)
+        if self._topics is None:
+            self._topics = set()
+        if self.is_open and topic not in self._topics:
+            self._topics.add(topic)
+            self._registry.subscribe(self, topic)
+
+    def leave(self, name: str) -> None:
+        """No longer hears a channel."""
+        topic = channel(name)
+        if self._topics is not None and topic in self._topics:
+            self._topics.discard(topic)
+            self._registry.unsubscribe(self, topic)
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Starts the closing handshake; what was sent before still leaves.
+
+        Args:
+            code: a close code that may be sent (RFC 6455 §7.4).
+            reason: at most 123 bytes of UTF-8; longer is cut.
+
+        Raises:
+            ValueError: a code that must not be sent.
+        """
+        self._link.close(code, reason)

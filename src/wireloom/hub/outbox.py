@@ -1,0 +1,216 @@
+"""Outbox: a connection's bounded queue of framed bytes, and the flusher that empties all of them once a loop turn.
+
+Laws:
+- What one loop turn produces for a connection leaves in one write.
+- Bytes leave in the order in which they were put in, whoever put them.
+- Between two turns an outbox holds little: a long run or a large frame is written at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Literal, Protocol
+
+__all__ = ["Flushable", "Flusher", "Outbox", "OutboxRules"]
+
+_FLUSH_FRAMES = 64
+_FLUSH_FRAME_BYTES = 16 * 1024
+_WRITES_PER_TURN = 256
+
+Policy = Literal["close", "drop_oldest"]
+
+
+class OutboxRules:
+    """What all outboxes of an endpoint share.
+
+    Args:
+        limit_bytes: bytes that may wait for the peer, those in the transport included.
+        policy: what happens above the limit.
+    """
+
+    __slots__ = ("dropped", "limit_bytes", "policy")
+
+    def __init__(self, limit_bytes: int, policy: Policy) -> None:
+        self.limit_bytes = limit_bytes
+        self.policy = policy
+        self.dropped = 0
+
+
+class Sink(Protocol):
+    """Where an outbox puts its bytes: the transport of a connection."""
+
+    def write(self, data: bytes) -> None:
+        """Takes bytes; what the operating system does not take at once waits in the sink."""
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes that wait in the sink."""
+
+
+class Outbox:
+    """One connection's queue of frames.
+
+    Args:
+        sink: where the bytes go.
+        flusher: empties this outbox within the loop turn.
+        rules: its bound.
+        overflow: called once when the policy is to close.
+    """
+
+    __slots__ = ("_flusher", "_held_bytes", "_held_frames", "_overflow", "_rules", "_sink", "frames", "marked", "paused")
+
+    def __init__(self, sink: Sink, flusher: Flusher, rules: OutboxRules, overflow: Callable[[], None]) -> None:
+        self.frames: list[bytes] = []
+        self.marked = False  # someone will call flush; the connection's own reading sets it to cork
+        self.paused = False  # the sink has enough
+        self._sink: Sink | None = sink
+        self._flusher = flusher
+        self._rules = rules
+        self._overflow = overflow
+        self._held_frames = 0  # of the frames: how many are counted in _held_bytes
+        self._held_bytes = 0
+
+    def push(self, frame: bytes) -> None:
+        """Takes one frame; it leaves within this loop turn if the peer reads."""
+        self.frames.append(frame)
+        if not self.marked:
+            self.marked = True
+            self._flusher.add(self)
+        if len(frame) > _FLUSH_FRAME_BYTES or len(self.frames) > _FLUSH_FRAMES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what waits, or holds it within the bound while the peer does not read."""
+        frames = self.frames
+        if self.paused:
+            self._hold()
+        elif self._sink is None:
+            frames.clear()
+        elif len(frames) == 1:
+            data = frames[0]
+            frames.clear()
+            self._sink.write(data)
+        elif frames:
+            data = b"".join(frames)
+            frames.clear()
+            self._sink.write(data)
+
+    def pause(self) -> None:
+        """The sink has enough for now."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """The sink takes more."""
+        self.paused = False
+        self._held_frames = self._held_bytes = 0
+        self.flush()
+
+    def finish(self, last: bytes) -> None:
+        """Hands everything that waits and one last frame to the sink, whatever its state, and ends."""
+        if self._sink is not None:
+            self._sink.write(b"".join((*self.frames, last)))
+        self.end()
+
+    def end(self) -> None:
+        """Forgets the sink; whatever is pushed from now on is dropped."""
+        self._sink = None
+        self.paused = False
+        self.frames.clear()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that wait for the peer, in this queue and in the sink."""
+        in_sink = self._sink.get_write_buffer_size() if self._sink is not None else 0
+        return in_sink + sum(map(len, self.frames))
+
+    def _hold(self) -> None:
+        frames = self.frames
+        self._held_bytes += sum(map(len, islice(frames, self._held_frames, None)))
+        self._held_frames = len(frames)
+        in_sink = self._sink.get_write_buffer_size() if self._sink is not None else 0
+        excess = self._held_bytes + in_sink - self._rules.limit_bytes
+        if excess <= 0:
+            return
+        if self._rules.policy == "close":
+            self.end()
+            self._overflow()
+        else:
+            self._drop_oldest(excess)
+
+    def _drop_oldest(self, excess: int) -> None:
+        count = 0
+        for frame in self.frames:
+            if excess <= 0:
+                break
+            excess -= len(frame)
+            self._held_bytes -= len(frame)
+            count += 1
+        del self.frames[:count]
+        self._held_frames -= count
+        self._rules.dropped += count
+
+
+class Flushable(Protocol):
+    """Something that names outboxes in need of a flush: an outbox itself is added directly, a topic as this."""
+
+    dirty: bool
+
+    def outboxes(self) -> Iterable[Outbox]:
+        """The outboxes that may have got something."""
+
+
+class Flusher:
+    """Empties outboxes once a loop turn; a large batch lets the loop do other work every few hundred writes.
+
+    Args:
+        loop: the event loop of all these outboxes.
+    """
+
+    __slots__ = ("_batch", "_groups", "_loop", "_outboxes", "_scheduled")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._outboxes: list[Outbox] = []
+        self._groups: list[Flushable] = []
+        self._batch: Iterator[Outbox] = iter(())
+        self._scheduled = False
+
+    def add(self, outbox: Outbox) -> None:
+        """Notes an outbox; the caller has set its `marked`."""
+        self._outboxes.append(outbox)
+        if not self._scheduled:
+            self._schedule()
+
+    def add_group(self, group: Flushable) -> None:
+        """Notes all outboxes of a topic; the caller has set its `dirty`."""
+        self._groups.append(group)
+        if not self._scheduled:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        self._scheduled = True
+        self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        turn = list(islice(self._batch, _WRITES_PER_TURN))
+        if not turn:
+            self._batch = iter(self._take())
+            turn = list(islice(self._batch, _WRITES_PER_TURN))
+        for outbox in turn:
+            outbox.marked = False
+            if outbox.frames:
+                outbox.flush()
+        if len(turn) == _WRITES_PER_TURN or self._outboxes or self._groups:
+            self._loop.call_soon(self._flush)
+        else:
+            self._scheduled = False
+
+    def _take(self) -> list[Outbox]:
+        """All that were noted, each topic's outboxes after those noted singly."""
+        outboxes, groups = self._outboxes, self._groups
+        self._outboxes, self._groups = [], []
+        for group in groups:
+            group.dirty = False
+            outboxes.extend(group.outboxes())
+        return outboxes

@@ -1,0 +1,232 @@
+"""Front: the port's first bytes. A WebSocket upgrade becomes our shell; all else is handed to uvicorn's own HTTP protocol.
+
+It is the class behind uvicorn's ``http=`` and ``ws=`` options, so listening, TLS, workers and signals stay uvicorn's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.config import Config as UvicornConfig
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from wireloom.errors import Deny
+from wireloom.net.listener import Listener
+from wireloom.net.opening import admit, find_endpoint, needs_admission
+from wireloom.net.websocket import BufferedWebSocketShell, WebSocketShell
+from wireloom.net.wheel import Timed
+from wireloom.wire.handshake import (
+    RequestHead,
+    check_upgrade,
+    choose_subprotocol,
+    deny_response,
+    is_upgrade,
+    parse_head,
+    switching_protocols,
+)
+
+__all__ = ["Front", "Upgraded", "find_listener"]
+
+
+def find_listener(application: Any) -> Listener:
+    """The listener of the application behind uvicorn's middleware.
+
+    Raises:
+        TypeError: there is no Wireloom application there.
+    """
+    while application is not None:
+        listener = getattr(application, "listener", None)
+        if isinstance(listener, Listener):
+            return listener
+        application = getattr(application, "app", None)
+    raise TypeError("the Front serves Wireloom applications only, after their start-up")
+
+
+class Front(asyncio.Protocol):
+    """Reads the first request head of a TCP connection and decides who goes on. Made by uvicorn for each of them.
+
+    Args:
+        config: uvicorn's configuration.
+        server_state: uvicorn's registry of protocols.
+        app_state: the lifespan's state.
+    """
+
+    __slots__ = (
+        "_app_state",
+        "_config",
+        "_listener",
+        "_received",
+        "_server_state",
+        "_task",
+        "_transport",
+        "bucket",
+    )
+
+    def __init__(
+        self,
+        config: UvicornConfig,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self._config = config
+        self._server_state = server_state
+        self._app_state = app_state
+        self._listener = find_listener(config.loaded_app)
+        self._received = b""
+        self._task: asyncio.Task[None] | None = None
+        self._transport: asyncio.Transport | None = None
+        self.bucket: set[Timed] | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has connected."""
+        self._transport = transport
+        self._server_state.connections.add(self)  # type: ignore[arg-type]
+        self._listener.wheel.add(self, self._listener.config.handshake_timeout_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client went away before anything was decided."""
+        self._forget()
+        if self._task is not None:
+            self._task.cancel()
+
+    def eof_received(self) -> None:
+        """The client sends no more; the transport closes itself."""
+
+    def pause_writing(self) -> None:
+        """Nothing that the front writes is large."""
+
+    def resume_writing(self) -> None:
+        """Nothing that the front writes is large."""
+
+    def shutdown(self) -> None:
+        """The server stops. Called by uvicorn."""
+        assert self._transport is not None
+        self._transport.close()
+
+    def on_timeout(self) -> None:
+        """The handshake took too long."""
+        if self._task is not None:
+            self._task.cancel()
+        self._refuse(Deny(408, "The handshake took too long"))
+
+    def data_received(self, data: bytes) -> None:
+        """Collects the request head."""
+        data = self._received + data if self._received else data
+        if self._task is not None:
+            self._received = data
+            return
+        end = data.find(b"\r\n\r\n")
+        if end >= 0:
+            self._decide(data, end + 4)
+        elif len(data) > self._listener.config.max_header_bytes:
+            self._refuse(Deny(431, "The request head is too large"))
+        elif not data.startswith(b"GET "[: len(data)]):
+            self._hand_over(data)
+        else:
+            self._received = data
+
+    def _decide(self, data: bytes, end: int) -> None:
+        if end > self._listener.config.max_header_bytes:
+            self._refuse(Deny(431, "The request head is too large"))
+        elif b"websocket" not in data[:end].lower():
+            self._hand_over(data)
+        else:
+            self._upgrade(data, end)
+
+    def _hand_over(self, data: bytes) -> None:
+        """An HTTP request: uvicorn's protocol gets the transport, and the bytes as if they had just arrived."""
+        transport = self._transport
+        assert transport is not None
+        self._forget()
+        protocol = HttpToolsProtocol(self._config, self._server_state, self._app_state, self._listener.loop)
+        protocol.connection_made(transport)
+        transport.set_protocol(protocol)
+        protocol.data_received(data)
+
+    def _upgrade(self, data: bytes, end: int) -> None:
+        try:
+            head = parse_head(data[:end])
+            if not is_upgrade(head):
+                self._hand_over(data)
+                return
+            accept = check_upgrade(head)
+            shell = self._make_shell(head)
+        except Deny as deny:
+            self._refuse(deny)
+            return
+        if needs_admission(shell.connection.endpoint):
+            assert self._transport is not None
+            self._transport.pause_reading()
+            self._received = data[end:]
+            self._task = self._listener.loop.create_task(self._admit(shell, head, accept))
+        else:
+            self._switch(shell, head, accept, data[end:])
+
+    def _make_shell(self, head: RequestHead) -> WebSocketShell:
+        """The connection to be, with its endpoint found and its parameters converted."""
+        listener, transport = self._listener, self._transport
+        assert transport is not None
+        endpoint, path_params, query_params = find_endpoint(listener, head)
+        shell_class = WebSocketShell if transport.get_extra_info("sslcontext") is None else BufferedWebSocketShell
+        connections: set[Any] = self._server_state.connections  # type: ignore[assignment]
+        shell = shell_class(listener, listener.plan(endpoint), transport, head, connections)
+        shell.connection.path_params, shell.connection.query_params = path_params, query_params
+        return shell
+
+    async def _admit(self, shell: WebSocketShell, head: RequestHead, accept: str) -> None:
+        try:
+            await admit(shell.connection)
+        except Deny as deny:
+            self._refuse(deny)
+            return
+        assert self._transport is not None
+        self._transport.resume_reading()
+        self._switch(shell, head, accept, self._received)
+
+    def _switch(self, shell: WebSocketShell, head: RequestHead, accept: str, rest: bytes) -> None:
+        """101: from now on the shell has the transport."""
+        transport = self._transport
+        assert transport is not None
+        self._forget()
+        shell.subprotocol = choose_subprotocol(head, shell.connection.endpoint.subprotocols)
+        head.compact()
+        transport.set_protocol(shell)
+        transport.write(switching_protocols(accept, shell.subprotocol))
+        shell.open()
+        if rest:
+            shell.data_received(rest)
+
+    def _refuse(self, deny: Deny) -> None:
+        assert self._transport is not None
+        self._forget()
+        if not self._transport.is_closing():
+            self._transport.write(deny_response(deny))
+            self._transport.close()
+
+    def _forget(self) -> None:
+        self._listener.wheel.remove(self)
+        self._server_state.connections.discard(self)  # type: ignore[arg-type]
+        self._received = b""
+
+
+class Upgraded(Front):
+    """The front for an upgrade that comes later on a connection that began as HTTP.
+
+    uvicorn's HTTP protocol makes it as its ``ws=`` class, feeds it the request head and then sets it as the transport's
+    protocol; the decision waits for that, as it sets a protocol of its own.
+    """
+
+    __slots__ = ()
+
+    def data_received(self, data: bytes) -> None:
+        """Takes the head that was read already."""
+        self._received += data
+        if self._task is None:
+            self._task = self._listener.loop.create_task(self._begin())
+
+    async def _begin(self) -> None:
+        data, self._received, self._task = self._received, b"", None
+        Front.data_received(self, data)

@@ -1,0 +1,117 @@
+"""Listener: what all connections of one application on one event loop share."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from wireloom.config import Config
+from wireloom.core.dispatch import Dispatch, compile_dispatch
+from wireloom.core.endpoint import Endpoint
+from wireloom.core.router import Router
+from wireloom.errors import Deny
+from wireloom.hub.hub import Hub
+from wireloom.hub.outbox import OutboxRules
+from wireloom.net.wheel import Wheel
+from wireloom.wire.messages import ReaderRules
+
+__all__ = ["Listener", "Plan", "start_task"]
+
+_EAGER = hasattr(asyncio, "eager_task_factory")  # Python 3.12 and later
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An endpoint with all that its connections share."""
+
+    endpoint: Endpoint
+    dispatch: Dispatch
+    reader_rules: ReaderRules
+    outbox_rules: OutboxRules
+
+
+class Abortable(Protocol):
+    """An open connection, as far as the end of the server goes."""
+
+    def abort(self) -> None:
+        """Ends it without a word."""
+
+
+def start_task(coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
+    """A task that has already run up to its first wait where Python can do so (3.12 and later)."""
+    if _EAGER:
+        return asyncio.Task(coroutine, loop=loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
+    return loop.create_task(coroutine)
+
+
+class Listener:
+    """Routes, hub, limits and clock of one running application.
+
+    Args:
+        router: the WebSocket endpoints.
+        hub: who is connected.
+        config: the options in force.
+    """
+
+    def __init__(self, router: Router, hub: Hub, config: Config) -> None:
+        self.router = router
+        self.hub = hub
+        self.config = config
+        self.loop = asyncio.get_running_loop()
+        self.wheel = Wheel(self.loop)
+        self.shells: set[Abortable] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.draining = False
+        self._plans: dict[Endpoint, Plan] = {}
+
+    async def start(self) -> None:
+        """Starts the hub and the clock."""
+        await self.hub.start()
+        self.wheel.start()
+        # What exists now lives as long as the process; the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+
+    async def stop(self) -> None:
+        """Ends every connection that is still there and waits for its handlers."""
+        self.draining = True
+        self.wheel.stop()
+        for shell in list(self.shells):
+            shell.abort()
+        for task in list(self.tasks):
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await self.hub.stop()
+        gc.unfreeze()
+
+    def keep(self, task: asyncio.Task[None]) -> None:
+        """Holds a task until it is done; the event loop itself only holds it weakly."""
+        if not task.done():
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+
+    def plan(self, endpoint: Endpoint) -> Plan:
+        """What the connections of an endpoint share, made with the first of them."""
+        plan = self._plans.get(endpoint)
+        if plan is None:
+            limits = endpoint.limits
+            plan = self._plans[endpoint] = Plan(
+                endpoint,
+                compile_dispatch(endpoint),
+                ReaderRules(True, limits.max_message_bytes, limits.max_fragments),
+                OutboxRules(limits.outbox_bytes, limits.outbox_policy),
+            )
+        return plan
+
+    def check_room(self) -> None:
+        """Refuses a further connection when there are as many as may be, or when the server is about to stop.
+
+        Raises:
+            Deny: 503.
+        """
+        limit = self.config.max_connections
+        if self.draining or (limit and len(self.shells) >= limit):
+            raise Deny(503, "The server takes no further connections", {"Retry-After": "5"})

@@ -1,0 +1,63 @@
+"""Opening: from an upgrade request to an admitted connection, the same for our own port and for other ASGI servers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wireloom.core.dispatch import log_bug
+from wireloom.core.endpoint import Endpoint
+from wireloom.core.request import Request
+from wireloom.errors import Deny, RequestError
+from wireloom.hub.connection import Connection
+from wireloom.net.listener import Listener
+from wireloom.wire.handshake import RequestHead, check_origin
+
+__all__ = ["admit", "find_endpoint", "needs_admission"]
+
+
+def find_endpoint(
+    listener: Listener, head: RequestHead, path: str | None = None
+) -> tuple[Endpoint, dict[str, Any], dict[str, Any]]:
+    """The endpoint that a request wants, with its converted path and query parameters.
+
+    Args:
+        path: the path below the place where the application is mounted; by default the head's.
+
+    Raises:
+        Deny: 404 without such an endpoint, 403 from a foreign origin, 400 for the query, 503 without room.
+    """
+    match = listener.router.match(head.path if path is None else path)
+    if match is None:
+        raise Deny(404, {"error": "Not Found", "message": f"No route found for {head.method} {head.path}"})
+    check_origin(head, listener.config.allowed_origins)
+    listener.check_room()
+    endpoint, raw = match
+    path_params, query_params = endpoint.bind(raw, head.query_string) if endpoint.bind is not None else (raw, {})
+    return endpoint, path_params, query_params
+
+
+def needs_admission(endpoint: Endpoint) -> bool:
+    """Whether anything of the application's own has to run before the upgrade."""
+    return endpoint.authorize is not None or endpoint.on_handshake is not None
+
+
+async def admit(connection: Connection) -> None:
+    """Asks the endpoint whether this connection may open; sets its user.
+
+    Raises:
+        Deny: the application refuses, or fails (500, with the id of the log line).
+    """
+    endpoint: Endpoint = connection.endpoint
+    request = Request(endpoint, connection)
+    try:
+        if endpoint.authorize is not None:
+            connection.user = await endpoint.authorize(request)
+        if endpoint.on_handshake is not None:
+            await endpoint.on_handshake(request)
+    except Deny:
+        raise
+    except RequestError as error:
+        raise Deny(400, {"error": error.message, "code": error.code}) from error
+    except Exception as error:
+        error_id = log_bug(endpoint, error, "handshake")
+        raise Deny(500, {"error": "Internal error", "id": error_id}) from error

@@ -1,0 +1,413 @@
+"""The WebSocket shell: an asyncio protocol that drives `wire` and conducts messages to dispatch.
+
+Laws:
+- States only go forward: OPENING → OPEN → CLOSING → CLOSED.
+- Messages of a connection are handled in order; `on_connect` ends before the first, `on_disconnect` begins after the last.
+- What one read brings about leaves in one write (cork); while a handler is slow, reading pauses at the queue's limit.
+- An idle connection owns no task, no timer, no buffer and no queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Coroutine
+from typing import Any, TypeAlias
+
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from wireloom.core.dispatch import run_hook
+from wireloom.errors import ConnectionClosed, ProtocolError
+from wireloom.hub.connection import Connection
+from wireloom.hub.outbox import Outbox
+from wireloom.net.listener import Listener, Plan, start_task
+from wireloom.net.wheel import Timed
+from wireloom.wire.frames import PING, PONG, close_frame, encode_frame, sendable_close_code
+from wireloom.wire.handshake import RequestHead
+from wireloom.wire.messages import Close, Event, MessageReader, Ping
+
+__all__ = ["WebSocketShell", "forwarded_client", "shutdown_reason"]
+
+Work: TypeAlias = "str | bytes | Close | ProtocolError | _Restart"
+
+
+# States. OPENING: on_connect has not ended; CLOSING: a close frame was sent, what arrives is read to find the peer's;
+# CLOSED: the transport is gone.
+_OPENING, _OPEN, _CLOSING, _CLOSED = range(4)
+
+
+class _Restart:
+    """Waits in the queue behind running handlers: the server stops."""
+
+
+class WebSocketShell(asyncio.Protocol):
+    """The server's transport side of one connection.
+
+    Args:
+        listener: what all connections share.
+        plan: what the connections of this endpoint share.
+        transport: where bytes come from and go to.
+        head: the upgrade request.
+        connections: the server's set of protocols to shut down.
+    """
+
+    __slots__ = (
+        "_concurrency",
+        "_connections",
+        "_dispatch",
+        "_drained",
+        "_listener",
+        "_outbox",
+        "_pinged",
+        "_plan",
+        "_queue",
+        "_reader",
+        "_reading",
+        "_state",
+        "_tasks",
+        "_transport",
+        "bucket",
+        "close_code",
+        "close_reason",
+        "connection",
+        "seen",
+        "subprotocol",
+    )
+
+    def __init__(
+        self, listener: Listener, plan: Plan, transport: asyncio.Transport, head: RequestHead, connections: set[Any]
+    ) -> None:
+        self._listener = listener
+        self._plan = plan
+        self._transport = transport
+        self._connections = connections
+        self._reader = MessageReader(plan.reader_rules)
+        self._outbox = Outbox(transport, listener.hub.flusher, plan.outbox_rules, self._overflow)
+        self._dispatch = plan.dispatch
+        self._concurrency = plan.endpoint.concurrency
+        self._state = _OPENING
+        self._tasks: set[asyncio.Task[None]] | None = None  # handlers that have not ended
+        self._queue: list[Work] | None = None  # what arrived while they run
+        self._drained: list[asyncio.Future[None]] | None = None
+        self._pinged = False
+        self._reading = True
+        self.bucket: set[Timed] | None = None
+        self.seen = listener.wheel.now
+        self.subprotocol: str | None = None
+        self.close_code: int | None = None
+        self.close_reason = ""
+        self.connection = Connection(plan.endpoint, head, self, listener.hub, self._outbox)
+
+    # -- opening ---------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """The 101 is on its way: the connection exists from now on."""
+        listener, endpoint = self._listener, self._plan.endpoint
+        listener.shells.add(self)
+        self._connections.add(self)
+        listener.hub.register(self.connection)
+        interval = endpoint.limits.ping_interval_seconds
+        if interval:
+            listener.wheel.add(self, interval)
+        if endpoint.on_connect is None:
+            self._state = _OPEN
+        else:
+            self._start(self._open())
+
+    async def _open(self) -> None:
+        went_well = await run_hook(self._plan.endpoint, "on_connect", self.connection)
+        if self._state == _OPENING:
+            self._state = _OPEN
+            if not went_well:
+                self.close(1011, "Internal error")
+
+    # -- messages --------------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Takes what arrived; everything it brings about at once is written before this returns."""
+        self.seen = self._listener.wheel.now
+        outbox = self._outbox
+        outbox.marked = True
+        events = self._reader.feed(data)
+        if self._state == _OPEN and self._tasks is None and len(events) == 1 and type(events[0]) is str:
+            self._start(self._dispatch(self.connection, events[0]))
+        elif events:
+            self._take(events)
+        outbox.marked = False
+        if outbox.frames:
+            outbox.flush()
+
+    def _take(self, events: list[Event]) -> None:
+        if self._state == _CLOSING:
+            if any(isinstance(event, (Close, ProtocolError)) for event in events):
+                self._transport.close()
+            return
+        work: list[Work] = []
+        for event in events:
+            if isinstance(event, (str, bytes, Close, ProtocolError)):
+                work.append(event)
+            elif isinstance(event, Ping):
+                # RFC 6455 §5.5.2: a pong MUST carry the ping's payload, as soon as is practical
+                self._outbox.push(encode_frame(PONG, event.payload))
+        if self._plan.endpoint.streams and isinstance(work[-1] if work else None, Close):
+            self._cancel()
+        self._enqueue(work)
+
+    def _enqueue(self, work: list[Work]) -> None:
+        """Handles work now if nothing runs, else lets it wait its turn."""
+        if self._concurrency > 1 and self._state == _OPEN:
+            self._spread(work)
+        elif work and self._tasks is None and self._state == _OPEN:
+            self._start(self._drain(work))
+        elif work:
+            self._wait(work)
+
+    def _spread(self, work: list[Work]) -> None:
+        """Concurrent handling: a task for each message up to the limit; the end waits for all of them."""
+        for index, item in enumerate(work):
+            busy = len(self._tasks or ())
+            if self._queue or busy >= self._concurrency or (busy and not isinstance(item, (str, bytes))):
+                self._wait(work[index:])
+                return
+            self._start(self._drain([item]))
+
+    def _wait(self, work: list[Work]) -> None:
+        if self._queue is None:
+            self._queue = work
+        else:
+            self._queue += work
+        if self._reading and len(self._queue) >= self._plan.endpoint.limits.inbound_queue:
+            self._reading = False
+            self._transport.pause_reading()
+
+    async def _drain(self, work: list[Work]) -> None:
+        dispatch, connection = self._dispatch, self.connection
+        for item in work:
+            if isinstance(item, (str, bytes)):
+                await dispatch(connection, item)
+            elif isinstance(item, _Restart):
+                self.close(1012, shutdown_reason())
+            else:
+                self._end(item)
+
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = start_task(coroutine, self._listener.loop)
+        if not task.done():
+            if self._tasks is None:
+                self._tasks = set()
+            self._tasks.add(task)
+            task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        """A handler that had to wait has ended: go on with what arrived meanwhile."""
+        if self._tasks is not None:
+            self._tasks.discard(task)
+            if not self._tasks:
+                self._tasks = None
+        work, self._queue = self._queue, None
+        if not self._reading:
+            self._reading = True
+            self._transport.resume_reading()
+        if work and self._state == _CLOSED and self._plan.endpoint.streams:
+            work = None
+        if work and self._state == _OPEN:
+            self._enqueue(work)
+        elif work and self._tasks is None:
+            self._start(self._drain(work))
+        if self._state == _CLOSED and self._tasks is None:
+            self._leave()
+
+    # -- sending and closing ---------------------------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages can be sent."""
+        return self._state < _CLOSING
+
+    @property
+    def client(self) -> tuple[str, int] | None:
+        """The peer's address and port, as seen through trusted proxies."""
+        peer = self._transport.get_extra_info("peername")
+        address = tuple(peer[:2]) if isinstance(peer, tuple) else None
+        return forwarded_client(self.connection.head.headers, address, self._listener.config.forwarded_allow_ips)
+
+    async def drain(self) -> None:
+        """Waits until the peer has read enough for more to be sent, for one loop turn at least."""
+        await asyncio.sleep(0)
+        while self._outbox.paused and self.is_open:
+            waiter = self._listener.loop.create_future()
+            if self._drained is None:
+                self._drained = []
+            self._drained.append(waiter)
+            await waiter
+        if not self.is_open:
+            raise ConnectionClosed(self.close_code or 1006, self.close_reason)
+
+    def pause_writing(self) -> None:
+        """The transport holds enough."""
+        self._outbox.pause()
+
+    def resume_writing(self) -> None:
+        """The transport takes more."""
+        self._outbox.resume()
+        self._wake()
+
+    def _wake(self) -> None:
+        waiters, self._drained = self._drained, None
+        for waiter in waiters or ():
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def close(self, code: int, reason: str) -> None:
+        """Sends a close frame after all that was sent before, and waits for the peer's for so long and no longer."""
+        if not sendable_close_code(code):
+            raise ValueError(f"{code} must not be sent in a close frame (RFC 6455 §7.4)")
+        if self.is_open:
+            self._say_close(code, reason)
+
+    def _say_close(self, code: int | None, reason: str) -> None:
+        self._state = _CLOSING
+        self.close_code, self.close_reason = code, reason
+        self._outbox.finish(close_frame(code, reason))
+        self._wake()
+        self._listener.wheel.add(self, self._plan.endpoint.limits.close_timeout_seconds)
+        if not self._reading:
+            self._reading = True
+            self._transport.resume_reading()
+
+    def _end(self, cause: Close | ProtocolError) -> None:
+        """The peer closes, or broke the protocol."""
+        if not self.is_open:
+            if self._state == _CLOSING:
+                self._transport.close()
+            return
+        if isinstance(cause, Close):
+            # RFC 6455 §5.5.1: answer with the code received; an empty close stays empty
+            self._say_close(cause.code, cause.reason)
+            self._transport.close()
+            return
+        self._say_close(cause.code, cause.reason)
+        # The peer may still be sending. Closing now would reset the connection and lose the close frame on its way.
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+
+    def _overflow(self) -> None:
+        if self.is_open:
+            self._say_close(1013, "Too slow")
+
+    def shutdown(self) -> None:
+        """The server stops: lets running handlers end, then closes with 1012. Called by uvicorn."""
+        if self.is_open:
+            self._listener.draining = True
+            if self._tasks is None or self._plan.endpoint.streams:
+                self.close(1012, shutdown_reason())
+            else:
+                self._wait([_Restart()])
+
+    def abort(self) -> None:
+        """Ends the connection without a word."""
+        self._cancel()
+        self._transport.abort()
+
+    def _cancel(self) -> None:
+        for task in tuple(self._tasks or ()):
+            task.cancel()
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    def eof_received(self) -> None:
+        """The peer sends no more; the transport closes itself."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The transport is gone."""
+        if self.close_code is None and self._state != _CLOSING:
+            self.close_code = 1006
+        self._state = _CLOSED
+        self._outbox.end()
+        listener = self._listener
+        listener.wheel.remove(self)
+        listener.shells.discard(self)
+        self._connections.discard(self)
+        listener.hub.unregister(self.connection)
+        self._wake()
+        if self._plan.endpoint.streams:
+            self._cancel()
+        if self._tasks is None:
+            self._leave()
+        else:
+            for task in self._tasks:
+                listener.keep(task)
+
+    def _leave(self) -> None:
+        """Everything was handled: the last hook, once."""
+        endpoint = self._plan.endpoint
+        if endpoint.on_disconnect is not None:
+            self._listener.keep(start_task(self._disconnect(), self._listener.loop))
+
+    async def _disconnect(self) -> None:
+        await run_hook(self._plan.endpoint, "on_disconnect", self.connection)
+
+    # -- time ------------------------------------------------------------------------------------------------------
+
+    def on_timeout(self) -> None:
+        """Pings after silence, gives up on a peer that does not answer, ends one that does not close."""
+        wheel, limits = self._listener.wheel, self._plan.endpoint.limits
+        if self._state == _CLOSING:
+            self._transport.abort()
+            return
+        silence = wheel.now - self.seen if self._reading else 0.0
+        if self._pinged and silence >= limits.ping_timeout_seconds:
+            self._say_close(1011, "Ping timeout")
+            self._transport.close()
+            return
+        self._pinged = silence >= limits.ping_interval_seconds
+        if self._pinged:
+            self._outbox.push(encode_frame(PING, b""))
+            wheel.add(self, limits.ping_timeout_seconds)
+        else:
+            wheel.add(self, limits.ping_interval_seconds - silence)
+
+
+class BufferedWebSocketShell(WebSocketShell, asyncio.BufferedProtocol):
+    """The shell over TLS: there, reading into one shared buffer costs a fifth of being handed bytes."""
+
+    __slots__ = ()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """The read buffer that all connections share."""
+        return _READ_BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """So many bytes were read."""
+        self.data_received(bytes(_READ_BUFFER[:nbytes]))
+
+
+_READ_BUFFER = memoryview(bytearray(256 * 1024))
+
+
+def shutdown_reason() -> str:
+    """The advice that goes with 1012: when to come back, different for everyone."""
+    return json.dumps({"reconnect_in_ms": random.randint(100, 2000)}, separators=(",", ":"))
+
+
+def forwarded_client(
+    headers: list[tuple[bytes, bytes]], peer: tuple[str, int] | None, trusted: str
+) -> tuple[str, int] | None:
+    """The client's address: the peer's, or what a trusted proxy says by uvicorn's rules."""
+    if not any(name == b"x-forwarded-for" for name, _ in headers):
+        return peer
+    scope: dict[str, Any] = {"type": "http", "headers": headers, "client": peer, "scheme": "http"}
+
+    async def nothing(scope: Any, receive: Any, send: Any) -> None:
+        """Stands where the application would; the middleware has changed the scope by now."""
+
+    call: Any = ProxyHeadersMiddleware(nothing, trusted_hosts=trusted)
+    try:
+        call(scope, None, None).send(None)
+    except StopIteration:
+        client: tuple[str, int] | None = scope["client"]
+        return client
+    raise RuntimeError("uvicorn's proxy headers middleware waited for something")

@@ -1,0 +1,240 @@
+"""The opening handshake (RFC 6455 §4): reading a request head, judging an upgrade, answering it.
+
+Law: nothing is switched before everything was checked; every refusal is a `Deny` with the HTTP answer to send.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+from wireloom.errors import Deny
+
+__all__ = [
+    "RequestHead",
+    "accept_key",
+    "check_origin",
+    "check_upgrade",
+    "choose_subprotocol",
+    "deny_response",
+    "is_upgrade",
+    "offered_subprotocols",
+    "parse_head",
+    "switching_protocols",
+]
+
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+_FORBIDDEN_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_TARGET = re.compile(rb"/[\x21-\x7e]*\Z")
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class RequestHead:
+    """The head of one HTTP request. Header names are lower-case; repeated headers stay apart and in order.
+
+    Args:
+        method: such as ``"GET"``.
+        target: path and query as sent.
+        version: ``"1.1"`` or ``"1.0"``.
+        header_lines: the header section as it came, without the last line's end.
+        headers: the same, parsed.
+    """
+
+    __slots__ = ("_header_lines", "_headers", "method", "path", "query_string", "version")
+
+    def __init__(self, method: str, target: str, version: str, header_lines: bytes, headers: Headers) -> None:
+        self.method = method
+        self.path, _, self.query_string = target.partition("?")
+        self.version = version
+        self._header_lines = header_lines
+        self._headers: Headers | None = headers
+
+    @property
+    def headers(self) -> Headers:
+        """All headers as pairs of bytes."""
+        return _parse_headers(self._header_lines) if self._headers is None else self._headers
+
+    def compact(self) -> None:
+        """Drops the parsed headers; an open connection keeps one bytes object and parses it again when asked."""
+        if self._header_lines:
+            self._headers = None
+
+    def header(self, name: bytes) -> str | None:
+        """The first header of that name, or None."""
+        for key, value in self.headers:
+            if key == name:
+                return value.decode("latin-1")
+        return None
+
+    def tokens(self, name: bytes) -> list[str]:
+        """The comma-separated values of all headers of that name, in order (RFC 9110 §5.6.1)."""
+        values = [value.decode("latin-1") for key, value in self.headers if key == name]
+        return [token.strip() for value in values for token in value.split(",") if token.strip()]
+
+
+def parse_head(data: bytes) -> RequestHead:
+    """Reads a request head, up to and with the empty line.
+
+    Raises:
+        Deny: 400 for what RFC 9112 §2 to §5 forbids (this parser is strict: no bare line feed, no folding).
+    """
+    request_line, _, header_lines = data[:-4].partition(b"\r\n")
+    parts = request_line.split(b" ")
+    if len(parts) != 3 or not _TOKEN.match(parts[0]) or not _TARGET.match(parts[1]):
+        raise Deny(400, "Malformed request line")
+    if parts[2] not in (b"HTTP/1.1", b"HTTP/1.0"):
+        raise Deny(505, "HTTP Version Not Supported")
+    version = "1.1" if parts[2] == b"HTTP/1.1" else "1.0"
+    return RequestHead(parts[0].decode(), parts[1].decode(), version, header_lines, _parse_headers(header_lines))
+
+
+def _parse_headers(header_lines: bytes) -> Headers:
+    return [_header_line(line) for line in header_lines.split(b"\r\n")] if header_lines else []
+
+
+def _header_line(line: bytes) -> tuple[bytes, bytes]:
+    name, colon, value = line.partition(b":")
+    if not colon or not _TOKEN.match(name) or _FORBIDDEN_IN_VALUE.search(value):
+        raise Deny(400, "Malformed header")
+    return name.lower(), value.strip(b" \t")
+
+
+def is_upgrade(head: RequestHead) -> bool:
+    """Whether a request asks for WebSocket: ``Upgrade: websocket`` and ``upgrade`` among the Connection tokens.
+
+    Firefox sends ``Connection: keep-alive, Upgrade``, so both are looked for among tokens, in any case.
+    """
+    return any(token.lower() == "websocket" for token in head.tokens(b"upgrade")) and any(
+        token.lower() == "upgrade" for token in head.tokens(b"connection")
+    )
+
+
+def check_upgrade(head: RequestHead) -> str:
+    """The accept key for a well-formed upgrade request (RFC 6455 §4.2.1).
+
+    Raises:
+        Deny: 400 for a broken request, 426 with the version offered for another version.
+    """
+    if head.method != "GET" or head.version != "1.1":
+        raise Deny(400, "A WebSocket handshake is a GET request of HTTP/1.1")
+    if len(head.tokens(b"host")) != 1:
+        raise Deny(400, "One Host header is required")
+    # RFC 6455 §4.4: another version is answered with the versions understood
+    if head.tokens(b"sec-websocket-version") != ["13"]:
+        raise Deny(426, "This server speaks WebSocket version 13", {"Sec-WebSocket-Version": "13"})
+    keys = [value for name, value in head.headers if name == b"sec-websocket-key"]
+    if len(keys) != 1 or not _is_key(keys[0]):
+        raise Deny(400, "Sec-WebSocket-Key must be 16 bytes in base64, once")
+    return accept_key(keys[0])
+
+
+def _is_key(key: bytes) -> bool:
+    try:
+        return len(key) == 24 and len(base64.b64decode(key, validate=True)) == 16
+    except binascii.Error:
+        return False
+
+
+def accept_key(key: bytes) -> str:
+    """The value of ``Sec-WebSocket-Accept`` (RFC 6455 §4.2.2 step 5.4)."""
+    return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest()).decode()
+
+
+def check_origin(head: RequestHead, allowed: Sequence[str] = ()) -> None:
+    """Guards against cross-site WebSocket hijacking (RFC 6455 §10.2).
+
+    A request without Origin does not come from a browser and passes. Else the origin's host must be the Host header's, or
+    the origin one of those allowed: exact, with ``*.`` for any subdomain, or ``*`` for all.
+
+    Raises:
+        Deny: 403.
+    """
+    origins = [value.decode("latin-1") for name, value in head.headers if name == b"origin"]
+    if not origins:
+        return
+    if len(origins) > 1 or not origin_allowed(origins[0], head.header(b"host") or "", allowed):
+        raise Deny(403, "Origin not allowed")
+
+
+def origin_allowed(origin: str, host: str, allowed: Iterable[str]) -> bool:
+    """Whether an Origin may talk to this Host; see `check_origin`."""
+    origin = origin.lower()
+    scheme, separator, netloc = origin.partition("://")
+    if separator and scheme in ("http", "https") and _host_port(origin) == _host_port(f"{scheme}://{host.lower()}"):
+        return True
+    return any(_origin_matches(origin, scheme, netloc, pattern.lower()) for pattern in allowed)
+
+
+def _origin_matches(origin: str, scheme: str, netloc: str, pattern: str) -> bool:
+    if pattern in ("*", origin):
+        return True
+    pattern_scheme, _, pattern_host = pattern.partition("://")
+    return pattern_host.startswith("*.") and scheme == pattern_scheme and netloc.endswith(pattern_host[1:])
+
+
+def _host_port(url: str) -> tuple[str | None, int | None] | None:
+    try:
+        parts = urlsplit(url)
+        return parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return None
+
+
+def offered_subprotocols(head: RequestHead) -> list[str]:
+    """The subprotocols that the client offers, in its order of preference."""
+    return head.tokens(b"sec-websocket-protocol")
+
+
+def choose_subprotocol(head: RequestHead, spoken: Sequence[str]) -> str | None:
+    """The first subprotocol of ours, in the endpoint's order, that the client offers; None when there is none."""
+    offered = offered_subprotocols(head) if spoken else ()
+    return next((name for name in spoken if name in offered), None)
+
+
+def switching_protocols(accept: str, subprotocol: str | None = None, headers: Mapping[str, str] | None = None) -> bytes:
+    """The 101 answer (RFC 6455 §4.2.2)."""
+    chosen = f"Sec-WebSocket-Protocol: {subprotocol}\r\n" if subprotocol else ""
+    return (
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Accept: {accept}\r\n{chosen}{_header_lines(headers or {})}\r\n"
+    ).encode("latin-1")
+
+
+def deny_response(deny: Deny) -> bytes:
+    """The whole HTTP answer to a refused handshake; the connection ends after it."""
+    content_type, body = deny_body(deny)
+    return (
+        f"HTTP/1.1 {deny.status} {_phrase(deny.status)}\r\nContent-Type: {content_type}\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n{_header_lines(deny.headers)}\r\n"
+    ).encode("latin-1") + body
+
+
+def deny_body(deny: Deny) -> tuple[str, bytes]:
+    """Content type and body of a refusal: text becomes ``{"error": text}``, other values are written as they are."""
+    value: Any = {"error": deny.body or _phrase(deny.status)} if isinstance(deny.body, str) else deny.body
+    if isinstance(value, bytes):
+        return "application/octet-stream", value
+    return "application/json", json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
+
+
+def _header_lines(headers: Mapping[str, str]) -> str:
+    lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+    if any(line.count("\r") > 1 or line.count("\n") > 1 for line in lines):
+        raise ValueError("a header must not contain a line break")
+    return "".join(lines)

@@ -1,0 +1,315 @@
+"""The reader: whatever bytes arrived go in, whole messages and control events come out (RFC 6455 §5 to §8).
+
+Laws:
+- A text message is a `str`, a binary message is `bytes`; control frames are `Ping`, `Pong` and `Close`.
+- A broken rule ends the list with one `ProtocolError`, after all that was whole before it; the rest is ignored.
+- Bad UTF-8 and every broken rule is told at the first byte that proves it, not at the end of the message.
+- Idle readers hold three references; state for fragments exists only while a message is incomplete.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from wireloom.errors import ProtocolError
+from wireloom.wire.frames import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    INTEGER_XOR_BYTES,
+    PING,
+    PONG,
+    TEXT,
+    decode_close,
+    unmask,
+)
+
+__all__ = ["Close", "Event", "MessageReader", "Ping", "Pong", "ReaderRules"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """A ping that arrived; answer it with the same payload (RFC 6455 §5.5.2)."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """A pong that arrived, asked for or not (RFC 6455 §5.5.3)."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """The peer's close frame; a code of None means it was empty (RFC 6455 §5.5.1)."""
+
+    code: int | None
+    reason: str
+
+
+Event: TypeAlias = str | bytes | Ping | Pong | Close | ProtocolError
+Inflate: TypeAlias = Callable[[bytes, int], bytes]
+
+_WHOLE_MESSAGE_BYTES = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderRules:
+    """What a reader accepts; one record is shared by all connections of an endpoint.
+
+    Args:
+        masked: True for a server (its peer must mask), False for a client (its peer must not).
+        max_message_bytes: size of a whole message, 0 for no limit; above it the connection fails with 1009.
+        max_fragments: fragments of one message; above it 1009.
+        inflate: the seam for permessage-deflate: (compressed payload, size limit or 0) to the plain payload.
+            None refuses reserved bit 1.
+    """
+
+    masked: bool = True
+    max_message_bytes: int = 1024 * 1024
+    max_fragments: int = 100_000
+    inflate: Inflate | None = None
+    whole_message_bytes: int = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # the hot path reads masked messages up to this size; -1 turns it off
+        limit = min(self.max_message_bytes or _WHOLE_MESSAGE_BYTES, _WHOLE_MESSAGE_BYTES) if self.masked else -1
+        object.__setattr__(self, "whole_message_bytes", limit)
+
+
+class _Partial:
+    """A message of which a part has arrived: fragments, or the beginning of one frame."""
+
+    __slots__ = ("body", "checked", "compressed", "fin", "fragments", "key", "missing", "text")
+
+    def __init__(self, text: bool, compressed: bool) -> None:
+        self.text = text
+        self.compressed = compressed
+        self.body = bytearray()
+        self.checked = 0  # bytes of the body known to be the beginning of valid UTF-8
+        self.fragments = 0
+        self.fin = False  # of the current frame
+        self.key = b""  # of the current frame, turned to its next byte; empty when unmasked
+        self.missing = 0  # bytes of the current frame that have not arrived
+
+
+class MessageReader:
+    """Turns one peer's byte stream into events.
+
+    Args:
+        rules: what to accept.
+    """
+
+    __slots__ = ("_partial", "_rest", "_rules")
+
+    def __init__(self, rules: ReaderRules) -> None:
+        self._rules = rules
+        self._rest: bytes | None = b""  # the beginning of a frame header; None once the connection failed or closed
+        self._partial: _Partial | None = None
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that these bytes complete, in order of arrival."""
+        if self._rest:
+            data = self._rest + data
+            self._rest = b""
+        elif self._rest is None:
+            return []
+        events: list[Event] = []
+        try:
+            position = 0 if self._partial is not None else self._whole_messages(data, events)
+            if position < len(data):
+                self._frames(data, position, events)
+        except UnicodeDecodeError:
+            self._fail(ProtocolError(1007, "text is not UTF-8"), events)
+        except ProtocolError as error:
+            self._fail(error, events)
+        return events
+
+    def _whole_messages(self, data: bytes, events: list[Event]) -> int:
+        """The hot path: masked, unfragmented messages below 64 KiB that are all there. Returns where it stopped."""
+        position, size = 0, len(data)
+        limit = self._rules.whole_message_bytes
+        from_bytes = int.from_bytes
+        while size - position >= 6:
+            length = data[position + 1] - 0x80
+            start = position + 6
+            if length > 125:
+                if length != 126 or size - position < 8:
+                    break
+                length = data[position + 2] << 8 | data[position + 3]
+                start += 2
+                if length < 126:
+                    break
+            stop = start + length
+            if not 0 <= length <= limit or stop > size:
+                break
+            first = data[position]
+            if first != 0x81 and first != 0x82:
+                break
+            if length < INTEGER_XOR_BYTES:
+                words = (length + 3) >> 2
+                # The key is repeated up to three bytes too far; the slice cuts off what that mixes in.
+                mixed = from_bytes(data[start:stop], "little") ^ from_bytes(data[start - 4 : start] * words, "little")
+                payload = mixed.to_bytes(words << 2, "little")[:length]
+            else:
+                payload = unmask(data[start:stop], data[start - 4 : start])
+            events.append(payload.decode() if first == 0x81 else payload)
+            position = stop
+        return position
+
+    def _fail(self, error: ProtocolError, events: list[Event]) -> None:
+        events.append(error)
+        self._rest = self._partial = None
+
+    def _frames(self, data: bytes, position: int, events: list[Event]) -> None:
+        """Any frame, whole or not, from a position on."""
+        while position < len(data):
+            if self._partial is not None and self._partial.missing:
+                position = self._payload(self._partial, data, position, events)
+                continue
+            header = self._header(data, position)
+            if header is None:
+                self._rest = data[position:]
+                return
+            if data[position] & 8:
+                position = self._control(data, position, header, events)
+                if position < 0:
+                    return
+                continue
+            position = header[0]
+            if self._partial is not None and not self._partial.missing:
+                self._frame_done(self._partial, events)
+
+    def _header(self, data: bytes, position: int) -> tuple[int, int, bytes] | None:
+        """Checks one frame header: (start of the payload, its length, the key), or None until all of it is there.
+
+        A data frame's header opens or continues the partial message.
+        """
+        size = len(data)
+        first = data[position]
+        self._check_first_byte(first)
+        if size - position < 2:
+            return None
+        second = data[position + 1]
+        masked, length = second & 0x80, second & 0x7F
+        # RFC 6455 §5.1: a server MUST close on an unmasked frame, a client on a masked one
+        if bool(masked) != self._rules.masked:
+            raise ProtocolError(1002, "unmasked frame from a client" if self._rules.masked else "masked frame")
+        # RFC 6455 §5.5: control frames MUST have a payload of 125 bytes or less and MUST NOT be fragmented
+        if first & 8 and (length > 125 or not first & 0x80):
+            raise ProtocolError(1002, "control frame that is too long or fragmented")
+        start = position + 2
+        if length >= 126:
+            width = 2 if length == 126 else 8
+            if size - start < width:
+                return None
+            length = _extended_length(data[start : start + width])
+            start += width
+        if not first & 8:
+            self._check_size(length)
+        key = b""
+        if masked:
+            if size - start < 4:
+                return None
+            key = data[start : start + 4]
+            start += 4
+        if not first & 8:
+            self._open_frame(first, length, key)
+        return start, length, key
+
+    def _check_first_byte(self, first: int) -> None:
+        opcode = first & 0x0F
+        reserved = first & 0x70
+        # RFC 6455 §5.2: reserved bits MUST be 0 unless an extension defines them; RFC 7692 §6 defines bit 1
+        if reserved and not (reserved == 0x40 and self._rules.inflate is not None and opcode in (TEXT, BINARY)):
+            raise ProtocolError(1002, "reserved bits are set")
+        if opcode not in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG):
+            raise ProtocolError(1002, f"reserved opcode {opcode:#x}")
+        # RFC 6455 §5.4: fragments of one message MUST NOT be interleaved with those of another
+        if opcode == CONTINUATION and self._partial is None:
+            raise ProtocolError(1002, "continuation frame without a message to continue")
+        if opcode in (TEXT, BINARY) and self._partial is not None:
+            raise ProtocolError(1002, "new message before the last one was finished")
+
+    def _check_size(self, length: int) -> None:
+        limit = self._rules.max_message_bytes
+        if limit and length + (len(self._partial.body) if self._partial else 0) > limit:
+            raise ProtocolError(1009, f"message above {limit} bytes")
+
+    def _open_frame(self, first: int, length: int, key: bytes) -> None:
+        partial = self._partial
+        if partial is None:
+            partial = self._partial = _Partial(first & 0x0F == TEXT, bool(first & 0x40))
+        partial.fragments += 1
+        if partial.fragments > self._rules.max_fragments:
+            raise ProtocolError(1009, f"message of more than {self._rules.max_fragments} fragments")
+        partial.fin = bool(first & 0x80)
+        partial.missing = length
+        partial.key = key
+
+    def _control(self, data: bytes, position: int, header: tuple[int, int, bytes], events: list[Event]) -> int:
+        """One control frame; returns where it ends, or -1 when its payload is not all there or it closes the stream."""
+        start, length, key = header
+        stop = start + length
+        if stop > len(data):
+            self._rest = data[position:]
+            return -1
+        payload = unmask(data[start:stop], key) if key else data[start:stop]
+        opcode = data[position] & 0x0F
+        if opcode == CLOSE:
+            events.append(Close(*decode_close(payload)))
+            # RFC 6455 §5.5.1: no frame may follow a close frame
+            self._rest = self._partial = None
+            return -1
+        events.append(Ping(payload) if opcode == PING else Pong(payload))
+        return stop
+
+    def _payload(self, partial: _Partial, data: bytes, position: int, events: list[Event]) -> int:
+        """Takes what arrived of the current frame's payload; returns where it stopped."""
+        stop = min(position + partial.missing, len(data))
+        piece = data[position:stop]
+        if partial.key:
+            piece = unmask(piece, partial.key)
+            turn = len(piece) & 3
+            partial.key = partial.key[turn:] + partial.key[:turn]
+        partial.body += piece
+        partial.missing -= len(piece)
+        if partial.missing:
+            _check_utf8(partial)
+        else:
+            self._frame_done(partial, events)
+        return stop
+
+    def _frame_done(self, partial: _Partial, events: list[Event]) -> None:
+        if not partial.fin:
+            _check_utf8(partial)
+            return
+        self._partial = None
+        body = bytes(partial.body)
+        if partial.compressed and self._rules.inflate is not None:
+            body = self._rules.inflate(body, self._rules.max_message_bytes)
+        events.append(body.decode() if partial.text else body)
+
+
+_LENGTH_FLOORS: Final = {2: 126, 8: 65536}
+
+
+def _extended_length(field: bytes) -> int:
+    length = int.from_bytes(field, "big")
+    # RFC 6455 §5.2: minimal encoding, and the most significant bit of 64 MUST be 0
+    if length < _LENGTH_FLOORS[len(field)] or length >> 63:
+        raise ProtocolError(1002, "payload length is not minimally encoded")
+    return length
+
+
+def _check_utf8(partial: _Partial) -> None:
+    """Fails fast on the part of a text that has arrived (RFC 6455 §8.1)."""
+    if not partial.text or partial.compressed:
+        return
+    with memoryview(partial.body) as body:
+        partial.checked += codecs.utf_8_decode(body[partial.checked :], "strict", False)[1]
