@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from wireloom.config import Config, Limits, load_config, options
@@ -54,8 +54,7 @@ class App:
         self.listener: Listener | None = None
         self._declarations: list[WebSocketHandler] = []
         self._router = Router()
-        self._routes: list[BaseRoute] = []
-        self._http = HTTPDoor(self._routes)
+        self._http = HTTPDoor()
         self._lifespan = lifespan
         self._starting: asyncio.Lock | None = None
         self._configured = False
@@ -106,7 +105,7 @@ class App:
 
     def mount(self, path: str, app: ASGIApp, name: str | None = None) -> None:
         """Gives all HTTP requests below a path to another ASGI application."""
-        self._routes.append(Mount(path, app=app, name=name))
+        self._http.add(Mount(path, app=app, name=name))
 
     def static(self, path: str, directory: str | os.PathLike[str]) -> None:
         """Serves the files of a directory below a path; ``index.html`` stands for the directory itself.
@@ -180,7 +179,7 @@ class App:
         async with self._starting:
             if self.listener is None:
                 if self._lifespan is not None:
-                    raise RuntimeError("the host sends no lifespan events; enter app.running() in the host's own lifespan")
+                    raise RuntimeError("the host sends no lifespan events; enter app.running() in its own lifespan")
                 await self._start()
         assert self.listener is not None
         return self.listener

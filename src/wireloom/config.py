@@ -1,7 +1,7 @@
 """Every option of Wireloom, declared once: name, type, unit, default and help.
 
-Law: the command-line flag, the ``WIRELOOM_…`` variable, the ``wireloom.toml`` key and the reference page are all made from
-these declarations. Precedence: flag, environment, file, default.
+Law: the command-line flag, the ``WIRELOOM_…`` variable, the ``wireloom.toml`` key and the reference page are all made
+from these declarations. Precedence: flag, environment, file, default.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ T = TypeVar("T")
 
 def _option(default: T, help: str, unit: str = "") -> T:
     """Declares one option of a dataclass. The return type is that of the value, as dataclass fields want it."""
-    return field(default=default, metadata={"help": help, "unit": unit})  # type: ignore[no-any-return,call-overload]
+    return field(default=default, metadata={"help": help, "unit": unit})
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What one connection may cost. Every endpoint has its own; these are the defaults."""
 
-    max_message_bytes: int = _option(1024 * 1024, "size of one message; above it the connection ends with 1009", "bytes")
-    max_fragments: int = _option(100_000, "fragments of one message; above it the connection ends with 1009", "fragments")
+    max_message_bytes: int = _option(1024 * 1024, "size of one message; above it the connection ends: 1009", "bytes")
+    max_fragments: int = _option(100_000, "fragments of one message; above it the connection ends: 1009", "fragments")
     inbound_queue: int = _option(64, "messages waiting for a handler before reading pauses", "messages")
     outbox_bytes: int = _option(1024 * 1024, "bytes waiting for a slow reader before its policy applies", "bytes")
     outbox_policy: Literal["close", "drop_oldest"] = _option(
@@ -54,7 +54,7 @@ class Config:
     ssl_certfile: str | None = _option(None, "certificate chain in PEM; turns TLS on")
     ssl_keyfile: str | None = _option(None, "private key in PEM")
     forwarded_allow_ips: str = _option("127.0.0.1,::1", "proxies whose X-Forwarded headers are believed, or *")
-    allowed_origins: tuple[str, ...] = _option((), "browser origins besides the Host: exact, https://*.example.com, or *")
+    allowed_origins: tuple[str, ...] = _option((), "browser origins besides the Host: exact, https://*.host, or *")
     validation_details: bool = _option(False, "tell clients which fields of an invalid message are wrong")
     handshake_timeout_seconds: float = _option(10.0, "time for a client to finish its handshake", "seconds")
     max_header_bytes: int = _option(16 * 1024, "size of a request head", "bytes")
@@ -185,7 +185,16 @@ def _choice(allowed: tuple[Any, ...], value: Any) -> Any:
 
 def _scalar(wanted: type, value: Any) -> Any:
     if wanted is bool:
-        words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+        words = {
+            "1": True,
+            "true": True,
+            "yes": True,
+            "on": True,
+            "0": False,
+            "false": False,
+            "no": False,
+            "off": False,
+        }
         if str(value).lower() not in words:
             raise ValueError("must be true or false")
         return words[str(value).lower()]

@@ -18,6 +18,7 @@ __all__ = [
     "ConnectionClosed",
     "Deny",
     "Disconnect",
+    "HandshakeFailed",
     "InternalError",
     "InvalidJSON",
     "ProtocolError",
@@ -151,6 +152,26 @@ class ConnectionClosed(WireloomError):
         super().__init__(f"connection closed: {code} {reason}".rstrip())
         self.code = code
         self.reason = reason
+
+
+class HandshakeFailed(WireloomError):
+    """A client's handshake was not answered with a valid 101.
+
+    Args:
+        reason: what was wrong.
+        status: the HTTP status of the answer, 0 when there was none.
+        headers: the answer's headers, names in lower case.
+        body: the answer's body, as far as it came.
+    """
+
+    def __init__(
+        self, reason: str, status: int = 0, headers: Mapping[str, str] | None = None, body: bytes = b""
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.status = status
+        self.headers = dict(headers or {})
+        self.body = body
 
 
 @dataclass(frozen=True, slots=True)

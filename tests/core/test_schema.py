@@ -694,6 +694,8 @@ class Aliased(pydantic.BaseModel):
         (list[Model], [{"a": 1, "free": "é"}], '[{"a":1,"f":0.0,"free":"é"}]'),
         (AsyncIterator[Model], Model(a=1), '{"a":1,"f":0.0,"free":null}'),
         (Aliased, Aliased(user_name="bob"), '{"userName":"bob","secret":"**********","length":3}'),
+        # ECMA-262's \w is ASCII, pydantic's is not
+        (Aliased, {"user_name": "é"}, '{"userName":"é","secret":"**********","length":1}'),
         (Bounded, Bounded(3), '{"v":3,"next":null}'),
     ],
     ids=repr,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import aclosing
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from wireloom.core.codec import ReplyInvalid
 from wireloom.core.endpoint import Endpoint
@@ -16,7 +16,7 @@ __all__ = ["Dispatch", "compile_dispatch", "run_hook"]
 
 logger = logging.getLogger(__name__)
 
-Dispatch: TypeAlias = Callable[[Caller, str | bytes], Awaitable[None]]
+Dispatch: TypeAlias = Callable[[Caller, str | bytes], Coroutine[Any, Any, None]]
 
 
 def compile_dispatch(endpoint: Endpoint) -> Dispatch:
@@ -82,7 +82,9 @@ def log_bug(endpoint: Endpoint, error: Exception, where: str) -> str:
     """Logs an unexpected exception once, with its traceback, and gives the id that the log line carries."""
     error_id = new_error_id()
     place = f" ({endpoint.source})" if endpoint.source else ""
-    logger.error("error %s in %s of %s %s%s", error_id, where, endpoint.door.value, endpoint.path, place, exc_info=error)
+    logger.error(
+        "error %s in %s of %s %s%s", error_id, where, endpoint.door.value, endpoint.path, place, exc_info=error
+    )
     return error_id
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeAlias
 
@@ -14,7 +14,7 @@ from wireloom.core.request import Request
 __all__ = ["Authorize", "Bind", "Door", "Endpoint", "Handler"]
 
 Handler: TypeAlias = Callable[[Request], Any]
-"""Called with a request. Gives an awaitable of the reply, or an asynchronous iterator of replies where `Endpoint.streams`."""
+"""Called with a request; gives an awaitable of the reply, or an asynchronous iterator where `Endpoint.streams`."""
 
 Authorize: TypeAlias = Callable[[Request], Awaitable[Any]]
 """Gives who is asking, or raises `Deny` or `RequestError`."""
@@ -65,7 +65,7 @@ class Endpoint:
     on_connect: Handler | None = None
     on_disconnect: Handler | None = None
     authorize: Authorize | None = None
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     subprotocols: tuple[str, ...] = ()
     concurrency: int = 1
     streams: bool = False

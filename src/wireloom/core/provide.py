@@ -38,8 +38,8 @@ class Provide:
     """Marks a dependency made for each message and released after it: ``db: Annotated[Session, Provide(session)]``.
 
     Args:
-        factory: a function, sync or async, or a generator of either kind that yields once and cleans up after its yield.
-            Its own parameters are found like a handler's. One message makes one value per factory, however often it is used.
+        factory: a function, sync or async, or a generator of either kind that yields once and then cleans up. Its own
+            parameters are found like a handler's. One message makes one value per factory, however often it is used.
     """
 
     factory: Callable[..., Any]
@@ -58,7 +58,7 @@ class Parameters:
     """What one function's parameters are made of.
 
     Args:
-        arguments: for every parameter the expression over ``request`` that gives it, with the keyword when it needs one.
+        arguments: for every parameter the expression over ``request`` that gives it, with its keyword if needed.
         message: name and annotation of the payload parameter; None when there is none.
         path: converters of the path parameters used.
         query: the query parameters used, by parameter name.
@@ -149,7 +149,9 @@ def _explain(
     name = parameter.name
     if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
         stars = "*" if parameter.kind is parameter.VAR_POSITIONAL else "**"
-        raise ConfigError(f"{_name(function)!r}: {stars}{name} cannot be bound; name the parameters", source_of(function))
+        raise ConfigError(
+            f"{_name(function)!r}: {stars}{name} cannot be bound; name the parameters", source_of(function)
+        )
     base, marker = _marker(annotation)
     place = {"owner": _name(function), "source": source_of(function), "name": name}
     if isinstance(marker, Query):
@@ -321,7 +323,9 @@ async def _provide(
 
 def _compile_factory(factory: Callable[..., Any], parameters: Parameters) -> _Open:
     """A coroutine function that makes one factory's value and leaves its clean-up on the stack."""
-    make = eval(f"lambda request, provided: call({', '.join(parameters.arguments)})", {"call": factory, **parameters.values})
+    make = eval(
+        f"lambda request, provided: call({', '.join(parameters.arguments)})", {"call": factory, **parameters.values}
+    )
     inner = [(each, _compile_factory(each, own)) for each, own in parameters.provided]
     enter = _enter(factory)
 

@@ -206,7 +206,7 @@ def _reason(problems: list[dict[str, str]] | None) -> str:
 
 
 def _without_patterns(schema: Any) -> Any:
-    """A copy without regular expressions: pydantic's are not ECMA-262's, and pydantic has applied them itself."""
+    """A copy without regular expressions: pydantic has applied them itself, and its ``\\w`` is not ECMA-262's."""
     if isinstance(schema, dict):
         return {
             key: _without_patterns(value)

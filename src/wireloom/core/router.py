@@ -52,7 +52,8 @@ class Router:
                 branch = branch.segments.setdefault(segment, _Branch())
         if branch.endpoint is not None:
             raise ConfigError(
-                f"{endpoint.path!r} is already served by {branch.endpoint.name!r} ({branch.endpoint.source})", endpoint.source
+                f"{endpoint.path!r} is already served by {branch.endpoint.name!r} ({branch.endpoint.source})",
+                endpoint.source,
             )
         branch.endpoint, branch.names = endpoint, names
         self._endpoints.append(endpoint)
@@ -69,7 +70,9 @@ class Router:
             return None
         return found[0].endpoint, dict(zip(found[0].names, found[1], strict=True))
 
-    def _walk(self, branch: _Branch, segments: list[str], index: int, values: list[str]) -> tuple[_Branch, list[str]] | None:
+    def _walk(
+        self, branch: _Branch, segments: list[str], index: int, values: list[str]
+    ) -> tuple[_Branch, list[str]] | None:
         if index == len(segments):
             return (branch, values) if branch.endpoint is not None else None
         segment = unquote(segments[index])

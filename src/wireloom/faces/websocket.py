@@ -79,7 +79,9 @@ class WebSocketHandler:
 
     def _hook(self, name: Hook, hook: Function) -> Function:
         if name in self.hooks:
-            raise ConfigError(f"{self.function.__name__!r} has its {name} already: {self.hooks[name].__name__!r}", source_of(hook))
+            raise ConfigError(
+                f"{self.function.__name__!r} has its {name} already: {self.hooks[name].__name__!r}", source_of(hook)
+            )
         _hook_parameters(self, name, hook, None)
         self.hooks[name] = hook
         return hook
@@ -178,7 +180,9 @@ def _authorize(auth: bool | Authorize, name: str, source: str) -> Authorize | No
     if auth is False:
         return None
     if auth is True or not callable(auth):
-        raise ConfigError(f"{name!r}: auth must be an async function of the request that gives the user or raises Deny", source)
+        raise ConfigError(
+            f"{name!r}: auth must be an async function of the request that gives the user or raises Deny", source
+        )
     return auth
 
 
@@ -188,7 +192,9 @@ def _compile_codec(handler: WebSocketHandler, annotation: Any, source: str, conf
     encode_error = _encode_error_with_details if config.dev or config.validation_details else _encode_error
     if not message.json:
         if options.response_schema is not None:
-            raise ConfigError(f"{owner!r} takes str or bytes as they are, so its replies have no response_schema", source)
+            raise ConfigError(
+                f"{owner!r} takes str or bytes as they are, so its replies have no response_schema", source
+            )
         return Codec(message.decode, encode_raw, encode_error, json=False, message_schema=message.schema)
     returned = _return_annotation(handler.function)
     response = compile_response(returned, schema=options.response_schema, owner=owner, source=source)

@@ -58,7 +58,17 @@ class Outbox:
         overflow: called once when the policy is to close.
     """
 
-    __slots__ = ("_flusher", "_held_bytes", "_held_frames", "_overflow", "_rules", "_sink", "frames", "marked", "paused")
+    __slots__ = (
+        "_flusher",
+        "_held_bytes",
+        "_held_frames",
+        "_overflow",
+        "_rules",
+        "_sink",
+        "frames",
+        "marked",
+        "paused",
+    )
 
     def __init__(self, sink: Sink, flusher: Flusher, rules: OutboxRules, overflow: Callable[[], None]) -> None:
         self.frames: list[bytes] = []

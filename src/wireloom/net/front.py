@@ -171,7 +171,7 @@ class Front(asyncio.Protocol):
         assert transport is not None
         endpoint, path_params, query_params = find_endpoint(listener, head)
         shell_class = WebSocketShell if transport.get_extra_info("sslcontext") is None else BufferedWebSocketShell
-        connections: set[Any] = self._server_state.connections  # type: ignore[assignment]
+        connections: set[Any] = self._server_state.connections
         shell = shell_class(listener, listener.plan(endpoint), transport, head, connections)
         shell.connection.path_params, shell.connection.query_params = path_params, query_params
         return shell
@@ -208,7 +208,7 @@ class Front(asyncio.Protocol):
 
     def _forget(self) -> None:
         self._listener.wheel.remove(self)
-        self._server_state.connections.discard(self)  # type: ignore[arg-type]
+        self._server_state.connections.discard(self)
         self._received = b""
 
 

@@ -17,15 +17,15 @@ __all__ = ["HTTPDoor"]
 
 
 class HTTPDoor:
-    """Answers HTTP requests.
+    """Answers HTTP requests: health, the WebSocket paths' 426, then whatever was added, in that order."""
 
-    Args:
-        routes: Starlette routes and mounts, asked in order.
-    """
-
-    def __init__(self, routes: list[BaseRoute]) -> None:
-        self._router = Router(routes, default=self._no_route)
+    def __init__(self) -> None:
+        self._router = Router(default=self._no_route)
         self._listener: Listener | None = None
+
+    def add(self, route: BaseRoute) -> None:
+        """Adds a Starlette route or mount; they are asked in order."""
+        self._router.routes.append(route)
 
     def attach(self, listener: Listener) -> None:
         """Learns of the WebSocket endpoints beside it."""

@@ -15,11 +15,12 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
-from wireloom.errors import Deny
+from wireloom.errors import Deny, HandshakeFailed
 
 __all__ = [
     "RequestHead",
     "accept_key",
+    "check_answer",
     "check_origin",
     "check_upgrade",
     "choose_subprotocol",
@@ -28,6 +29,7 @@ __all__ = [
     "offered_subprotocols",
     "parse_head",
     "switching_protocols",
+    "upgrade_request",
 ]
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -238,3 +240,54 @@ def _header_lines(headers: Mapping[str, str]) -> str:
     if any(line.count("\r") > 1 or line.count("\n") > 1 for line in lines):
         raise ValueError("a header must not contain a line break")
     return "".join(lines)
+
+
+def upgrade_request(
+    host: str, target: str, key: bytes, subprotocols: Sequence[str], headers: Iterable[tuple[str, str]]
+) -> bytes:
+    """A client's opening request (RFC 6455 §4.1).
+
+    Args:
+        host: the Host header, with the port unless it is the scheme's own.
+        target: path and query.
+        key: 16 random bytes in base64.
+    """
+    offered = f"Sec-WebSocket-Protocol: {', '.join(subprotocols)}\r\n" if subprotocols else ""
+    lines = "".join(_header_lines({name: value}) for name, value in headers)
+    return (
+        f"GET {target} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: {key.decode()}\r\nSec-WebSocket-Version: 13\r\n{offered}{lines}\r\n"
+    ).encode("latin-1")
+
+
+def check_answer(data: bytes, key: bytes, subprotocols: Sequence[str]) -> str | None:
+    """Judges a server's answer, head and whatever body came with it (RFC 6455 §4.1).
+
+    Returns:
+        The subprotocol that the server chose.
+
+    Raises:
+        HandshakeFailed: anything but a correct 101.
+    """
+    head, _, body = data.partition(b"\r\n\r\n")
+    status_line, _, lines = head.partition(b"\r\n")
+    match = re.match(rb"HTTP/1\.1 (\d{3})( |\Z)", status_line)
+    if not match:
+        raise HandshakeFailed("the server does not answer in HTTP/1.1")
+    try:
+        pairs = _parse_headers(lines)
+    except Deny as error:
+        raise HandshakeFailed(f"the server's answer is malformed: {error.body}") from None
+    answer = RequestHead("", "/", "1.1", b"", pairs)
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
+    status = int(match[1])
+    if status != 101:
+        raise HandshakeFailed(f"the server answered {status} {_phrase(status)}", status, headers, body)
+    if not is_upgrade(answer) or headers.get("sec-websocket-accept") != accept_key(key):
+        raise HandshakeFailed("the server's 101 does not accept this handshake", status, headers)
+    if "sec-websocket-extensions" in headers:
+        raise HandshakeFailed("the server chose an extension that was not offered", status, headers)
+    chosen = headers.get("sec-websocket-protocol")
+    if chosen is not None and chosen not in subprotocols:
+        raise HandshakeFailed(f"the server chose the subprotocol {chosen!r}, which was not offered", status, headers)
+    return chosen

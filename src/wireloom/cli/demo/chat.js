@@ -363,10 +363,10 @@ function transmit(raw) {
     $("offline-text").textContent = "Not sent: the connection is gone. Your text is kept.";
     return false;
   }
-  hideNotice();
   inFlight.push(performance.now());
-  addFrame("sent", "Sent", raw);
   socket.send(raw);
+  addFrame("sent", "Sent", raw);
+  hideNotice();
   return true;
 }
 

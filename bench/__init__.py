@@ -1,0 +1,1 @@
+"""Benchmarks anyone can run: `python -m bench --quick` from the root of the repository."""

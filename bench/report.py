@@ -1,0 +1,170 @@
+"""The report: medians of the rounds, their spread, ratios to Wireloom, as markdown, with the machine they hold for.
+
+Law: a failed round is told, never dropped; a number is never made of anything but measured rounds.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import sysconfig
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from bench.process import ROOT
+from bench.scenarios import Column, Scenario
+from bench.servers import Server
+
+__all__ = ["BASELINE", "Outcomes", "Setting", "Table", "environment", "render_micro", "render_scenarios"]
+
+BASELINE = "wireloom"
+BUSY_CLIENT = 0.95  # a load client above this share of its core may be what is measured
+
+
+@dataclass(slots=True)
+class Outcomes:
+    """What the rounds of one server in one scenario gave."""
+
+    results: list[Mapping[str, float]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def median(self, column: Column) -> float | None:
+        values = self.values(column)
+        return statistics.median(values) if values else None
+
+    def values(self, column: Column) -> list[float]:
+        return [result[column.key] / column.divisor for result in self.results if column.key in result]
+
+    def notes(self, clients_cpu_counts: bool) -> str:
+        rounds = len(self.results) + len(self.failures)
+        notes = []
+        if self.failures:
+            notes.append(f"{len(self.failures)} of {rounds} rounds failed: {'; '.join(dict.fromkeys(self.failures))}")
+        client = max((result.get("client_cpu", 0.0) for result in self.results), default=0.0)
+        if clients_cpu_counts and client > BUSY_CLIENT:
+            notes.append(f"the client itself used {client:.0%} of its core: a lower bound")
+        return "; ".join(notes)
+
+
+Table = Mapping[str, Outcomes]  # by server, or by case
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How this run was made."""
+
+    rounds: int
+    seconds: float
+    client: str
+    client_is_python: bool
+    pinned: bool
+    servers: Sequence[Server]
+    load_before: float
+
+
+def render_scenarios(measured: Mapping[Scenario, Table], setting: Setting) -> str:
+    """A summary of all scenarios, then one table for each."""
+    if not measured:
+        return ""
+    legend = "\nMedians. ↓: less is better. ✗: no round succeeded; the tables below say why.\n"
+    parts = ["## Summary\n", _summary(measured), legend]
+    for scenario, table in measured.items():
+        better = "less is better" if scenario.lower_is_better else "more is better"
+        parts.append(f"## {scenario.title}\n\n`--only {scenario.name}`, {better}.\n")
+        labels = {name: name for name in table}
+        parts.append(_table(table, labels, "server", scenario.main, scenario.others, scenario.clients_cpu_counts))
+        if scenario.group == "typed":
+            parts += ["", *(f"- {server.name}: {server.typed_how}." for server in setting.servers)]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def render_micro(title: str, table: Table, labels: Mapping[str, str]) -> str:
+    """One table of in-process cases."""
+    main = Column("thousand calls/s", "per_second", 1_000, 0)
+    others = (Column("µs a call", "each_us", 1, 3),)
+    return f"## {title}\n\n`--only micro`, more is better.\n\n{_table(table, labels, 'case', main, others, False)}\n"
+
+
+def environment(setting: Setting) -> str:
+    """Where and how it was measured."""
+    optimised = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+    packages = dict.fromkeys(package for server in setting.servers for package in server.packages)
+    versions = ", ".join(f"{package} {_version(package)}" for package in (*packages, "uvloop", "msgspec", "pydantic"))
+    slower = " (Python: **the slower measure**, fast servers are measured too low)" if setting.client_is_python else ""
+    pinning = "the server on one core, the load on another" if setting.pinned else "nothing pinned"
+    facts = {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "machine": f"{_cpu()}, {os.cpu_count()} cores, {platform.machine()}",
+        "kernel": f"{platform.system()} {platform.release()}",
+        "Python": f"{platform.python_version()} {platform.python_implementation()}, built "
+        + ("with optimisations (PGO)" if optimised else "without `--enable-optimizations`"),
+        "versions": versions,
+        "load": f"{setting.client}{slower}; {pinning}",
+        "rounds": f"{setting.rounds}, interleaved, {setting.seconds:g} s each after a warm-up, a fresh server for each",
+        "load average": f"{setting.load_before:.2f} before, {os.getloadavg()[0]:.2f} at the end",
+    }
+    return "\n".join(("| | |", "|---|---|", *(f"| {name} | {fact} |" for name, fact in facts.items())))
+
+
+def _summary(measured: Mapping[Scenario, Table]) -> str:
+    servers = dict.fromkeys(name for table in measured.values() for name in table)
+    headings = [f"{scenario.short}{' ↓' if scenario.lower_is_better else ''}" for scenario in measured]
+    rows = []
+    for name in servers:
+        medians = [(table[name].median(scenario.main), scenario.main) for scenario, table in measured.items()]
+        rows.append([name, *("✗" if value is None else _number(value, column.decimals) for value, column in medians)])
+    return _markdown(["server", *headings], rows)
+
+
+def _table(
+    table: Table, labels: Mapping[str, str], kind: str, main: Column, others: Sequence[Column], clients_cpu_counts: bool
+) -> str:
+    baseline = table[BASELINE].median(main) if BASELINE in table else None
+    rows = []
+    for name, outcomes in table.items():
+        value, values = outcomes.median(main), outcomes.values(main)
+        spread = f"{_number(min(values), main.decimals)} – {_number(max(values), main.decimals)}" if values else "–"
+        further = [_optional(outcomes.median(column), column.decimals) for column in others]
+        ratio = f"{value / baseline:.2f}" if value is not None and baseline else "–"
+        shown = "**failed**" if value is None else _number(value, main.decimals)
+        rows.append([labels[name], shown, spread, ratio, *further, outcomes.notes(clients_cpu_counts)])
+    headings = [kind, main.heading, "min – max", f"÷ {BASELINE}", *(column.heading for column in others), "notes"]
+    return _markdown(headings, rows)
+
+
+def _markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    rule = ["---", *["---:"] * (len(headings) - 1)]
+    if headings[-1] == "notes":
+        rule[-1] = "---"
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (headings, rule, *rows))
+
+
+def _optional(value: float | None, decimals: int) -> str:
+    return "–" if value is None else _number(value, decimals)
+
+
+def _number(value: float, decimals: int) -> str:
+    return f"{value:,.{decimals}f}"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        if package != BASELINE:
+            return "not installed"
+    return str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown CPU"
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown CPU")

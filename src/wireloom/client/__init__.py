@@ -1,0 +1,1 @@
+"""The other end: WebSocket clients. They know the wire and nothing of the server."""
