@@ -97,7 +97,7 @@ def _interleaved(
             said = f"failed: {failure}"
         else:
             table[name].results.append(result)
-            said = f"{key} {result[key]:,.1f}"
+            said = f"{key} {result[key]:,.1f}" if key in result else "overloaded"
         print(f"{title}, round {number} of {rounds}, {name}: {said}", file=sys.stderr, flush=True)
     return table
 

@@ -25,7 +25,6 @@ __all__ = ["Client", "find_client"]
 Result = dict[str, Any]
 
 NEIGHBOUR = ROOT.parent / "shared" / "tools" / "wsload.c"
-RATES = ("msgs_per_s", "deliveries_per_s", "handshakes_per_s")
 TROUBLES = {
     "failed": "handshakes failed",
     "closed_by_server": "connections closed by the server",
@@ -121,12 +120,10 @@ def _result(output: bytes, errors: bytes, code: int) -> Result:
     if troubles or code or "error" in result:
         said = [complaint] if complaint else []
         raise Failed("; ".join(troubles + said) or str(result.get("error", f"the load client ended with code {code}")))
-    if not all(result.get(key, 1) for key in RATES):
-        raise Failed("not one message came back in the measured time")
     return result
 
 
 def _complaint(errors: str) -> str:
-    """What the client said: a traceback's last line, but the first handshake refused before all that follows from it."""
+    """What the client said last; the first handshake refused goes before all that follows from it."""
     refusals = [line for line in errors.splitlines() if "handshake refused" in line]
     return last_line(refusals[0] if refusals else errors)

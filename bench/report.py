@@ -37,6 +37,13 @@ class Outcomes:
         values = self.values(column)
         return statistics.median(values) if values else None
 
+    def shown(self, column: Column) -> str:
+        """The median as text, or why there is none."""
+        value = self.median(column)
+        if value is not None:
+            return _number(value, column.decimals)
+        return "overloaded" if self.results else "**failed**"
+
     def values(self, column: Column) -> list[float]:
         return [result[column.key] / column.divisor for result in self.results if column.key in result]
 
@@ -45,6 +52,9 @@ class Outcomes:
         notes = []
         if self.failures:
             notes.append(f"{len(self.failures)} of {rounds} rounds failed: {'; '.join(dict.fromkeys(self.failures))}")
+        overloaded = sum(bool(result.get("overloaded")) for result in self.results)
+        if 0 < overloaded < rounds:
+            notes.append(f"{overloaded} of {rounds} rounds overloaded")
         client = max((result.get("client_cpu", 0.0) for result in self.results), default=0.0)
         if clients_cpu_counts and client > BUSY_CLIENT:
             notes.append(f"the client itself used {client:.0%} of its core: a lower bound")
@@ -71,11 +81,11 @@ def render_scenarios(measured: Mapping[Scenario, Table], setting: Setting) -> st
     """A summary of all scenarios, then one table for each."""
     if not measured:
         return ""
-    legend = "\nMedians. ↓: less is better. ✗: no round succeeded; the tables below say why.\n"
+    legend = "\nMedians. ↓: less is better. Failed: no round succeeded; the tables below say why.\n"
     parts = ["## Summary\n", _summary(measured), legend]
     for scenario, table in measured.items():
         better = "less is better" if scenario.lower_is_better else "more is better"
-        parts.append(f"## {scenario.title}\n\n`--only {scenario.name}`, {better}.\n")
+        parts.append(f"## {scenario.title}\n\n`--only {scenario.name}`, {better}. {scenario.remark}".rstrip() + "\n")
         labels = {name: name for name in table}
         parts.append(_table(table, labels, "server", scenario.main, scenario.others, scenario.clients_cpu_counts))
         if scenario.group == "typed":
@@ -117,8 +127,7 @@ def _summary(measured: Mapping[Scenario, Table]) -> str:
     headings = [f"{scenario.short}{' ↓' if scenario.lower_is_better else ''}" for scenario in measured]
     rows = []
     for name in servers:
-        medians = [(table[name].median(scenario.main), scenario.main) for scenario, table in measured.items()]
-        rows.append([name, *("✗" if value is None else _number(value, column.decimals) for value, column in medians)])
+        rows.append([name, *(table[name].shown(scenario.main) for scenario, table in measured.items())])
     return _markdown(["server", *headings], rows)
 
 
@@ -132,8 +141,7 @@ def _table(
         spread = f"{_number(min(values), main.decimals)} – {_number(max(values), main.decimals)}" if values else "–"
         further = [_optional(outcomes.median(column), column.decimals) for column in others]
         ratio = f"{value / baseline:.2f}" if value is not None and baseline else "–"
-        shown = "**failed**" if value is None else _number(value, main.decimals)
-        rows.append([labels[name], shown, spread, ratio, *further, outcomes.notes(clients_cpu_counts)])
+        rows.append([labels[name], outcomes.shown(main), spread, ratio, *further, outcomes.notes(clients_cpu_counts)])
     headings = [kind, main.heading, "min – max", f"÷ {BASELINE}", *(column.heading for column in others), "notes"]
     return _markdown(headings, rows)
 

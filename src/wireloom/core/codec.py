@@ -43,7 +43,7 @@ class Codec:
     """
 
     decode: Callable[[str | bytes], Any]
-    encode: Callable[[Any], str | bytes]
+    encode: Callable[[Any], Any]
     encode_error: Callable[[RequestError], bytes]
     json: bool = True
     message_schema: dict[str, Any] | None = None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine
+import types
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import aclosing
+from contextvars import copy_context
 from typing import Any, TypeAlias
 
 from wireloom.core.codec import ReplyInvalid
@@ -12,11 +14,51 @@ from wireloom.core.endpoint import Endpoint
 from wireloom.core.request import Caller, Request
 from wireloom.errors import ConnectionClosed, Disconnect, InternalError, RequestError, new_error_id
 
-__all__ = ["Dispatch", "compile_dispatch", "run_hook"]
+__all__ = ["Direct", "Dispatch", "compile_direct", "compile_dispatch", "log_bug", "run_hook"]
 
 logger = logging.getLogger(__name__)
 
 Dispatch: TypeAlias = Callable[[Caller, str | bytes], Coroutine[Any, Any, None]]
+
+
+Direct: TypeAlias = Callable[[Caller, str | bytes], None]
+
+
+def compile_direct(endpoint: Endpoint) -> Direct | None:
+    """A plain function that handles one message of an endpoint whose handler never waits; None for any other.
+
+    It saves the task, which would cost as much as the rest of dispatch. Each message has a context of its own all the
+    same, so that what a handler puts into context variables is gone with it.
+    """
+    if endpoint.waits or endpoint.streams:
+        return None
+    dispatch = _call(endpoint)
+    send = _start(dispatch)
+
+    def direct(connection: Caller, payload: str | bytes) -> None:
+        nonlocal send
+        try:
+            copy_context().run(send, (connection, payload))
+        except BaseException:
+            send = _start(dispatch)  # it ended with the exception: SystemExit, KeyboardInterrupt
+            raise
+
+    return direct
+
+
+def _start(dispatch: Dispatch) -> Callable[[tuple[Caller, str | bytes]], None]:
+    steps = _steps(dispatch)
+    steps.send(None)
+    return steps.send
+
+
+@types.coroutine
+def _steps(dispatch: Dispatch) -> Generator[None, Any, None]:
+    """Runs one dispatch for every message sent in. A coroutine that never waits costs no exception this way."""
+    message = yield
+    while True:
+        yield from dispatch(*message)
+        message = yield
 
 
 def compile_dispatch(endpoint: Endpoint) -> Dispatch:
@@ -28,29 +70,39 @@ def compile_dispatch(endpoint: Endpoint) -> Dispatch:
 
 
 def _call(endpoint: Endpoint) -> Dispatch:
-    decode, encode, json = endpoint.codec.decode, endpoint.codec.encode, endpoint.codec.json
-    on_message = endpoint.on_message
+    decode, encode, on_message = endpoint.codec.decode, endpoint.codec.encode, endpoint.on_message
 
-    async def dispatch(connection: Caller, payload: str | bytes) -> None:
+    async def dispatch_json(connection: Caller, payload: str | bytes) -> None:
         try:
             reply = await on_message(Request(endpoint, connection, decode(payload)))
             if reply is not None:
-                connection.send_payload(encode(reply), json)
+                connection.send_json(encode(reply))
         except Exception as error:
             _answer(endpoint, connection, error)
 
-    return dispatch
+    async def dispatch_raw(connection: Caller, payload: str | bytes) -> None:
+        try:
+            reply = await on_message(Request(endpoint, connection, decode(payload)))
+            if reply is not None:
+                connection.send(encode(reply))
+        except Exception as error:
+            _answer(endpoint, connection, error)
+
+    return dispatch_json if endpoint.codec.json else dispatch_raw
 
 
 def _stream(endpoint: Endpoint) -> Dispatch:
-    decode, encode, json = endpoint.codec.decode, endpoint.codec.encode, endpoint.codec.json
-    on_message = endpoint.on_message
+    decode, encode, on_message = endpoint.codec.decode, endpoint.codec.encode, endpoint.on_message
+    json = endpoint.codec.json
 
     async def dispatch(connection: Caller, payload: str | bytes) -> None:
         try:
             async with aclosing(on_message(Request(endpoint, connection, decode(payload)))) as replies:
                 async for reply in replies:
-                    connection.send_payload(encode(reply), json)
+                    if json:
+                        connection.send_json(encode(reply))
+                    else:
+                        connection.send(encode(reply))
                     await connection.drain()
         except Exception as error:
             _answer(endpoint, connection, error)
@@ -91,11 +143,11 @@ def log_bug(endpoint: Endpoint, error: Exception, where: str) -> str:
 def _answer(endpoint: Endpoint, connection: Caller, error: Exception) -> None:
     """What an exception does, by its class."""
     if isinstance(error, RequestError):
-        connection.send_payload(endpoint.codec.encode_error(error), True)
+        connection.send_json(endpoint.codec.encode_error(error))
     elif isinstance(error, Disconnect):
         connection.close(error.code, error.reason)
     elif isinstance(error, ReplyInvalid):
         logger.error("reply of %s %s dropped: %s", endpoint.door.value, endpoint.path, error.reason)
     elif not isinstance(error, ConnectionClosed):
         told = InternalError(log_bug(endpoint, error, "handler"))
-        connection.send_payload(endpoint.codec.encode_error(told), True)
+        connection.send_json(endpoint.codec.encode_error(told))

@@ -51,6 +51,7 @@ class Endpoint:
         subprotocols: those spoken, most wanted first.
         concurrency: messages of one connection handled at a time; above 1 replies are unordered.
         streams: whether `on_message` gives an asynchronous iterator of replies.
+        waits: whether `on_message` may wait for something; one that never does needs no task.
         summary: the first line of the handler's docstring.
         source: ``file:line`` of the declaration.
     """
@@ -69,5 +70,6 @@ class Endpoint:
     subprotocols: tuple[str, ...] = ()
     concurrency: int = 1
     streams: bool = False
+    waits: bool = True
     summary: str = ""
     source: str = ""

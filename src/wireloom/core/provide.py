@@ -6,6 +6,7 @@ Law: everything is decided at registration. A parameter that nothing explains is
 from __future__ import annotations
 
 import contextlib
+import dis
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from wireloom.core.request import Request
 from wireloom.core.schema import compile_parameter
 from wireloom.errors import ConfigError, Deny
 
-__all__ = ["Parameters", "Provide", "Query", "compile_bind", "compile_call", "read_parameters", "source_of"]
+__all__ = ["Parameters", "Provide", "Query", "compile_bind", "compile_call", "may_wait", "read_parameters", "source_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,20 @@ class Provide:
 
 
 @dataclass(frozen=True, slots=True)
+class _PathParameter:
+    annotation: Any
+    convert: Callable[[str], Any] | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class _QueryParameter:
     name: str
+    annotation: Any
     convert: Callable[[str], Any] | None
     default: Any
     many: bool
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +70,7 @@ class Parameters:
     Args:
         arguments: for every parameter the expression over ``request`` that gives it, with its keyword if needed.
         message: name and annotation of the payload parameter; None when there is none.
-        path: converters of the path parameters used.
+        path: the path parameters used.
         query: the query parameters used, by parameter name.
         provided: the factories used, in order of use.
         values: names in the expressions that stand for objects.
@@ -68,7 +78,7 @@ class Parameters:
 
     arguments: list[str] = field(default_factory=list)
     message: tuple[str, Any] | None = None
-    path: dict[str, Callable[[str], Any] | None] = field(default_factory=dict)
+    path: dict[str, _PathParameter] = field(default_factory=dict)
     query: dict[str, _QueryParameter] = field(default_factory=dict)
     provided: list[tuple[Callable[..., Any], Parameters]] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
@@ -119,7 +129,8 @@ def read_parameters(
         names = ", ".join(repr(parameter.name) for parameter, _ in unexplained)
         raise ConfigError(
             f"{_name(function)!r}: nothing explains the parameter {names}; it is neither in the path"
-            f" ({', '.join(path_names) or 'which has none'}) nor annotated with Connection, Request, Hub, Query or Provide",
+            f" ({', '.join(path_names) or 'which has none'}) nor annotated with Connection, Request, Hub, Query"
+            " or Provide",
             source_of(function),
         )
     return Parameters(found.arguments, message, found.path, found.query, found.provided, found.values)
@@ -167,7 +178,7 @@ def _explain(
         found.values[f"factory_{name}"] = marker.factory
         return f"provided[factory_{name}]"
     if name in path_names:
-        found.path[name] = compile_parameter(annotation, **place)
+        found.path[name] = _PathParameter(annotation, compile_parameter(annotation, **place), place["source"])
         return f"request.connection.path_params[{name!r}]"
     service = services.get(base) if _hashable(base) else None
     if service is None or isinstance(service, str):
@@ -192,28 +203,30 @@ def _marker(annotation: Any) -> tuple[Any, Query | Provide | None]:
 def _query_parameter(parameter: inspect.Parameter, base: Any, marker: Query, place: dict[str, str]) -> _QueryParameter:
     many = get_origin(base) is list or base is list
     item = (get_args(base) or (str,))[0] if many else base
-    return _QueryParameter(marker.name or parameter.name, compile_parameter(item, **place), parameter.default, many)
+    convert = compile_parameter(item, **place)
+    return _QueryParameter(marker.name or parameter.name, base, convert, parameter.default, many, place["source"])
 
 
-def compile_bind(parameters: list[Parameters], extra_path_names: list[str]) -> Bind:
+def compile_bind(parameters: list[Parameters]) -> Bind:
     """One function that converts a connection's path and query parameters for its handler and hooks.
 
     Args:
-        parameters: of the handler and all hooks, those of their factories included by this function.
-        extra_path_names: names of the path; those that no function uses stay text.
+        parameters: of the handler and all hooks; those of their factories are found through them.
 
     Returns:
         A function that raises `Deny` with 404 for a path parameter that does not convert, and 400 for the query.
+
+    Raises:
+        ConfigError: two functions declare one parameter differently; it is converted once and shared.
     """
-    converters: dict[str, list[Callable[[str], Any]]] = {name: [] for name in extra_path_names}
+    paths: dict[str, _PathParameter] = {}
     queries: dict[str, _QueryParameter] = {}
     for one in _with_factories(parameters):
-        for name, convert in one.path.items():
-            if convert is not None:
-                converters[name].append(convert)
-        queries.update(one.query)
-    # Two functions may ask for different types of one parameter only if both are the same conversion; the first is used.
-    path_converters = {name: found[0] for name, found in converters.items() if found}
+        for name, path_parameter in one.path.items():
+            _agree(name, paths.setdefault(name, path_parameter), path_parameter)
+        for name, query_parameter in one.query.items():
+            _agree(name, queries.setdefault(name, query_parameter), query_parameter)
+    path_converters = {name: found.convert for name, found in paths.items() if found.convert is not None}
 
     def bind(path: dict[str, str], query_string: str) -> tuple[dict[str, Any], dict[str, Any]]:
         return _convert_path(path, path_converters), _convert_query(query_string, queries) if queries else _NOTHING
@@ -222,6 +235,16 @@ def compile_bind(parameters: list[Parameters], extra_path_names: list[str]) -> B
 
 
 _NOTHING: dict[str, Any] = {}
+
+
+def _agree(name: str, first: _PathParameter | _QueryParameter, other: _PathParameter | _QueryParameter) -> None:
+    if first.annotation != other.annotation:
+        kinds = f"{_type_name(first.annotation)} ({first.source}) and {_type_name(other.annotation)}"
+        raise ConfigError(f"the parameter {name!r} is declared as {kinds}; it has one type", other.source)
+
+
+def _type_name(annotation: Any) -> str:
+    return "nothing" if annotation is inspect.Parameter.empty else getattr(annotation, "__name__", str(annotation))
 
 
 def _with_factories(parameters: list[Parameters]) -> Iterator[Parameters]:
@@ -265,8 +288,8 @@ def _query_value(query: _QueryParameter, given: list[str] | None) -> Any:
 def compile_call(function: Callable[..., Any], parameters: Parameters) -> Handler:
     """A function of the request that calls the handler with everything it asked for.
 
-    The result gives an awaitable, or an asynchronous iterator for asynchronous generator functions. A plain ``def`` runs
-    in a worker thread.
+    The result gives an awaitable, or an asynchronous iterator for asynchronous generator functions. A plain ``def``
+    runs in a worker thread.
     """
     body = f"call({', '.join(parameters.arguments)})"
     names = {"call": _threaded(function), **parameters.values}
@@ -283,6 +306,19 @@ def compile_call(function: Callable[..., Any], parameters: Parameters) -> Handle
             return await with_provided(request, await _provide(request, factories, stack))
 
     return provide_and_call
+
+
+def may_wait(function: Callable[..., Any], parameters: Parameters) -> bool:
+    """Whether the compiled call of a function can ever wait.
+
+    An ``async def`` whose code has no ``await``, ``async with`` or ``async for`` cannot: it runs to its end at once.
+    """
+    if parameters.provided or not (inspect.isfunction(function) and inspect.iscoroutinefunction(function)):
+        return True
+    return any(instruction.opname in _WAITING for instruction in dis.get_instructions(function))
+
+
+_WAITING = frozenset({"GET_AWAITABLE", "GET_AITER", "GET_ANEXT", "BEFORE_ASYNC_WITH", "SEND"})
 
 
 def _stream_with(with_provided: Any, factories: list[tuple[Any, Any]]) -> Handler:

@@ -1,4 +1,4 @@
-"""Topics: names with subscribers. Users, clients and channels are kinds of topic, kept apart by a prefix added here only."""
+"""Topics: names with subscribers. Users, clients and channels are kinds of topic, told apart by a prefix added here."""
 
 from __future__ import annotations
 

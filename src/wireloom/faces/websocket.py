@@ -13,7 +13,7 @@ import msgspec
 from wireloom.config import Config, Limits
 from wireloom.core.codec import Codec
 from wireloom.core.endpoint import Authorize, Door, Endpoint
-from wireloom.core.provide import Parameters, compile_bind, compile_call, read_parameters, source_of
+from wireloom.core.provide import Parameters, compile_bind, compile_call, may_wait, read_parameters, source_of
 from wireloom.core.request import Request
 from wireloom.core.router import parameter_names
 from wireloom.core.schema import compile_message, compile_response, encode_raw
@@ -145,12 +145,13 @@ def compile_websocket(handler: WebSocketHandler, config: Config, hub: Hub | None
         door=Door.WEBSOCKET,
         codec=_compile_codec(handler, parameters.message[1], source, config),
         on_message=compile_call(function, parameters),
-        bind=compile_bind([parameters, *(found for _, found in hooks.values())], names),
+        bind=compile_bind([parameters, *(found for _, found in hooks.values())]),
         authorize=_authorize(options.auth, function.__name__, source),
         limits=_limits(options, config),
         subprotocols=options.subprotocols,
         concurrency=options.concurrency,
         streams=inspect.isasyncgenfunction(function),
+        waits=may_wait(function, parameters),
         summary=(inspect.getdoc(function) or "").partition("\n")[0],
         source=source,
         **{name: compile_call(hook, found) for name, (hook, found) in hooks.items()},

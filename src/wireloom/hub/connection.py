@@ -167,8 +167,11 @@ class Connection:
 
     def send(self, data: Any) -> None:
         """Sends one message: `str` as text, bytes as binary, anything else as JSON text. Dropped when closed."""
-        payload, text = encode_payload(data)
-        self.outbox.push(text_frame(payload) if text else binary_frame(payload))
+        if isinstance(data, str):
+            self.outbox.push(text_frame(data.encode()))
+        else:
+            payload, text = encode_payload(data)
+            self.outbox.push(text_frame(payload) if text else binary_frame(payload))
 
     def send_text(self, text: str) -> None:
         """Sends a text message."""
@@ -178,12 +181,9 @@ class Connection:
         """Sends a binary message."""
         self.outbox.push(binary_frame(bytes(data)))
 
-    def send_payload(self, payload: str | bytes, json: bool) -> None:
-        """Sends what a codec encoded: `str` and JSON bytes as text, other bytes as binary."""
-        if isinstance(payload, str):
-            self.outbox.push(text_frame(payload.encode()))
-        else:
-            self.outbox.push(text_frame(payload) if json else binary_frame(payload))
+    def send_json(self, payload: bytes) -> None:
+        """Sends JSON that is already encoded, as text."""
+        self.outbox.push(text_frame(payload))
 
     async def drain(self) -> None:
         """Waits until the peer has read enough for more to be sent; long streams await it between messages.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from wireloom.config import Config
-from wireloom.core.dispatch import Dispatch, compile_dispatch
+from wireloom.core.dispatch import Direct, Dispatch, compile_direct, compile_dispatch
 from wireloom.core.endpoint import Endpoint
 from wireloom.core.router import Router
 from wireloom.errors import Deny
@@ -18,9 +19,9 @@ from wireloom.hub.outbox import OutboxRules
 from wireloom.net.wheel import Wheel
 from wireloom.wire.messages import ReaderRules
 
-__all__ = ["Listener", "Plan", "start_task"]
+__all__ = ["Listener", "Plan"]
 
-_EAGER = hasattr(asyncio, "eager_task_factory")  # Python 3.12 and later
+StartTask: TypeAlias = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Plan:
 
     endpoint: Endpoint
     dispatch: Dispatch
+    direct: Direct | None
     reader_rules: ReaderRules
     outbox_rules: OutboxRules
 
@@ -40,11 +42,11 @@ class Abortable(Protocol):
         """Ends it without a word."""
 
 
-def start_task(coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
-    """A task that has already run up to its first wait where Python can do so (3.12 and later)."""
-    if _EAGER:
-        return asyncio.Task(coroutine, loop=loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
-    return loop.create_task(coroutine)
+def _task_starter(loop: asyncio.AbstractEventLoop) -> StartTask:
+    """Makes tasks that have already run up to their first wait where Python can do so (3.12 and later)."""
+    if hasattr(asyncio, "eager_task_factory"):
+        return functools.partial(asyncio.Task, loop=loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
+    return loop.create_task
 
 
 class Listener:
@@ -61,6 +63,7 @@ class Listener:
         self.hub = hub
         self.config = config
         self.loop = asyncio.get_running_loop()
+        self.start_task = _task_starter(self.loop)
         self.wheel = Wheel(self.loop)
         self.shells: set[Abortable] = set()
         self.tasks: set[asyncio.Task[None]] = set()
@@ -101,6 +104,7 @@ class Listener:
             plan = self._plans[endpoint] = Plan(
                 endpoint,
                 compile_dispatch(endpoint),
+                compile_direct(endpoint),
                 ReaderRules(True, limits.max_message_bytes, limits.max_fragments),
                 OutboxRules(limits.outbox_bytes, limits.outbox_policy),
             )

@@ -21,7 +21,7 @@ from wireloom.core.dispatch import run_hook
 from wireloom.errors import ConnectionClosed, ProtocolError
 from wireloom.hub.connection import Connection
 from wireloom.hub.outbox import Outbox
-from wireloom.net.listener import Listener, Plan, start_task
+from wireloom.net.listener import Listener, Plan
 from wireloom.net.wheel import Timed
 from wireloom.wire.frames import PING, PONG, close_frame, encode_frame, sendable_close_code
 from wireloom.wire.handshake import RequestHead
@@ -55,6 +55,7 @@ class WebSocketShell(asyncio.Protocol):
     __slots__ = (
         "_concurrency",
         "_connections",
+        "_direct",
         "_dispatch",
         "_drained",
         "_listener",
@@ -85,6 +86,7 @@ class WebSocketShell(asyncio.Protocol):
         self._reader = MessageReader(plan.reader_rules)
         self._outbox = Outbox(transport, listener.hub.flusher, plan.outbox_rules, self._overflow)
         self._dispatch = plan.dispatch
+        self._direct = plan.direct
         self._concurrency = plan.endpoint.concurrency
         self._state = _OPENING
         self._tasks: set[asyncio.Task[None]] | None = None  # handlers that have not ended
@@ -130,8 +132,12 @@ class WebSocketShell(asyncio.Protocol):
         outbox = self._outbox
         outbox.marked = True
         events = self._reader.feed(data)
-        if self._state == _OPEN and self._tasks is None and len(events) == 1 and type(events[0]) is str:
-            self._start(self._dispatch(self.connection, events[0]))
+        if self._state == _OPEN and self._tasks is None and self._direct is not None:
+            for index, event in enumerate(events):
+                if type(event) is not str and type(event) is not bytes or self._state != _OPEN:
+                    self._take(events[index:])
+                    break
+                self._direct(self.connection, event)
         elif events:
             self._take(events)
         outbox.marked = False
@@ -192,7 +198,7 @@ class WebSocketShell(asyncio.Protocol):
                 self._end(item)
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = start_task(coroutine, self._listener.loop)
+        task = self._listener.start_task(coroutine)
         if not task.done():
             if self._tasks is None:
                 self._tasks = set()
@@ -345,7 +351,7 @@ class WebSocketShell(asyncio.Protocol):
         """Everything was handled: the last hook, once."""
         endpoint = self._plan.endpoint
         if endpoint.on_disconnect is not None:
-            self._listener.keep(start_task(self._disconnect(), self._listener.loop))
+            self._listener.keep(self._listener.start_task(self._disconnect()))
 
     async def _disconnect(self) -> None:
         await run_hook(self._plan.endpoint, "on_disconnect", self.connection)

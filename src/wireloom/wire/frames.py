@@ -13,7 +13,6 @@ __all__ = [
     "BINARY",
     "CLOSE",
     "CONTINUATION",
-    "INTEGER_XOR_BYTES",
     "PING",
     "PONG",
     "TEXT",
@@ -39,7 +38,10 @@ _BINARY_HEADERS = tuple(bytes((_FIN | BINARY, length)) for length in range(126))
 # For every key byte, the table that XORs it into a byte string by bytes.translate.
 _XOR_TABLES = tuple(bytes(value ^ key for value in range(256)) for key in range(256))
 # Measured: below this, XOR of two big integers is faster than four strided translations.
-INTEGER_XOR_BYTES = 512
+_INTEGER_XOR_BYTES = 512
+# A key as an integer times one of these is the key repeated so many times.
+_REPEAT = tuple(sum(1 << 32 * word for word in range(words)) for words in range(_INTEGER_XOR_BYTES // 4 + 1))
+_from_bytes = int.from_bytes
 
 
 def encode_frame(opcode: int, payload: bytes, *, fin: bool = True, reserved: int = 0) -> bytes:
@@ -93,10 +95,11 @@ def _header(opcode: int, length: int, fin: bool, reserved: int, mask_bit: int) -
 def unmask(payload: bytes, key: bytes) -> bytes:
     """The payload XORed with the repeated four-byte key; masking and unmasking are the same (RFC 6455 §5.3)."""
     length = len(payload)
-    if length < INTEGER_XOR_BYTES:
-        repeated = (key * ((length + 3) >> 2))[:length]
-        mixed = int.from_bytes(payload, "little") ^ int.from_bytes(repeated, "little")
-        return mixed.to_bytes(length, "little")
+    if length < _INTEGER_XOR_BYTES:
+        words = (length + 3) >> 2
+        # the key goes up to three bytes too far; the slice cuts off what that mixes in
+        mixed = _from_bytes(payload, "little") ^ _from_bytes(key, "little") * _REPEAT[words]
+        return mixed.to_bytes(words << 2, "little")[:length]
     mixed_bytes = bytearray(payload)
     for lane in range(4):
         mixed_bytes[lane::4] = mixed_bytes[lane::4].translate(_XOR_TABLES[key[lane]])

@@ -19,7 +19,6 @@ from wireloom.wire.frames import (
     BINARY,
     CLOSE,
     CONTINUATION,
-    INTEGER_XOR_BYTES,
     PING,
     PONG,
     TEXT,
@@ -120,47 +119,38 @@ class MessageReader:
         elif self._rest is None:
             return []
         events: list[Event] = []
+        position, size = 0, len(data)
         try:
-            position = 0 if self._partial is not None else self._whole_messages(data, events)
-            if position < len(data):
+            # The hot path: messages that are masked, unfragmented, below 64 KiB and all there.
+            limit = self._rules.whole_message_bytes if self._partial is None else -1
+            while size - position >= 6:
+                length = data[position + 1] - 0x80
+                start = position + 6
+                if length > 125:
+                    if length != 126 or size - position < 8:
+                        break
+                    length = data[position + 2] << 8 | data[position + 3]
+                    start += 2
+                    if length < 126:
+                        break
+                stop = start + length
+                if not 0 <= length <= limit or stop > size:
+                    break
+                first = data[position]
+                if first == 0x81:
+                    events.append(unmask(data[start:stop], data[start - 4 : start]).decode())
+                elif first == 0x82:
+                    events.append(unmask(data[start:stop], data[start - 4 : start]))
+                else:
+                    break
+                position = stop
+            if position < size:
                 self._frames(data, position, events)
         except UnicodeDecodeError:
             self._fail(ProtocolError(1007, "text is not UTF-8"), events)
         except ProtocolError as error:
             self._fail(error, events)
         return events
-
-    def _whole_messages(self, data: bytes, events: list[Event]) -> int:
-        """The hot path: masked, unfragmented messages below 64 KiB that are all there. Returns where it stopped."""
-        position, size = 0, len(data)
-        limit = self._rules.whole_message_bytes
-        from_bytes = int.from_bytes
-        while size - position >= 6:
-            length = data[position + 1] - 0x80
-            start = position + 6
-            if length > 125:
-                if length != 126 or size - position < 8:
-                    break
-                length = data[position + 2] << 8 | data[position + 3]
-                start += 2
-                if length < 126:
-                    break
-            stop = start + length
-            if not 0 <= length <= limit or stop > size:
-                break
-            first = data[position]
-            if first != 0x81 and first != 0x82:
-                break
-            if length < INTEGER_XOR_BYTES:
-                words = (length + 3) >> 2
-                # The key is repeated up to three bytes too far; the slice cuts off what that mixes in.
-                mixed = from_bytes(data[start:stop], "little") ^ from_bytes(data[start - 4 : start] * words, "little")
-                payload = mixed.to_bytes(words << 2, "little")[:length]
-            else:
-                payload = unmask(data[start:stop], data[start - 4 : start])
-            events.append(payload.decode() if first == 0x81 else payload)
-            position = stop
-        return position
 
     def _fail(self, error: ProtocolError, events: list[Event]) -> None:
         events.append(error)
