@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from bench.load import Client, find_client
 from bench.micro import CASES, TABLES
-from bench.process import Failed, cores, last_line, serve, spawn, stop
+from bench.process import Failed, cores, cpu_seconds_of_others, last_line, serve, spawn, stop
 from bench.report import Outcomes, Setting, Table, environment, render_micro, render_scenarios
 from bench.scenarios import SCENARIOS, Scenario, Trial, raise_open_files
 from bench.servers import SERVERS, Server
@@ -36,7 +36,7 @@ def main() -> int:
     options = _parse()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that children are stopped on the way out
     raise_open_files()
-    load_before = os.getloadavg()[0]
+    others, begin = cpu_seconds_of_others(), time.monotonic()
     server_core, load_core = cores()
     servers = [SERVERS[name] for name in options.servers]
     scenarios = [scenario for scenario in SCENARIOS if {scenario.name, scenario.group} & options.only]
@@ -46,11 +46,12 @@ def main() -> int:
         except Failed as failure:
             print(failure, file=sys.stderr)
             return 2
-        setting = Setting(
-            options.rounds, options.seconds, client.name, client.is_python, load_core is not None, servers, load_before
-        )
         measured = {scenario: _scenario(scenario, servers, client, server_core, options) for scenario in scenarios}
         micro = _micro(options, server_core) if "micro" in options.only else {}
+    after = cpu_seconds_of_others()
+    disturbance = None if others is None or after is None else max(0.0, after - others) / (time.monotonic() - begin)
+    pinned = load_core is not None
+    setting = Setting(options.rounds, options.seconds, client.name, client.is_python, pinned, servers, disturbance)
     _publish(_report(measured, micro, setting), options.write)
     return 0
 

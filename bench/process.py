@@ -19,7 +19,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-__all__ = ["ROOT", "Failed", "Running", "cores", "last_line", "resident_bytes", "serve", "spawn", "stop"]
+__all__ = [
+    "ROOT",
+    "Failed",
+    "Running",
+    "cores",
+    "cpu_seconds_of_others",
+    "last_line",
+    "resident_bytes",
+    "serve",
+    "spawn",
+    "stop",
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_SECONDS = 20.0
@@ -112,6 +123,17 @@ def resident_bytes(pid: int) -> int:
             raise Failed("resident memory is only readable where /proc is") from None
         total += pages * os.sysconf("SC_PAGE_SIZE")
     return total
+
+
+def cpu_seconds_of_others() -> float | None:
+    """CPU time since boot that neither this process nor its ended children used; None where there is no `/proc`."""
+    try:
+        total = Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+    except OSError:
+        return None
+    user, nice, system, _idle, _iowait, irq, softirq, steal = (int(ticks) for ticks in total)
+    busy = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    return busy - sum(os.times()[:4])
 
 
 def last_line(text: str) -> str:

@@ -23,6 +23,7 @@ from bench.servers import Server
 __all__ = ["BASELINE", "Outcomes", "Setting", "Table", "environment", "render_micro", "render_scenarios"]
 
 BASELINE = "wireloom"
+QUIET_CORES = 0.1
 BUSY_CLIENT = 0.95  # a load client above this share of its core may be what is measured
 
 
@@ -57,7 +58,7 @@ class Outcomes:
             notes.append(f"{overloaded} of {rounds} rounds overloaded")
         client = max((result.get("client_cpu", 0.0) for result in self.results), default=0.0)
         if clients_cpu_counts and client > BUSY_CLIENT:
-            notes.append(f"the client itself used {client:.0%} of its core: a lower bound")
+            notes.append(f"the client itself used {client:.0%} of its core: it may be what is measured")
         return "; ".join(notes)
 
 
@@ -74,7 +75,7 @@ class Setting:
     client_is_python: bool
     pinned: bool
     servers: Sequence[Server]
-    load_before: float
+    others_cores: float | None
 
 
 def render_scenarios(measured: Mapping[Scenario, Table], setting: Setting) -> str:
@@ -87,7 +88,8 @@ def render_scenarios(measured: Mapping[Scenario, Table], setting: Setting) -> st
         better = "less is better" if scenario.lower_is_better else "more is better"
         parts.append(f"## {scenario.title}\n\n`--only {scenario.name}`, {better}. {scenario.remark}".rstrip() + "\n")
         labels = {name: name for name in table}
-        parts.append(_table(table, labels, "server", scenario.main, scenario.others, scenario.clients_cpu_counts))
+        clients_cpu_counts = scenario.clients_cpu_counts or setting.client_is_python
+        parts.append(_table(table, labels, "server", scenario.main, scenario.others, clients_cpu_counts))
         if scenario.group == "typed":
             parts += ["", *(f"- {server.name}: {server.typed_how}." for server in setting.servers)]
         parts.append("")
@@ -117,9 +119,16 @@ def environment(setting: Setting) -> str:
         "versions": versions,
         "load": f"{setting.client}{slower}; {pinning}",
         "rounds": f"{setting.rounds}, interleaved, {setting.seconds:g} s each after a warm-up, a fresh server for each",
-        "load average": f"{setting.load_before:.2f} before, {os.getloadavg()[0]:.2f} at the end",
+        "disturbance": _disturbance(setting.others_cores),
     }
     return "\n".join(("| | |", "|---|---|", *(f"| {name} | {fact} |" for name, fact in facts.items())))
+
+
+def _disturbance(others_cores: float | None) -> str:
+    if others_cores is None:
+        return "unknown"
+    verdict = "a quiet machine" if others_cores < QUIET_CORES else "**not a quiet machine: read with care**"
+    return f"everything else on this machine took {others_cores:.2f} of a core meanwhile: {verdict}"
 
 
 def _summary(measured: Mapping[Scenario, Table]) -> str:

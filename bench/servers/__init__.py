@@ -2,7 +2,8 @@
 
 Law: every server offers the same four WebSocket paths and does the same work on them: `/echo` (text as it is),
 `/chat/{room}` (typed JSON), `/sub` (hears the news) and `/pub` (whatever is sent here goes to every `/sub`). One
-process, uvloop, no compression, no access log; otherwise each library's own defaults.
+process, uvloop, no compression, no access log; otherwise each library's own defaults. A peer's file is not called what
+the peer is called: with this directory on `sys.path`, it would be imported in its stead.
 """
 
 from __future__ import annotations
@@ -41,12 +42,12 @@ class Server:
 
 def _under_uvicorn(name: str, typed_how: str) -> Server:
     packages = (name, "uvicorn", "websockets")
-    return Server(name, (*UVICORN, f"bench.servers.{name}:app"), packages, COMPACT_REPLY, typed_how)
+    return Server(name, (*UVICORN, f"bench.servers.{name}_server:app"), packages, COMPACT_REPLY, typed_how)
 
 
 def _alone(name: str) -> Server:
     how = "`json.loads`, dict access (missing keys fail, types are not checked), `json.dumps`"
-    return Server(name, ("-m", f"bench.servers.{name}", "{port}"), (name,), SPACED_REPLY, how)
+    return Server(name, ("-m", f"bench.servers.{name}_server", "{port}"), (name,), SPACED_REPLY, how)
 
 
 _WIRELOOM = Server(

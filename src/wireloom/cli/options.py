@@ -1,0 +1,80 @@
+"""Options: every declared option of `wireloom.config` as a command-line flag; none is written here."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+import click
+
+from wireloom.config import Option, options
+
+__all__ = ["EPILOG", "config_option", "given", "server_options"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+EPILOG = (
+    "Every option is also a variable, such as WIRELOOM_PORT, and a key of wireloom.toml. "
+    "A flag wins over the variable, that over the file."
+)
+
+
+config_option = click.option(
+    "--config", "config_file", metavar="FILE", help="options in TOML  [default: wireloom.toml, if it exists]"
+)
+
+
+def server_options(command: F) -> F:
+    """Adds ``--config`` and a flag for every declared option to a command; `given` reads them."""
+    for option in reversed(list(options())):
+        command = _flag(option)(command)
+    return config_option(command)
+
+
+def given(flags: dict[str, Any]) -> dict[str, Any]:
+    """The flags that were given, by option name."""
+    return {name: value for name, value in flags.items() if value is not None and value != ()}
+
+
+def _flag(option: Option) -> Callable[[F], F]:
+    wanted = option.type
+    if get_origin(wanted) in (types.UnionType, Union):
+        wanted = next(arm for arm in get_args(wanted) if arm is not type(None))
+    names = [option.flag, option.name]
+    settings: dict[str, Any] = {"default": None, "help": _help(option)}
+    if wanted is bool:
+        names[0] = f"{option.flag}/--no-{option.flag[2:]}"
+    elif get_origin(wanted) is tuple:
+        settings |= {"multiple": True, "metavar": "TEXT", "help": f"{settings['help']}; may be repeated"}
+    elif get_origin(wanted) is Literal:
+        settings |= {"type": click.Choice(get_args(wanted))}
+    elif wanted in (int, float):
+        settings |= {"callback": _number(wanted), "metavar": option.unit.upper() or "N"}
+    else:
+        settings |= {"metavar": "TEXT"}
+    return click.option(*names, **settings)
+
+
+def _help(option: Option) -> str:
+    if option.default is None or isinstance(option.default, (bool, tuple)):
+        return option.help
+    shown = f"{option.default:g}" if isinstance(option.default, float) else option.default
+    return f"{option.help}  [default: {shown}]"
+
+
+def _number(
+    kind: type[int] | type[float],
+) -> Callable[[click.Context, click.Parameter, str | None], int | float | None]:
+    """Reads a number of 0 or more; another text is a mistake of the command line."""
+
+    def convert(context: click.Context, parameter: click.Parameter, value: str | None) -> int | float | None:
+        try:
+            number = None if value is None else kind(value)
+        except ValueError:
+            number = -1
+        if number is not None and not number >= 0:
+            raise click.BadParameter(f"{value!r} is not a {'whole ' if kind is int else ''}number of 0 or more.")
+        return number
+
+    return convert

@@ -1,0 +1,68 @@
+"""``wireloom serve`` and ``wireloom demo``: from targets and flags to a running server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wireloom.cli.options import EPILOG, given, server_options
+from wireloom.cli.output import relative
+
+__all__ = ["demo", "serve"]
+
+
+@click.command(epilog=EPILOG)
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
+@server_options
+@click.pass_context
+def serve(context: click.Context, /, targets: tuple[str, ...], config_file: str | None, **flags: Any) -> None:
+    """Serves TARGETs on one port.
+
+    A TARGET is a .py file or a module, with :NAME behind it where it has several Apps. Without an App, the handlers
+    that it declares are served.
+    """
+    context.exit(_serve(targets, config_file, given(flags)))
+
+
+@click.command(epilog=EPILOG)
+@server_options
+@click.pass_context
+def demo(context: click.Context, /, config_file: str | None, **flags: Any) -> None:
+    """Serves a chat page, ready to click."""
+    targets = (str(Path(__file__).parent / "demo" / "app.py"),)
+    context.exit(_serve(targets, config_file, given(flags), hint="Open {url} in two windows and say something"))
+
+
+def _serve(targets: tuple[str, ...], config_file: str | None, flags: dict[str, Any], hint: str = "") -> int:
+    """Runs until it is told to stop; gives the exit code."""
+    from wireloom.cli.logs import configure_logging
+    from wireloom.cli.run import bind, check_tls, run, url_of
+    from wireloom.cli.target import ImportFailed, load_app
+    from wireloom.config import load_config
+
+    early = load_config(flags, file=config_file)
+    try:
+        assembly = load_app(targets)
+    except ImportFailed as error:
+        if early.dev:
+            click.echo(error.traceback, err=True)
+        raise
+    config = load_config(flags, file=config_file, base=assembly.app.config)
+    check_tls(config)
+    configure_logging(config)
+    assembly.app.configure(config)
+    sockets = bind(config)
+    for note in assembly.notes:
+        click.echo(f"note: {relative(note)}", err=True)
+    lines = [_start_line(assembly.app, url_of(config, sockets)), hint.format(url=url_of(config, sockets))]
+    return run(assembly.app, config, targets, sockets, "\n".join(filter(None, lines)))
+
+
+def _start_line(app: Any, url: str) -> str:
+    from wireloom import __version__
+    from wireloom.cli.output import plural
+
+    count = plural(len(app.describe()), "endpoint")
+    return f"Wireloom {__version__} · {url} · ws{url.removeprefix('http')} · {count} · Ctrl-C stops"

@@ -1,0 +1,271 @@
+"""Targets: what the command line names becomes one App.
+
+Law: a mistake in a target is told with the target's own file and line; no frame of ours is shown.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import re
+import sys
+import sysconfig
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import reduce
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
+
+from wireloom.app import App
+from wireloom.core.provide import source_of
+from wireloom.errors import ConfigError, did_you_mean
+from wireloom.faces.websocket import WebSocketHandler
+
+__all__ = ["Assembly", "ImportFailed", "assemble", "load_app"]
+
+
+class ImportFailed(ConfigError):
+    """A target's own code raised while it was imported.
+
+    Args:
+        error: what it raised.
+        source: where.
+    """
+
+    def __init__(self, error: BaseException, source: str) -> None:
+        super().__init__(_last_line(error), source)
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None and _is_foreign(trace.tb_frame.f_code.co_filename):
+            trace = trace.tb_next
+        self.traceback = "".join(traceback.format_exception(type(error), error, trace))
+
+
+@dataclass(slots=True)
+class Assembly:
+    """All targets together.
+
+    Attributes:
+        app: serves everything that could be loaded.
+        problems: why it must not be started.
+        notes: what is probably not meant, but works.
+    """
+
+    app: App
+    problems: list[ConfigError] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What one target holds: an App, or declarations without one."""
+
+    target: str
+    app: App | None = None
+    handlers: tuple[WebSocketHandler, ...] = ()
+    loose: tuple[WebSocketHandler, ...] = ()  # declared beside the App
+
+
+def load_app(targets: Sequence[str]) -> Assembly:
+    """The App of all targets: the one that is found in them, with the declarations of the others; else a new one.
+
+    Args:
+        targets: ``module``, ``module:name``, ``file.py`` or ``file.py:name``.
+
+    Raises:
+        ConfigError: the first problem.
+    """
+    assembly = assemble(targets)
+    if assembly.problems:
+        raise assembly.problems[0]
+    return assembly
+
+
+def assemble(targets: Sequence[str]) -> Assembly:
+    """As `load_app`, with every problem instead of the first."""
+    problems: list[ConfigError] = []
+    found: list[_Found] = []
+    for target in targets:
+        try:
+            found.append(_find(target))
+        except ConfigError as error:
+            problems.append(error)
+    owners = {id(one.app): one for one in found if one.app is not None}
+    if len(owners) > 1:
+        names = " and ".join(one.target for one in owners.values())
+        problems.append(ConfigError(f"{names} have an App each; there can be only one"))
+    app = next((one.app for one in owners.values() if one.app is not None), None) or App()
+    problems += _add(app, [handler for one in found for handler in one.handlers])
+    notes = [_loose_note(handler) for one in found for handler in one.loose if not _serves(app, handler)]
+    return Assembly(app, problems, notes)
+
+
+def _add(app: App, handlers: Sequence[WebSocketHandler]) -> list[ConfigError]:
+    problems = []
+    for handler in handlers:
+        try:
+            if not _serves(app, handler):
+                app.add(handler)
+        except ConfigError as error:
+            problems.append(error)
+    return problems
+
+
+def _serves(app: App, handler: WebSocketHandler) -> bool:
+    wanted = (handler.options.path, source_of(handler.function))
+    return any((row.path, row.source) == wanted for row in app.describe())
+
+
+def _loose_note(handler: WebSocketHandler) -> str:
+    name = handler.function.__name__
+    return f"{source_of(handler.function)}: {name!r} is declared but not served; add it with app.add({name})"
+
+
+# -- what a module holds ---------------------------------------------------------------------------------------------
+
+
+def _find(target: str) -> _Found:
+    where, name = _split(target)
+    module = _import_file(where) if where.endswith(".py") else _import_module(where)
+    if name:
+        return _named(target, where, name, module)
+    apps = _by_name(module, App)
+    handlers = tuple(_by_name(module, WebSocketHandler).values())
+    if len(apps) > 1:
+        raise ConfigError(f"{where} has several Apps: {', '.join(apps)}; name one, such as {where}:{next(iter(apps))}")
+    if apps:
+        own = tuple(handler for handler in handlers if handler.__module__ == module.__name__)
+        return _Found(target, next(iter(apps.values())), loose=own)
+    if not handlers:
+        raise ConfigError(f"{where} has nothing to serve; it needs an App, or functions decorated with websocket(path)")
+    return _Found(target, handlers=handlers)
+
+
+def _split(target: str) -> tuple[str, str]:
+    where, colon, name = target.rpartition(":")
+    return (where, name) if colon and not target.endswith(".py") else (target, "")
+
+
+def _by_name(module: ModuleType, kind: type[Any]) -> dict[str, Any]:
+    """A module's objects of a type, each by its first name."""
+    first: dict[int, tuple[str, Any]] = {}
+    for name, value in vars(module).items():
+        if isinstance(value, kind):
+            first.setdefault(id(value), (name, value))
+    return dict(first.values())
+
+
+def _named(target: str, where: str, name: str, module: ModuleType) -> _Found:
+    try:
+        value: Any = reduce(getattr, name.split("."), module)
+    except AttributeError:
+        known = [*_by_name(module, App), *_by_name(module, WebSocketHandler)]
+        raise ConfigError(f"{where} has no {name!r}{did_you_mean(name, known)}") from None
+    if isinstance(value, App):
+        return _Found(target, value)
+    if isinstance(value, WebSocketHandler):
+        return _Found(target, handlers=(value,))
+    raise ConfigError(f"{target} is neither an App nor a declared handler, but of type {type(value).__name__}")
+
+
+# -- importing -------------------------------------------------------------------------------------------------------
+
+
+def _import_module(name: str) -> ModuleType:
+    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name):
+        nearest = did_you_mean(name, _files_beside(Path(name)))
+        raise ConfigError(f"{name!r} is neither a .py file nor a module{nearest}")
+    _make_importable(Path.cwd())
+    with _importing():
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise
+            raise ConfigError(f"there is no module {name!r}{did_you_mean(name, _files_beside(Path(name)))}") from None
+
+
+def _import_file(where: str) -> ModuleType:
+    path = Path(where).absolute()
+    if not path.is_file():
+        raise ConfigError(f"there is no file {where!r}{did_you_mean(where, _files_beside(Path(where)))}")
+    package, parents = path.parent, [path.stem]
+    while (package / "__init__.py").is_file():
+        parents.insert(0, package.name)
+        package = package.parent
+    _make_importable(package)
+    name = ".".join(parents)
+    with _importing():
+        if len(parents) > 1:
+            return importlib.import_module(name.removesuffix(".__init__"))
+        return _import_script(name, path)
+
+
+def _import_script(name: str, path: Path) -> ModuleType:
+    """Imports a file that is in no package under its own name, or another where that is taken."""
+    present = sys.modules.get(name)
+    if present is not None and getattr(present, "__file__", None) == str(path):
+        return present
+    if present is not None or name in sys.stdlib_module_names:
+        name = f"wireloom_target_{name}_{len(sys.modules)}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None, "a .py file has a loader"
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _make_importable(directory: Path) -> None:
+    if str(directory) not in sys.path:
+        sys.path.insert(0, str(directory))
+
+
+def _files_beside(path: Path) -> Iterator[str]:
+    """Python files that may have been meant, written as the path is."""
+    with_suffix = (str(path.parent / file.name) for file in path.parent.glob("*.py"))
+    return with_suffix if path.suffix == ".py" or len(path.parts) > 1 else (name[:-3] for name in with_suffix)
+
+
+@contextmanager
+def _importing() -> Iterator[None]:
+    """What the target's own code raises becomes its file, line and exception."""
+    try:
+        yield
+    except ImportFailed:
+        raise
+    except ConfigError as error:
+        if not error.source and error.__traceback__ is not None:
+            error.source = _place(error.__traceback__)
+        raise
+    except SyntaxError as error:
+        raise ImportFailed(error, f"{error.filename}:{error.lineno}") from None
+    except (Exception, SystemExit) as error:
+        assert error.__traceback__ is not None
+        raise ImportFailed(error, _place(error.__traceback__)) from None
+
+
+def _place(trace: TracebackType) -> str:
+    """The innermost line of the user's own, or the empty string."""
+    frames = [frame for frame in traceback.extract_tb(trace) if not _is_foreign(frame.filename)]
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+
+
+def _is_foreign(filename: str) -> bool:
+    """Whether a frame is of Python, of an installed package or ours, and so not where the user looks first."""
+    return filename.startswith(("<", *_FOREIGN_FOLDERS)) and not filename.startswith(_DEMO_FOLDER)
+
+
+_WIRELOOM = Path(__file__).parents[1]
+_DEMO_FOLDER = str(_WIRELOOM / "cli" / "demo") + os.sep
+_LIBRARIES = map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib"))
+_FOREIGN_FOLDERS = {str(folder) + os.sep for folder in (_WIRELOOM, *_LIBRARIES)}
+
+
+def _last_line(error: BaseException) -> str:
+    """An exception as Python's own last line says it."""
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {error.msg}"
+    return "".join(traceback.format_exception_only(error)).splitlines()[0]

@@ -1,0 +1,1 @@
+"""Tests that throw random bytes at the wire and at a live server."""

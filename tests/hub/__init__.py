@@ -1,0 +1,1 @@
+"""Tests of outboxes, the flusher and the hub."""

@@ -1,0 +1,699 @@
+"""The port's first bytes: upgrades in every shape, and every way in which one is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+from typing import Annotated, Any
+
+import pytest
+from net.raw import KEY, Frame, Peer, dial, eventually, request_head, serve, soon, upgrade_head
+
+from wireloom import App, Connection, Deny, Query, Request, RequestError
+from wireloom.net.front import find_listener
+from wireloom.testing import TestServer
+from wireloom.wire.frames import PONG, TEXT, mask_frame
+
+pytestmark = pytest.mark.anyio
+
+
+def echo_app(**options: Any) -> App:
+    app = App(**options)
+
+    @app.websocket("/echo")
+    async def echo(message: str) -> str:
+        return message
+
+    return app
+
+
+# -- upgrades ------------------------------------------------------------------------------------------------------------
+
+
+async def test_an_upgrade_in_one_read_is_answered_with_101_and_nothing_more() -> None:
+    async with TestServer(echo_app()) as server, dial(server.port) as peer:
+        answer = await peer.upgrade()
+        assert "sec-websocket-protocol" not in answer.headers
+        assert "sec-websocket-extensions" not in answer.headers
+        peer.text("Grüße")
+        await peer.expect_text("Grüße")
+
+
+@pytest.mark.parametrize("size", [1, 3, 50])
+async def test_an_upgrade_may_arrive_in_small_pieces(size: int) -> None:
+    async with TestServer(echo_app()) as server, dial(server.port) as peer:
+        await peer.send_slowly(upgrade_head(), size)
+        await peer.switched()
+        await peer.send_slowly(mask_frame(TEXT, b"slow"))
+        await peer.expect_text("slow")
+
+
+async def test_frames_glued_to_the_head_are_handled() -> None:
+    async with TestServer(echo_app()) as server, dial(server.port) as peer:
+        peer.send(upgrade_head() + mask_frame(TEXT, b"one") + mask_frame(TEXT, b"two"))
+        await peer.switched()
+        await peer.expect_text("one")
+        await peer.expect_text("two")
+
+
+async def test_half_a_frame_glued_to_the_head_is_kept() -> None:
+    frame = mask_frame(TEXT, b"cut in the middle")
+    async with TestServer(echo_app()) as server, dial(server.port) as peer:
+        peer.send(upgrade_head() + frame[:9])
+        await peer.switched()
+        peer.send(frame[9:])
+        await peer.expect_text("cut in the middle")
+
+
+async def test_frames_glued_to_the_head_wait_for_the_handshake_hook() -> None:
+    app, go = App(), asyncio.Event()
+
+    @app.websocket("/echo")
+    async def echo(message: str) -> str:
+        return message
+
+    @echo.on_handshake
+    async def wait() -> None:
+        await go.wait()
+
+    async with TestServer(app) as server, dial(server.port) as peer:
+        peer.send(upgrade_head() + mask_frame(TEXT, b"early"))
+        await eventually(lambda: sum(1 for task in asyncio.all_tasks() if "_admit" in repr(task)))
+        go.set()
+        await peer.switched()
+        await peer.expect_text("early")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Connection": "keep-alive, Upgrade"},  # Firefox
+        {"Connection": "keep-alive,upgrade", "Upgrade": "WebSocket"},
+        {"Connection": "UPGRADE", "Upgrade": "WEBSOCKET"},
+        {"connection": "x", "Upgrade": "websocket", "Connection": "Upgrade"},
+        {"Upgrade": "h2c, websocket"},
+    ],
+)
+async def test_connection_and_upgrade_are_tokens_in_any_case(headers: dict[str, str | None]) -> None:
+    async with TestServer(echo_app()) as server, dial(server.port) as peer:
+        await peer.upgrade(headers=headers)
+        peer.text("hello")
+        await peer.expect_text("hello")
+
+
+async def test_many_connections_each_get_their_own_accept_key() -> None:
+    async with TestServer(echo_app()) as server:
+        for number in range(5):
+            async with server.websocket("/echo") as ws:  # its client checks Sec-WebSocket-Accept
+                await ws.send_text(str(number))
+                assert await ws.receive_text() == str(number)
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [
+        ("chat.v1", "chat.v1"),
+        ("chat.v1, chat.v2", "chat.v2"),
+        ("other, chat.v1", "chat.v1"),
+        ("other", None),
+        (None, None),
+    ],
+)
+async def test_the_subprotocol_is_the_endpoints_first_choice(offered: str | None, chosen: str | None) -> None:
+    app = App()
+
+    @app.websocket("/chat", subprotocols=["chat.v2", "chat.v1"])
+    async def chat(message: str, connection: Connection) -> str:
+        return str(connection.subprotocol)
+
+    async with TestServer(app) as server, dial(server.port) as peer:
+        answer = await peer.upgrade("/chat", {"Sec-WebSocket-Protocol": offered})
+        assert answer.headers.get("sec-websocket-protocol") == chosen
+        peer.text("which?")
+        await peer.expect_text(str(chosen))
+
+
+async def test_path_and_query_reach_the_handler_converted() -> None:
+    app = App()
+
+    @app.websocket("/rooms/{room}/{number}")
+    async def where(message: str, room: str, number: int, limit: Annotated[int, Query()] = 10) -> str:
+        return f"{room!r} {number + 1} {limit + 1}"
+
+    async with TestServer(app) as server:
+        async with dial(server.port) as peer:
+            await peer.upgrade("/rooms/a%20b%2Fc/41?limit=6")
+            peer.text("")
+            await peer.expect_text("'a b/c' 42 7")
+        async with dial(server.port) as peer:
+            peer.send(upgrade_head("/rooms/a/x"))
+            assert (await peer.answer()).status == 404
+        async with dial(server.port) as peer:
+            peer.send(upgrade_head("/rooms/a/1?limit=x"))
+            assert (await peer.answer()).status == 400
+
+
+# -- later on a connection that began as HTTP ------------------------------------------------------------------------------
+
+
+async def test_an_upgrade_may_be_the_second_request_of_a_connection() -> None:
+    async with TestServer(echo_app()) as server, dial(server.port) as peer:
+        peer.send(request_head("GET", "/healthz/live"))
+        assert (await peer.answer()).json == {"status": "ok"}
+        await peer.upgrade()
+        peer.text("after http")
+        await peer.expect_text("after http")
+        assert server.app.hub.count() == 1
+        assert len(server._server.server_state.connections) == 1  # type: ignore[union-attr]
+
+
+async def test_a_late_upgrade_is_refused_as_an_early_one_is() -> None:
+    async with TestServer(echo_app()) as server:
+        for head, status in ((upgrade_head("/nowhere"), 404), (upgrade_head(headers={"Origin": "http://evil"}), 403)):
+            async with dial(server.port) as peer:
+                peer.send(request_head("GET", "/healthz/live"))
+                await peer.answer()
+                peer.send(head)
+                assert (await peer.answer()).status == status
+                await peer.expect_end()
+        assert not server._server.server_state.connections  # type: ignore[union-attr]
+
+
+async def test_a_late_upgrade_waits_for_the_handshake_hook() -> None:
+    app = App()
+
+    @app.websocket("/echo")
+    async def echo(message: str, request: Request) -> str:
+        return f"{message} {request.user}"
+
+    @echo.on_handshake
+    async def wait(request: Request) -> None:
+        await asyncio.sleep(0)
+        if request.query.get("deny"):
+            raise Deny(418, "no tea")
+
+    async with TestServer(app) as server:
+        async with dial(server.port) as peer:
+            peer.send(request_head("GET", "/healthz/live"))
+            await peer.answer()
+            await peer.upgrade()
+            peer.text("hi")
+            await peer.expect_text("hi None")
+        async with dial(server.port) as peer:
+            peer.send(request_head("GET", "/healthz/live"))
+            await peer.answer()
+            peer.send(upgrade_head("/echo?deny=1"))
+            assert (await peer.answer()).status == 418
+
+
+# -- refusals ------------------------------------------------------------------------------------------------------------
+
+
+async def refused(peer: Peer, head: bytes) -> tuple[int, Any, dict[str, str]]:
+    """The status, body and headers of a refusal, after which the server ends the connection."""
+    peer.send(head)
+    answer = await peer.answer()
+    await peer.expect_end()
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["connection"] == "close"
+    return answer.status, answer.json, answer.headers
+
+
+async def test_an_unknown_path_is_404_with_a_json_body() -> None:
+    async with TestServer(echo_app()) as server, dial(server.port) as peer:
+        status, body, _ = await refused(peer, upgrade_head("/nowhere?x=1"))
+        assert status == 404
+        assert body == {"error": "Not Found", "message": "No route found for GET /nowhere"}
+
+
+@pytest.mark.parametrize("version", ["8", "12", "14", "13, 8", None])
+async def test_another_websocket_version_is_426_and_names_13(version: str | None) -> None:
+    async with TestServer(echo_app()) as server, dial(server.port) as peer:
+        status, _, headers = await refused(peer, upgrade_head(headers={"Sec-WebSocket-Version": version}))
+        assert status == 426
+        assert headers["sec-websocket-version"] == "13"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [None, "", "short", "x" * 24, base64.b64encode(bytes(15)).decode(), base64.b64encode(bytes(17)).decode()],
+)
+async def test_a_bad_key_is_400(key: str | None) -> None:
+    async with TestServer(echo_app()) as server, dial(server.port) as peer:
+        status, body, _ = await refused(peer, upgrade_head(headers={"Sec-WebSocket-Key": key}))
+        assert status == 400
+        assert "Sec-WebSocket-Key" in body["error"]
+
+
+async def test_two_keys_are_400() -> None:
+    head = upgrade_head()[:-2] + f"Sec-WebSocket-Key: {KEY}\r\n\r\n".encode()
+    async with TestServer(echo_app()) as server, dial(server.port) as peer:
+        assert (await refused(peer, head))[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (upgrade_head(headers={"Host": None}), 400),
+        (upgrade_head(method="POST"), 400),
+        (upgrade_head().replace(b"HTTP/1.1", b"HTTP/1.0"), 400),
+        (upgrade_head().replace(b"HTTP/1.1", b"HTTP/3.0"), 505),
+        (upgrade_head().replace(b"GET /echo", b"GET  /echo"), 400),
+        (upgrade_head().replace(b"GET /echo", b"GET echo"), 400),
+        (upgrade_head().replace(b"Host: ", b"Host : "), 400),
+        (upgrade_head().replace(b"Host: localhost", b"Host"), 400),
+        (upgrade_head().replace(b"Host: localhost", b"Host: localhost\r\n folded: yes"), 400),
+        (upgrade_head().replace(b"Host: localhost", b"Host: local\x00host"), 400),
+        (upgrade_head().replace(b"Host: localhost", b"Host: local\nhost"), 400),
+    ],
+)
+async def test_a_malformed_head_is_refused(head: bytes, status: int) -> None:
+    async with TestServer(echo_app()) as server, dial(server.port) as peer:
+        assert (await refused(peer, head))[0] == status
+        assert server.app.hub.count() == 0
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", b"HELO there\r\n\r\n", b"\r\n\r\n\r\n\r\nx"]
+)
+async def test_bytes_that_are_not_http_are_refused(garbage: bytes) -> None:
+    async with TestServer(echo_app()) as server, dial(server.port) as peer:
+        peer.send(garbage)
+        answer = await peer.answer()
+        assert answer.status == 400
+        await peer.expect_end()
+
+
+@pytest.mark.parametrize("in_pieces", [False, True])
+@pytest.mark.parametrize("target", ["/echo", "/healthz/live"])
+async def test_a_head_above_the_limit_is_431(target: str, in_pieces: bool) -> None:
+    filler: dict[str, str | None] = {"X-Filler": "x" * 2000}
+    head = upgrade_head("/echo", filler) if target == "/echo" else request_head("GET", target, filler)
+    async with TestServer(echo_app(max_header_bytes=1000)) as server, dial(server.port) as peer:
+        if in_pieces:
+            await peer.send_slowly(head[:1001], 400)
+        else:
+            peer.send(head)
+        answer = await peer.answer()
+        assert answer.status == 431
+        await peer.expect_end()
+
+
+async def test_a_head_of_just_the_limit_is_taken() -> None:
+    padding: dict[str, str | None] = {"X-Filler": "x" * (2000 - len(upgrade_head("/echo", {"X-Filler": ""})))}
+    head = upgrade_head("/echo", padding)
+    assert len(head) == 2000
+    async with TestServer(echo_app(max_header_bytes=2000)) as server:
+        async with dial(server.port) as peer:
+            peer.send(head + mask_frame(TEXT, b"x" * 4000))  # what follows the head does not count
+            await peer.switched()
+            await peer.expect_text("x" * 4000)
+        async with dial(server.port) as peer:
+            peer.send(head.replace(b"X-Filler: ", b"X-Filler: x"))
+            assert (await peer.answer()).status == 431
+
+
+async def test_the_431_reaches_a_client_that_is_still_sending() -> None:
+    """Closing with unread bytes would reset the connection, and the reset would overtake the answer."""
+    async with TestServer(echo_app()) as server, dial(server.port) as peer:
+        peer.send(upgrade_head("/echo", {"X-Filler": "x" * 600_000}))
+        assert (await peer.answer()).status == 431
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "allowed", "status"),
+    [
+        ("http://localhost", "localhost", (), 101),
+        ("https://localhost:8443", "localhost:8443", (), 101),
+        ("http://evil.example", "localhost", (), 403),
+        ("null", "localhost", (), 403),
+        ("http://app.example", "localhost", ("http://app.example",), 101),
+        ("https://app.example", "localhost", ("http://app.example",), 403),
+        ("https://a.b.example", "localhost", ("https://*.b.example",), 101),
+        ("https://b.example.evil", "localhost", ("https://*.b.example",), 403),
+        ("https://evilb.example", "localhost", ("https://*.b.example",), 403),
+        ("http://evil.example", "localhost", ("*",), 101),
+    ],
+)
+async def test_origins(origin: str, host: str, allowed: tuple[str, ...], status: int) -> None:
+    async with TestServer(echo_app(allowed_origins=allowed)) as server, dial(server.port) as peer:
+        peer.send(upgrade_head("/echo", {"Origin": origin, "Host": host}))
+        assert (await peer.answer()).status == status
+
+
+async def test_max_connections_is_503_and_ends_when_one_leaves() -> None:
+    async with TestServer(echo_app(max_connections=2)) as server:
+        async with dial(server.port) as first:
+            async with dial(server.port) as second:
+                await first.upgrade()
+                await second.upgrade()
+                async with dial(server.port) as third:
+                    status, _, headers = await refused(third, upgrade_head())
+                    assert status == 503
+                    assert int(headers["retry-after"]) > 0
+            await eventually(lambda: server.app.hub.count() == 1)
+            async with dial(server.port) as third:
+                await third.upgrade()
+                assert server.app.hub.count() == 2
+
+
+async def test_max_connections_counts_those_whose_handshakes_overlap() -> None:
+    app, go = echo_app(max_connections=1), asyncio.Event()
+
+    @app.websocket("/slow")
+    async def slow(message: str) -> str:
+        return message
+
+    @slow.on_handshake
+    async def wait() -> None:
+        await go.wait()
+
+    async with TestServer(app) as server, dial(server.port) as first, dial(server.port) as second:
+        first.send(upgrade_head("/slow"))
+        second.send(upgrade_head("/slow"))
+        await eventually(lambda: sum("_admit" in repr(task) for task in asyncio.all_tasks()) == 2)
+        go.set()
+        statuses = {(await first.answer()).status, (await second.answer()).status}
+        assert statuses == {101, 503}
+        assert app.hub.count() == 1
+
+
+async def test_zero_max_connections_is_no_limit() -> None:
+    async with TestServer(echo_app(max_connections=0)) as server, dial(server.port) as peer:
+        await peer.upgrade()
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "body"),
+    [
+        (Deny(403, "closed today"), 403, {"error": "closed today"}),
+        (Deny(409, {"why": "später"}, {"X-Reason": "late"}), 409, {"why": "später"}),
+        (Deny(503), 503, {"error": "Service Unavailable"}),
+        (RequestError("BAD_TOKEN", "bad token"), 400, {"error": "bad token", "code": "BAD_TOKEN"}),
+    ],
+)
+async def test_a_handshake_hook_refuses(error: Exception, status: int, body: Any) -> None:
+    app = App()
+
+    @app.websocket("/echo")
+    async def echo(message: str) -> str:
+        return message
+
+    @echo.on_handshake
+    async def check() -> None:
+        raise error
+
+    async with TestServer(app) as server, dial(server.port) as peer:
+        found_status, found, headers = await refused(peer, upgrade_head())
+        assert (found_status, found) == (status, body)
+        assert headers.get("x-reason") == ("late" if status == 409 else None)
+        assert app.hub.count() == 0
+
+
+async def test_a_bug_in_a_handshake_hook_is_500_with_the_id_of_the_log_line(caplog: pytest.LogCaptureFixture) -> None:
+    app = App()
+
+    async def authorize(request: Request) -> Any:
+        raise KeyError("secret")
+
+    @app.websocket("/echo", auth=authorize)
+    async def echo(message: str) -> str:
+        return message
+
+    async with TestServer(app) as server, dial(server.port) as peer:
+        status, body, _ = await refused(peer, upgrade_head())
+        assert status == 500
+        assert set(body) == {"error", "id"}
+        assert "secret" not in str(body)
+    [record] = [record for record in caplog.records if record.exc_info]
+    assert body["id"] in record.getMessage()
+
+
+async def test_authorize_gives_the_user_and_runs_before_the_handshake_hook() -> None:
+    app, order = App(), []
+
+    async def authorize(request: Request) -> str:
+        order.append("authorize")
+        await asyncio.sleep(0)
+        return request.headers["Authorization"].removeprefix("Bearer ")
+
+    @app.websocket("/echo", auth=authorize)
+    async def echo(message: str, connection: Connection) -> str:
+        return f"{connection.user}: {message}"
+
+    @echo.on_handshake
+    async def look(request: Request) -> None:
+        order.append(f"handshake of {request.user}")
+
+    async with TestServer(app) as server, dial(server.port) as peer:
+        await peer.upgrade(headers={"Authorization": "Bearer alice"})
+        peer.text("hi")
+        await peer.expect_text("alice: hi")
+    assert order == ["authorize", "handshake of alice"]
+
+
+# -- time and rude clients -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("begun", [b"", b"G", b"GET /echo HTTP/1.1\r\nHost: x\r\n"])
+async def test_a_silent_client_is_cut(begun: bytes) -> None:
+    async with TestServer(echo_app(handshake_timeout_seconds=0.3)) as server, dial(server.port) as peer:
+        started = asyncio.get_running_loop().time()
+        peer.send(begun)
+        assert (await peer.answer()).status == 408
+        await peer.expect_end()
+        assert 0.3 <= asyncio.get_running_loop().time() - started < 2
+        assert not server._server.server_state.connections  # type: ignore[union-attr]
+
+
+async def test_one_byte_at_a_time_is_cut_as_well() -> None:
+    async with TestServer(echo_app(handshake_timeout_seconds=0.3)) as server, dial(server.port) as peer:
+        started = asyncio.get_running_loop().time()
+        for byte in upgrade_head("/echo", {"X-Filler": "x" * 4000}):
+            if peer.reader.at_eof():
+                break
+            peer.send(bytes((byte,)))
+            await asyncio.sleep(0.01)
+            if asyncio.get_running_loop().time() - started > 3:
+                pytest.fail("a head that trickles in holds its connection for ever")
+            if peer.reader._buffer:  # type: ignore[attr-defined]
+                break
+        assert (await peer.answer()).status == 408
+
+
+@pytest.mark.parametrize("hook", ["on_handshake", "authorize"])
+async def test_a_hook_that_hangs_is_cancelled(hook: str) -> None:
+    app, cancelled = App(handshake_timeout_seconds=0.3), asyncio.Event()
+
+    async def hang(request: Request) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    @app.websocket("/echo", auth=hang if hook == "authorize" else False)
+    async def echo(message: str) -> str:
+        return message
+
+    if hook == "on_handshake":
+        echo.on_handshake(hang)
+    async with TestServer(app) as server, dial(server.port) as peer:
+        peer.send(upgrade_head())
+        assert (await peer.answer()).status == 408
+        await soon(cancelled.wait())
+        await peer.expect_end()
+        assert app.hub.count() == 0
+        assert not server._server.server_state.connections  # type: ignore[union-attr]
+
+
+async def test_a_hook_that_survives_its_cancellation_opens_nothing() -> None:
+    app, ended = App(handshake_timeout_seconds=0.3), asyncio.Event()
+
+    @app.websocket("/echo")
+    async def echo(message: str) -> str:
+        return message
+
+    @echo.on_handshake
+    async def stubborn() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ended.set()
+
+    async with TestServer(app) as server, dial(server.port) as peer:
+        peer.send(upgrade_head())
+        assert (await peer.answer()).status == 408
+        await peer.expect_end()
+        await soon(ended.wait())
+        await eventually(lambda: not any("_admit" in repr(task) for task in asyncio.all_tasks()))
+        assert app.listener is not None
+        assert app.hub.count() == 0
+        assert not app.listener.shells
+
+
+async def test_the_handshake_time_does_not_count_for_open_connections() -> None:
+    async with TestServer(echo_app(handshake_timeout_seconds=0.3)) as server, dial(server.port) as peer:
+        await peer.upgrade()
+        with pytest.raises(TimeoutError):
+            await peer.frame(timeout=1)
+        peer.text("still here")
+        await peer.expect_text("still here")
+
+
+@pytest.mark.parametrize("abruptly", [False, True])
+async def test_a_client_that_goes_during_the_handshake_leaves_nothing(abruptly: bool) -> None:
+    app, begun, go = App(), asyncio.Event(), asyncio.Event()
+    events: list[str] = []
+
+    @app.websocket("/echo")
+    async def echo(message: str) -> str:
+        return message
+
+    @echo.on_handshake
+    async def wait() -> None:
+        begun.set()
+        await go.wait()
+
+    @echo.on_connect
+    async def joined() -> None:
+        events.append("connect")
+
+    @echo.on_disconnect
+    async def left() -> None:
+        events.append("disconnect")
+
+    async with serve(app) as (server, port):
+        async with dial(port) as peer:
+            peer.send(upgrade_head())
+            await soon(begun.wait())
+            if abruptly:
+                peer.abort()
+        go.set()
+        await eventually(lambda: not server.server_state.connections)
+        assert app.listener is not None
+        await eventually(lambda: not app.listener.tasks and not app.listener.shells)
+        assert app.hub.count() == 0
+        assert events in ([], ["connect", "disconnect"])
+
+
+async def test_a_client_that_goes_cancels_its_handshake_hook() -> None:
+    app, begun, cancelled = App(handshake_timeout_seconds=30), asyncio.Event(), asyncio.Event()
+
+    @app.websocket("/echo")
+    async def echo(message: str) -> str:
+        return message
+
+    @echo.on_handshake
+    async def wait() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    async with serve(app) as (_, port):
+        async with dial(port) as peer:
+            peer.send(upgrade_head())
+            await soon(begun.wait())
+        await soon(cancelled.wait(), 2)
+
+
+async def test_stopping_ends_connections_that_have_decided_nothing() -> None:
+    app, begun = App(), asyncio.Event()
+
+    @app.websocket("/echo")
+    async def echo(message: str) -> str:
+        return message
+
+    @echo.on_handshake
+    async def hang() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async with TestServer(app) as server, dial(server.port) as silent, dial(server.port) as hanging:
+        hanging.send(upgrade_head())
+        await soon(begun.wait())
+        await eventually(lambda: len(server._server.server_state.connections) == 2)  # type: ignore[union-attr]
+        server.shutdown()
+        await silent.expect_end()
+        await hanging.expect_end()
+
+
+async def test_stopping_refuses_new_connections_with_503() -> None:
+    app, go, begun = App(), asyncio.Event(), asyncio.Event()
+
+    @app.websocket("/echo")
+    async def echo(message: str) -> str:
+        begun.set()
+        await go.wait()
+        return message
+
+    async with TestServer(app) as server, dial(server.port) as peer:
+        await peer.upgrade()
+        peer.text("busy")
+        await soon(begun.wait())
+        server.shutdown()
+        async with dial(server.port) as other:
+            other.send(upgrade_head())
+            assert (await other.answer()).status == 503
+        async with dial(server.port) as other:
+            other.send(request_head("GET", "/healthz/ready"))
+            assert (await other.answer()).status == 503
+        go.set()
+        await peer.expect_text("busy")
+        assert (await peer.frame()).code == 1012
+
+
+# -- who is there ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("trusted", "forwarded", "seen"),
+    [
+        ("127.0.0.1", "203.0.113.7", "203.0.113.7"),
+        ("127.0.0.1,10.0.0.0/8", "203.0.113.7, 10.1.2.3", "203.0.113.7"),
+        ("*", "203.0.113.7", "203.0.113.7"),
+        ("10.0.0.1", "203.0.113.7", "127.0.0.1"),
+        ("127.0.0.1", None, "127.0.0.1"),
+    ],
+)
+async def test_forwarded_for_is_believed_of_trusted_proxies_only(trusted: str, forwarded: str | None, seen: str) -> None:
+    app = App(forwarded_allow_ips=trusted)
+
+    @app.websocket("/who")
+    async def who(message: str, connection: Connection) -> str:
+        assert connection.client is not None
+        return connection.client[0]
+
+    async with TestServer(app) as server, dial(server.port) as peer:
+        await peer.upgrade("/who", {"X-Forwarded-For": forwarded})
+        peer.text("who am I?")
+        await peer.expect_text(seen)
+
+
+async def test_the_clients_port_is_its_own() -> None:
+    app = App()
+
+    @app.websocket("/who")
+    async def who(message: str, connection: Connection) -> str:
+        assert connection.client is not None
+        return str(connection.client[1])
+
+    async with TestServer(app) as server, dial(server.port) as peer:
+        await peer.upgrade("/who")
+        peer.text("?")
+        await peer.expect_text(str(peer.writer.get_extra_info("sockname")[1]))
+
+
+async def test_pings_are_answered_at_once_with_their_payload() -> None:
+    async with TestServer(echo_app()) as server, dial(server.port) as peer:
+        payload = os.urandom(125)
+        peer.send(upgrade_head() + mask_frame(9, payload))
+        await peer.switched()
+        assert await peer.frame() == Frame(PONG, payload)
+
+
+def test_the_front_serves_wireloom_only() -> None:
+    with pytest.raises(TypeError, match="Wireloom"):
+        find_listener(object())

@@ -1,0 +1,1 @@
+"""Tests of `wireloom.wire`, with an oracle that others use too."""
