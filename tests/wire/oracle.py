@@ -5,7 +5,7 @@ It shares no code with `wireloom.wire`: what both say is taken for the truth.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from wireloom.errors import ProtocolError
@@ -186,7 +186,9 @@ def read(data: bytes, rules: ReaderRules, cuts: Iterable[int] = ()) -> list[Any]
     """What a fresh reader makes of a stream that arrives cut at these places."""
     reader = MessageReader(rules)
     places = [0, *sorted(cuts), len(data)]
-    return plain(event for start, stop in zip(places, places[1:], strict=False) for event in reader.feed(data[start:stop]))
+    return plain(
+        event for start, stop in zip(places, places[1:], strict=False) for event in reader.feed(data[start:stop])
+    )
 
 
 def read_bytewise(data: bytes, rules: ReaderRules) -> list[tuple[int, Any]]:
@@ -211,6 +213,3 @@ def frame(first: int, payload: bytes = b"", key: bytes | None = b"\x37\xfa\x21\x
         return head(first, len(payload), mask_bit=0, **form) + payload
     masked = bytes(byte ^ key[index % 4] for index, byte in enumerate(payload))
     return head(first, len(payload), **form) + key + masked
-
-
-Inflate = Callable[[bytes, int], bytes]

@@ -153,7 +153,9 @@ def test_every_close_code() -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("reason", [b"\xff", b"ok\xc3", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80", b"\xce\xba\xe1"])
+@pytest.mark.parametrize(
+    "reason", [b"\xff", b"ok\xc3", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80", b"\xce\xba\xe1"]
+)
 def test_a_close_reason_that_is_not_utf8(reason: bytes) -> None:
     with pytest.raises(ProtocolError) as caught:
         frames.decode_close(b"\x03\xe8" + reason)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import socket
-import ssl
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeAlias
@@ -79,6 +76,8 @@ def connect(context: click.Context, /, **wishes: object) -> None:
     In a terminal, type messages; Ctrl-D closes. From a pipe, each line is a message, and the connection closes when no
     reply has come for a second (or for --timeout).
     """
+    import asyncio
+
     from wireloom.cli.conversation import hold
     from wireloom.errors import HandshakeFailed
 
@@ -123,6 +122,9 @@ def _message_of(body: bytes) -> str:
 
 
 def _cause(error: OSError) -> str:
+    import socket
+    import ssl
+
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate is not trusted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):

@@ -12,9 +12,10 @@ from typing import Any
 import click
 
 from wireloom import __version__
+from wireloom.cli.check import check
 from wireloom.cli.connect import connect
-from wireloom.cli.inspect import check, routes
 from wireloom.cli.output import explain
+from wireloom.cli.routes import routes
 from wireloom.cli.serve import demo, serve
 from wireloom.errors import ConfigError
 

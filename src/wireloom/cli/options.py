@@ -10,7 +10,7 @@ import click
 
 from wireloom.config import Option, options
 
-__all__ = ["EPILOG", "config_option", "given", "server_options"]
+__all__ = ["EPILOG", "config_option", "given", "server_options", "targets_argument"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -19,6 +19,8 @@ EPILOG = (
     "A flag wins over the variable, that over the file."
 )
 
+
+targets_argument = click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
 
 config_option = click.option(
     "--config", "config_file", metavar="FILE", help="options in TOML  [default: wireloom.toml, if it exists]"

@@ -224,5 +224,5 @@ def check_tls(config: Config) -> None:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(config.ssl_certfile, config.ssl_keyfile)
         except ssl.SSLError as error:
-            reason = (error.reason or str(error)).replace("_", " ").lower()
-            raise ConfigError(f"no certificate with its private key in PEM: {reason}", config.ssl_certfile) from None
+            reason = f": {error.reason.replace('_', ' ').lower()}" if error.reason else ""
+            raise ConfigError(f"not a certificate with its private key in PEM{reason}", config.ssl_certfile) from None

@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 
-from wireloom.cli.options import EPILOG, given, server_options
+from wireloom.cli.options import EPILOG, given, server_options, targets_argument
 from wireloom.cli.output import relative
 
 __all__ = ["demo", "serve"]
 
 
 @click.command(epilog=EPILOG)
-@click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
+@targets_argument
 @server_options
 @click.pass_context
 def serve(context: click.Context, /, targets: tuple[str, ...], config_file: str | None, **flags: Any) -> None:

@@ -1,4 +1,4 @@
-"""``wireloom check`` and ``wireloom routes``: everything is loaded, nothing is started."""
+"""``wireloom routes``: what would be served, as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -10,48 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wireloom.cli.options import config_option
-from wireloom.cli.output import explain, plural, relative
+from wireloom.cli.options import targets_argument
+from wireloom.cli.output import relative
 
 if TYPE_CHECKING:
     from wireloom.core.describe import Description
 
-__all__ = ["check", "routes"]
+__all__ = ["routes"]
 
-_TARGETS = click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
 _PIPE_WIDTH = 10_000  # columns; a table that nobody looks at is never wrapped
 
 
 @click.command()
-@_TARGETS
-@config_option
-@click.pass_context
-def check(context: click.Context, /, targets: tuple[str, ...], config_file: str | None) -> None:
-    """Loads TARGETs and says all that is wrong.
-
-    Their configuration is looked at too. Nothing is started.
-    """
-    from wireloom.cli.run import check_tls
-    from wireloom.cli.target import assemble
-    from wireloom.config import load_config
-    from wireloom.errors import ConfigError
-
-    assembly = assemble(targets)
-    try:
-        check_tls(load_config(file=config_file, base=assembly.app.config))
-    except ConfigError as error:
-        assembly.problems.append(error)
-    for note in assembly.notes:
-        click.echo(f"note: {relative(note)}", err=True)
-    for problem in assembly.problems:
-        click.echo(explain(problem), err=True)
-    if assembly.problems:
-        context.exit(1)
-    click.echo(f"ok: {plural(len(assembly.app.describe()), 'endpoint')}")
-
-
-@click.command()
-@_TARGETS
+@targets_argument
 @click.option("--json", "as_json", is_flag=True, help="a JSON array, with the whole schemas")
 def routes(targets: tuple[str, ...], as_json: bool) -> None:
     """Lists the endpoints of TARGETs.
@@ -76,7 +47,7 @@ def _print_table(rows: Sequence[Description]) -> None:
     for heading in ("door", "path", "name", "auth", "message", "source"):
         table.add_column(heading, overflow="fold")
     for row in rows:
-        auth, message = "yes" if row.auth else "no", title_of(row.message_schema)
+        auth, message = "yes" if row.auth else "no", _title_of(row.message_schema)
         table.add_row(*map(_plain, (row.door, row.path, row.name, auth, message, relative(row.source))))
     Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False).print(table)
 
@@ -88,7 +59,7 @@ def _plain(text: str) -> Any:
     return Text(text)
 
 
-def title_of(schema: Any) -> str:
+def _title_of(schema: Any) -> str:
     """What a message is, in a word: the schema's title or type, or ``any``."""
     if not isinstance(schema, dict) or not schema:
         return "any"
@@ -98,8 +69,8 @@ def title_of(schema: Any) -> str:
         return str(schema["title"])
     arms = schema.get("anyOf") or schema.get("oneOf")
     if arms:
-        return " | ".join(title_of(arm) for arm in arms)
+        return " | ".join(_title_of(arm) for arm in arms)
     if schema.get("type") == "array" and isinstance(schema.get("items"), dict):
-        return f"array of {title_of(schema['items'])}"
+        return f"array of {_title_of(schema['items'])}"
     kind = schema.get("type", "any")
     return " | ".join(kind) if isinstance(kind, list) else str(kind)
