@@ -5,6 +5,7 @@ Law: a case is a function that prepares everything and returns the one call to b
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import time
@@ -12,7 +13,7 @@ import timeit
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 if sys.version_info >= (3, 12):
     from typing import TypedDict
@@ -72,6 +73,67 @@ def json_loads() -> Call:
     return partial(json.loads, MESSAGE)
 
 
+def _one_message(waits: bool) -> Call:
+    """From a whole message to framed bytes in the transport: decode, handler, encode, frame, outbox. No socket."""
+    from dataclasses import replace
+
+    from wireloom import App
+    from wireloom.net.listener import Listener
+    from wireloom.net.websocket import WebSocketShell
+    from wireloom.wire.handshake import parse_head
+
+    app = App()
+
+    @app.websocket("/chat/{room}")
+    async def chat(message: ChatMessage, room: str) -> dict[str, str]:
+        return {"echo": message["text"], "from": message["user"], "room": room}
+
+    loop = asyncio.get_running_loop()
+    listener = Listener(app._router, app.hub, app.config, loop)
+    [endpoint] = app._router
+    listener.hub.bind(loop)
+    plan = listener.plan(replace(endpoint, waits=waits))
+    head = parse_head(b"GET /chat/lobby HTTP/1.1\r\nHost: x\r\n\r\n")
+    shell = WebSocketShell(listener, plan, _Nowhere(), head, set())
+    shell.connection.path_params = {"room": "lobby"}
+    shell.open()
+    shell._reader = _OneEvent()
+    return partial(shell.data_received, b"")
+
+
+class _OneEvent:
+    """A reader whose every read is one whole message."""
+
+    events: ClassVar = [MESSAGE]
+
+    def feed(self, data: bytes) -> list[str]:
+        """The message."""
+        return self.events
+
+
+class _Nowhere:
+    """A transport that takes everything and does nothing."""
+
+    def write(self, data: bytes) -> None:
+        """Takes bytes."""
+
+    def get_write_buffer_size(self) -> int:
+        """Nothing waits."""
+        return 0
+
+
+def message_direct() -> Call:
+    """The handler cannot wait, so it is called without a task."""
+    return _one_message(False)
+
+
+def message_task() -> Call:
+    """The handler could wait, so it runs in an eager task."""
+    if sys.version_info < (3, 12):
+        raise RuntimeError("eager tasks came with Python 3.12")
+    return _one_message(True)
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One row: which table it is in, what the report calls it, how to prepare it."""
@@ -81,7 +143,10 @@ class Case:
     prepare: Callable[[], Call]
 
 
-TABLES = {"decode": "Decode and validate one chat message, in process"}  # key: heading, in the report's order
+TABLES = {  # key: heading, in the report's order
+    "decode": "Decode and validate one chat message, in process",
+    "message": "Wireloom's own cost of one typed message, socket and frame parsing aside",
+}
 
 CASES: dict[str, Case] = {
     "wireloom": Case("decode", "wireloom", wireloom_decode),
@@ -89,6 +154,8 @@ CASES: dict[str, Case] = {
     "pydantic-model": Case("decode", "pydantic `Model.model_validate_json`", pydantic_model),
     "msgspec": Case("decode", "msgspec alone", msgspec_decode),
     "json": Case("decode", "`json.loads`, no validation", json_loads),
+    "message-direct": Case("message", "wireloom, `async def` without `await`", message_direct),
+    "message-task": Case("message", "wireloom, a handler that may wait: eager task", message_task),
 }
 
 
@@ -103,10 +170,11 @@ def best_seconds(call: Call, seconds: float) -> float:
     return best / number
 
 
-def main(name: str, seconds: str) -> None:
+async def main(name: str, seconds: str) -> None:
+    """Measures one case inside a running event loop, as eager tasks need it."""
     each = best_seconds(CASES[name].prepare(), float(seconds))
     print(json.dumps({"per_second": 1 / each, "each_us": each * 1e6}))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    asyncio.run(main(*sys.argv[1:]))

@@ -163,7 +163,7 @@ class App:
         for handler in self._declarations:
             router.add(compile_websocket(handler, self.config, self.hub))
         self._router = router
-        listener = Listener(router, self.hub, self.config)
+        listener = Listener(router, self.hub, self.config, asyncio.get_running_loop())
         await listener.start()
         self._http.attach(listener)
         self.listener = listener

@@ -1,6 +1,7 @@
 """Page 1, "Declaring": on_connect and on_disconnect, in order and exactly once."""
 
 import asyncio
+import contextlib
 import logging
 import socket
 import struct
@@ -9,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 import pytest
 
-from wireloom import App, Connection, Disconnect, Hub, Provide, Query, Request, RequestError
+from wireloom import App, Connection, ConnectionClosed, Disconnect, Hub, Provide, Query, Request, RequestError
 from wireloom.testing import TestServer, TestWebSocket
 from wireloom.wire.frames import TEXT, mask_frame
 
@@ -265,7 +266,6 @@ async def by_a_bug_in_on_connect(ws: TestWebSocket, server: TestServer) -> None:
         by_a_bug_in_on_connect,
     ],
 )
-@pytest.mark.filterwarnings("default")
 async def test_on_disconnect_runs_exactly_once(
     wireloom_server: Any, end: Callable[[TestWebSocket, TestServer], Awaitable[None]]
 ) -> None:
@@ -302,15 +302,20 @@ async def test_on_disconnect_runs_exactly_once(
     assert ended == [(False, 0)]  # once, when the connection is closed and known to nobody
 
 
-@pytest.mark.parametrize("end", [by_client_close, by_reset, by_end_of_stream])
-async def test_on_disconnect_waits_for_a_slow_handler_and_what_came_before_the_end(
+@pytest.mark.parametrize("end", [by_reset, by_end_of_stream])
+async def test_on_disconnect_waits_for_a_handler_that_outlives_the_connection(
     wireloom_server: Any, end: Callable[[TestWebSocket, TestServer], Awaitable[None]]
 ) -> None:
-    app, log, started, gate, ended = App(), [], asyncio.Event(), asyncio.Event(), asyncio.Event()
+    app, log, started = App(), [], asyncio.Event()
+    lost, gate, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     @app.websocket("/")
-    async def handler(message: str) -> None:
+    async def handler(message: str, connection: Connection) -> None:
         started.set()
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await connection.drain()
+        lost.set()
         await gate.wait()
         log.append(message)
 
@@ -322,23 +327,38 @@ async def test_on_disconnect_waits_for_a_slow_handler_and_what_came_before_the_e
     async with wireloom_server(app) as server, server.websocket("/") as ws:
         await ws.send_text("one")
         await soon(started.wait())
-        ending = asyncio.ensure_future(end(ws, server))
-        if end is by_client_close:
-            await ws.expect_nothing(0.1)
-        else:
-            await soon(ending)
-            await soon(gone(app))
+        await end(ws, server)
+        await soon(lost.wait())
         assert log == []
         gate.set()
-        await soon(ending)
         await soon(ended.wait())
     assert log == ["one", "disconnected"]
 
 
-async def gone(app: App) -> None:
-    """Waits until the server has seen every connection end."""
-    while app.hub.count():
-        await asyncio.sleep(0.005)
+async def test_what_came_before_a_close_is_handled_before_the_end(wireloom_server: Any) -> None:
+    app, log, gate = App(), [], asyncio.Event()
+
+    @app.websocket("/")
+    async def handler(message: str) -> str:
+        await gate.wait()
+        log.append(message)
+        return message
+
+    @handler.on_disconnect
+    async def disconnected() -> None:
+        log.append("disconnected")
+
+    async with wireloom_server(app) as server, server.websocket("/") as ws:
+        await ws.send_text("one")
+        await ws.send_text("two")
+        closing = asyncio.ensure_future(ws.close())
+        await ws.expect_nothing(0.1)
+        assert log == []
+        gate.set()
+        await soon(closing)
+        assert [await ws.receive_text() for _ in range(2)] == ["one", "two"]
+        assert ws.close_code == 1000
+    assert log == ["one", "two", "disconnected"]
 
 
 async def test_on_disconnect_ends_although_the_server_stops(wireloom_server: Any) -> None:

@@ -6,6 +6,7 @@ It shares no code with `wireloom.wire`: what both say is taken for the truth.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 from wireloom.errors import ProtocolError
@@ -186,9 +187,7 @@ def read(data: bytes, rules: ReaderRules, cuts: Iterable[int] = ()) -> list[Any]
     """What a fresh reader makes of a stream that arrives cut at these places."""
     reader = MessageReader(rules)
     places = [0, *sorted(cuts), len(data)]
-    return plain(
-        event for start, stop in zip(places, places[1:], strict=False) for event in reader.feed(data[start:stop])
-    )
+    return plain(event for start, stop in pairwise(places) for event in reader.feed(data[start:stop]))
 
 
 def read_bytewise(data: bytes, rules: ReaderRules) -> list[tuple[int, Any]]:

@@ -78,9 +78,13 @@ class Hub:
         self._flusher: Flusher | None = None
         self.publications = 0
 
+    def bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Names the event loop of all connections to come."""
+        self._flusher = Flusher(loop)
+
     async def start(self) -> None:
         """Connects the backplane; called when the application starts."""
-        self._flusher = Flusher(asyncio.get_running_loop())
+        self.bind(asyncio.get_running_loop())
         await self._backplane.start(self.deliver)
 
     async def stop(self) -> None:

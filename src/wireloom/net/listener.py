@@ -56,13 +56,14 @@ class Listener:
         router: the WebSocket endpoints.
         hub: who is connected.
         config: the options in force.
+        loop: the event loop of its connections.
     """
 
-    def __init__(self, router: Router, hub: Hub, config: Config) -> None:
+    def __init__(self, router: Router, hub: Hub, config: Config, loop: asyncio.AbstractEventLoop) -> None:
         self.router = router
         self.hub = hub
         self.config = config
-        self.loop = asyncio.get_running_loop()
+        self.loop = loop
         self.start_task = _task_starter(self.loop)
         self.wheel = Wheel(self.loop)
         self.shells: set[Abortable] = set()

@@ -133,9 +133,10 @@ class WebSocketShell(asyncio.Protocol):
         outbox.marked = True
         events = self._reader.feed(data)
         if self._state == _OPEN and self._tasks is None and self._direct is not None:
-            for index, event in enumerate(events):
+            left = iter(events)
+            for event in left:
                 if type(event) is not str and type(event) is not bytes or self._state != _OPEN:
-                    self._take(events[index:])
+                    self._take([event, *left])
                     break
                 self._direct(self.connection, event)
         elif events:

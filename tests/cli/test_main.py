@@ -1,0 +1,31 @@
+"""The command itself: help, version, mistakes."""
+
+from __future__ import annotations
+
+from conftest import Run
+
+from wireloom import __version__
+
+
+def test_help_names_the_commands(run: Run) -> None:
+    result = run()
+    assert result.returncode == 0
+    commands = [line.split()[0] for line in result.stdout.partition("Commands:\n")[2].splitlines()]
+    assert commands == ["check", "connect", "demo", "routes", "serve"]
+    assert run("--help").stdout == result.stdout
+
+
+def test_version(run: Run) -> None:
+    assert run("--version").stdout == f"Wireloom {__version__}\n"
+
+
+def test_an_unknown_command_names_the_nearest(run: Run) -> None:
+    result = run("sevre")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "'sevre'" in result.stderr and "'serve'" in result.stderr
+    assert result.stderr.splitlines()[1:] == ["Try 'wireloom --help'."]
+
+
+def test_output_survives_a_narrow_encoding(run: Run) -> None:
+    result = run("connect", "127.0.0.1:1/ü", "--once", PYTHONIOENCODING="ascii")
+    assert (result.returncode, result.stderr) == (1, "cannot connect to ws://127.0.0.1:1/?: nothing listens there\n")
