@@ -1,7 +1,7 @@
 """Writes the reference pages that are made from code: options, errors and close codes, command line.
 
-    python docs/make_reference.py           write them
-    python docs/make_reference.py --check   exit 1 when one is out of date
+python docs/make_reference.py           write them
+python docs/make_reference.py --check   exit 1 when one is out of date
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def errors_page() -> str:
     ]
     class_rows = [f"| `{each.__name__}` | {_first_line(each)} |" for each in classes]
     code_rows = [
-        f"| {code.code} | {code.meaning} | {'yes' if code.come_back else 'no'} |" for code in errors.CLOSE_CODES.values()
+        f"| {code.code} | {code.meaning} | {'yes' if code.come_back else 'no'} |"
+        for code in errors.CLOSE_CODES.values()
     ]
     return f"""# Errors and close codes
 

@@ -35,7 +35,7 @@ class WireloomError(Exception):
 
 
 class ConfigError(WireloomError):
-    """The application does not start. The message names the place, what is wrong and, where known, what to write instead.
+    """The application does not start. The message names the place, what is wrong and, where known, what to write.
 
     Args:
         message: what is wrong and what to do.

@@ -54,7 +54,9 @@ class Demo:
     def start(self) -> None:
         """Starts it and waits for its first lines, which name the port."""
         command = [sys.executable, "-m", "wireloom", "demo", "--port", str(self.port)]
-        self.process = subprocess.Popen(command, cwd=self.folder, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, cwd=self.folder, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True
+        )
         assert self.process.stdout is not None
         for line in self.process.stdout:
             found = re.search(r"http://127\.0\.0\.1:(\d+)", line)

@@ -355,12 +355,24 @@ async def test_a_generator_may_set_context_variables_and_reset_them(wireloom_ser
     assert current.get() == "nobody"
 
 
-async def test_factories_may_be_classes_partials_and_objects(wireloom_server: Any) -> None:
+async def test_a_factory_may_be_a_class(wireloom_server: Any) -> None:
     app = App()
 
     class Session:
         def __init__(self, room: int) -> None:
             self.room = room
+
+    @app.websocket("/{room}")
+    async def handler(message: str, room: int, made: Annotated[Session, Provide(Session)]) -> str:
+        return f"{type(made).__name__} of {made.room}"
+
+    async with wireloom_server(app) as server, server.websocket("/7") as ws:
+        await ws.send_text("x")
+        assert await ws.receive_text() == "Session of 7"
+
+
+async def test_a_factory_may_be_a_partial_or_an_object(wireloom_server: Any) -> None:
+    app = App()
 
     def add(first: int, room: int) -> int:
         return first + room
@@ -372,15 +384,14 @@ async def test_factories_may_be_classes_partials_and_objects(wireloom_server: An
     @app.websocket("/{room}")
     async def handler(
         message: str,
-        made: Annotated[Session, Provide(Session)],
         partial: Annotated[int, Provide(functools.partial(add, 10))],
         called: Annotated[int, Provide(Factory())],
     ) -> str:
-        return f"{made.room} {partial} {called}"
+        return f"{partial} {called}"
 
     async with wireloom_server(app) as server, server.websocket("/7") as ws:
         await ws.send_text("x")
-        assert await ws.receive_text() == "7 17 14"
+        assert await ws.receive_text() == "17 14"
 
 
 def test_a_dependency_that_needs_itself_is_told_at_registration() -> None:

@@ -1,4 +1,4 @@
-"""Front: the port's first bytes. A WebSocket upgrade becomes our shell; all else is handed to uvicorn's own HTTP protocol.
+"""Front: the port's first bytes. A WebSocket upgrade becomes our shell; all else is handed to uvicorn's HTTP protocol.
 
 It is the class behind uvicorn's ``http=`` and ``ws=`` options, so listening, TLS, workers and signals stay uvicorn's.
 """

@@ -2,7 +2,7 @@
 
 Laws:
 - States only go forward: OPENING → OPEN → CLOSING → CLOSED.
-- Messages of a connection are handled in order; `on_connect` ends before the first, `on_disconnect` begins after the last.
+- Messages of a connection are handled in order; `on_connect` ends before the first, `on_disconnect` follows the last.
 - What one read brings about leaves in one write (cork); while a handler is slow, reading pauses at the queue's limit.
 - An idle connection owns no task, no timer, no buffer and no queue.
 """
@@ -135,7 +135,7 @@ class WebSocketShell(asyncio.Protocol):
         if self._state == _OPEN and self._tasks is None and self._direct is not None:
             left = iter(events)
             for event in left:
-                if type(event) is not str and type(event) is not bytes or self._state != _OPEN:
+                if (type(event) is not str and type(event) is not bytes) or self._state != _OPEN:
                     self._take([event, *left])
                     break
                 self._direct(self.connection, event)

@@ -157,4 +157,4 @@ def decode_close(payload: bytes) -> tuple[int | None, str]:
 
 def sendable_close_code(code: int) -> bool:
     """Whether a close frame may carry this code (RFC 6455 §7.4 and the IANA registry)."""
-    return 1000 <= code <= 1014 and code not in (1004, 1005, 1006) or 3000 <= code <= 4999
+    return (1000 <= code <= 1014 and code not in (1004, 1005, 1006)) or 3000 <= code <= 4999

@@ -154,8 +154,8 @@ def accept_key(key: bytes) -> str:
 def check_origin(head: RequestHead, allowed: Sequence[str] = ()) -> None:
     """Guards against cross-site WebSocket hijacking (RFC 6455 §10.2).
 
-    A request without Origin does not come from a browser and passes. Else the origin's host must be the Host header's, or
-    the origin one of those allowed: exact, with ``*.`` for any subdomain, or ``*`` for all.
+    A request without Origin does not come from a browser and passes. Else the origin's host must be the Host header's,
+    or the origin one of those allowed: exact, with ``*.`` for any subdomain, or ``*`` for all.
 
     Raises:
         Deny: 403.
