@@ -27,6 +27,8 @@ __all__ = [
     "WireloomError",
     "did_you_mean",
     "new_error_id",
+    "require_sendable",
+    "sendable_close_code",
 ]
 
 
@@ -100,9 +102,13 @@ class Disconnect(WireloomError):
     Args:
         code: a close code that may be sent (RFC 6455 §7.4).
         reason: at most 123 bytes of UTF-8.
+
+    Raises:
+        ValueError: a code that must not be sent.
     """
 
     def __init__(self, code: int = 1000, reason: str = "") -> None:
+        require_sendable(code)
         super().__init__(f"{code} {reason}".rstrip())
         self.code = code
         self.reason = reason
@@ -198,6 +204,21 @@ CLOSE_CODES: dict[int, CloseCode] = {
         CloseCode(1013, "the client reads too slowly, or the server is overloaded", True, "INFO"),
     )
 }
+
+
+def sendable_close_code(code: int) -> bool:
+    """Whether a close frame may carry this code (RFC 6455 §7.4 and the IANA registry)."""
+    return (1000 <= code <= 1014 and code not in (1004, 1005, 1006)) or 3000 <= code <= 4999
+
+
+def require_sendable(code: int) -> None:
+    """Refuses a close code that must not be sent.
+
+    Raises:
+        ValueError: it must not.
+    """
+    if not sendable_close_code(code):
+        raise ValueError(f"{code} must not be sent in a close frame (RFC 6455 §7.4)")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from conftest import Run
+from .processes import Run
 
 
 def test_check_counts(run: Run) -> None:

@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import TIMEOUT_SECONDS, Run, Start, environment
 
 from wireloom.cli.connect import _message_of
+
+from .processes import COMMAND, TIMEOUT_SECONDS, Run, Start, environment
 
 
 def test_once(run: Run, chat_url: str) -> None:
@@ -101,12 +102,30 @@ def test_a_pipe_is_read_as_it_comes(start: Start, chat_url: str) -> None:
     assert client.stderr == "closed by the server: 1008 go yourself\n"
 
 
+def test_stdout_that_nobody_reads_ends_it_quietly(chat_url: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [*COMMAND, "connect", f"{chat_url}/raw", "--send", "x"]
+    try:
+        result = subprocess.run(
+            command,
+            env=environment(),
+            input=b"",
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            timeout=TIMEOUT_SECONDS,
+        )
+    finally:
+        os.close(writer)
+    assert (result.returncode, result.stderr) == (1, b"")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
 def test_a_terminal(chat_url: str, tmp_path: Path) -> None:
     controller, terminal = os.openpty()
     variables = {"XDG_STATE_HOME": str(tmp_path), "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "wireloom", "connect", f"{chat_url}/raw"],
+        [*COMMAND, "connect", f"{chat_url}/raw"],
         env=environment(**variables),
         stdin=terminal,
         stdout=terminal,
@@ -115,10 +134,9 @@ def test_a_terminal(chat_url: str, tmp_path: Path) -> None:
     )
     os.close(terminal)
     try:
-        read_until(controller, b"> ")
+        read_until(controller, b"connected", b">")
         os.write(controller, b'{"n":1}\r')
-        shown = read_until(controller, b"< ", b"\x1b[1;36m1")  # the number in colour
-        assert b"connected" in shown
+        read_until(controller, b"< ", b"\x1b[1;36m1")  # the number in colour
         os.write(controller, b"go\r")
         read_until(controller, b"closed by the server: 1008 go yourself")
         assert process.wait(TIMEOUT_SECONDS) == 1

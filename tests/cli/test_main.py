@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from conftest import Run
-
 from wireloom import __version__
+
+from .processes import Run
 
 
 def test_help_names_the_commands(run: Run) -> None:
@@ -27,5 +27,5 @@ def test_an_unknown_command_names_the_nearest(run: Run) -> None:
 
 
 def test_output_survives_a_narrow_encoding(run: Run) -> None:
-    result = run("connect", "127.0.0.1:1/ü", "--once", PYTHONIOENCODING="ascii")
+    result = run("connect", "127.0.0.1:1/ŵ", "--once", PYTHONIOENCODING="latin-1")
     assert (result.returncode, result.stderr) == (1, "cannot connect to ws://127.0.0.1:1/?: nothing listens there\n")

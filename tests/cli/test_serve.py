@@ -11,10 +11,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from conftest import Run, Running, Start
 
 from wireloom import __version__
 from wireloom.config import options
+
+from .processes import Run, Running, Start
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
@@ -231,9 +232,22 @@ def test_workers_answer_and_end_together(start: Start) -> None:
     server.signal(signal.SIGTERM)
     assert server.end() == 0
     warning = "warning: 2 workers without a backplane: handlers work, but a publication stays within its worker\n"
-    assert server.stderr == warning
+    assert server.stderr.removesuffix("Stopping; Ctrl-C again ends at once\n") == warning
     client.end()
     assert "1012" in client.stderr
+
+
+@posix_only
+def test_ctrl_c_in_a_terminal_reaches_workers_once(start: Start, directory: Path) -> None:
+    (directory / "slow.py").write_text(SLOW)
+    server = start("serve", "slow.py", "--port", "0", "--workers", "2")
+    start("connect", f"{server.started()}/slow", "--send", "x")
+    server.until("working")
+    server.signal_group(signal.SIGINT)
+    server.until("Stopping")
+    server.signal_group(signal.SIGINT)
+    assert server.end() == 128 + signal.SIGINT
+    assert "Traceback" not in server.stderr
 
 
 # -- logs --------------------------------------------------------------------------------------------------------------
@@ -254,4 +268,7 @@ def test_an_application_that_set_up_logging_keeps_it(start: Start, run: Run, dir
     server = start("serve", "chat.py", "--port", "0")
     run("connect", f"{server.started()}/any", "--once", "--send", "{}")
     server.until("ValueError: a bug")
+    server.kill()
+    server.end()
     assert server.stderr.startswith("mine wireloom.core.dispatch\n")
+    assert server.stderr.count("ValueError: a bug") == 1

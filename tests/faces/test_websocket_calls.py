@@ -1,6 +1,7 @@
 """Page 1, "Declaring" and "On the wire": how handlers are called: coroutines, threads, streams, order, concurrency."""
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from wireloom import App, Connection, Disconnect, RequestError
+from wireloom import App, Connection, ConnectionClosed, Disconnect, RequestError
 from wireloom.wire.frames import TEXT, mask_frame
 
 pytestmark = pytest.mark.anyio
@@ -149,7 +150,8 @@ async def test_concurrency_allows_so_many_at_once_and_no_more(wireloom_server: A
 
 async def test_with_concurrency_on_disconnect_waits_for_all_and_nothing_is_lost(wireloom_server: Any) -> None:
     """As with one at a time: what arrived before the end is handled."""
-    app, log, lost, ended = App(), [], asyncio.Event(), asyncio.Event()
+    app, log, watching = App(), [], []
+    lost, ended = asyncio.Event(), asyncio.Event()
     gates = {str(number): asyncio.Event() for number in range(3)}
     begun = {str(number): asyncio.Event() for number in range(3)}
 
@@ -169,11 +171,11 @@ async def test_with_concurrency_on_disconnect_waits_for_all_and_nothing_is_lost(
         watching.append(asyncio.ensure_future(watch(connection)))
 
     async def watch(connection: Connection) -> None:
-        while connection.is_open:
-            await asyncio.sleep(0)
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await connection.drain()
         lost.set()
 
-    watching: list[Any] = []
     async with wireloom_server(app) as server, server.websocket("/") as ws:
         ws.connection.send_frame(burst("0", "1", "2"))
         await soon(begun["1"].wait())

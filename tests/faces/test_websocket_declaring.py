@@ -9,7 +9,6 @@ import wireloom
 from wireloom import App, ConfigError, Connection
 from wireloom.testing import HandshakeFailed
 
-
 pytestmark = pytest.mark.anyio
 
 

@@ -78,9 +78,9 @@ async def test_messages_in_the_same_segment_as_the_handshake_wait_for_on_connect
         log.append("connected")
 
     request = (
-        "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    ).encode()
+        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
     async with wireloom_server(app) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(request + mask_frame(TEXT, b"one") + mask_frame(TEXT, b"two"))

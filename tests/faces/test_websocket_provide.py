@@ -129,7 +129,9 @@ async def test_a_generator_sees_the_handlers_error_and_may_answer_with_another(w
             raise RequestError("NOT_FOUND", "Not there") from error
 
     @app.websocket("/")
-    async def handler(message: str, made: Annotated[int, Provide(sync if kind == "generator" else asynchronous)]) -> str:
+    async def handler(
+        message: str, made: Annotated[int, Provide(sync if kind == "generator" else asynchronous)]
+    ) -> str:
         raise KeyError(message)
 
     async with wireloom_server(app) as server, server.websocket("/") as ws:
@@ -158,7 +160,9 @@ async def test_a_generator_cannot_swallow_the_handlers_error(
             """Rolled back."""
 
     @app.websocket("/")
-    async def handler(message: str, made: Annotated[int, Provide(sync if kind == "generator" else asynchronous)]) -> str:
+    async def handler(
+        message: str, made: Annotated[int, Provide(sync if kind == "generator" else asynchronous)]
+    ) -> str:
         raise ValueError("a bug")
 
     async with wireloom_server(app) as server, server.websocket("/") as ws:

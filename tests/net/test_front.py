@@ -455,7 +455,8 @@ async def test_a_silent_client_is_cut() -> None:
         async with dial(server.port) as peer:
             started = asyncio.get_running_loop().time()
             peer.send(begun)
-            assert (await peer.answer()).status == 408, begun
+            if begun:  # browsers open connections ahead: one that was never used needs no answer
+                assert (await peer.answer()).status == 408, begun
             await peer.expect_end()
             assert 0.3 <= asyncio.get_running_loop().time() - started < 2
 

@@ -83,7 +83,9 @@ class Oracle:
         except EOFError:
             pass
         except _Broken as broken:
-            self.events.append((self.at, ("failed", broken.args[0])))
+            self.tell(("failed", broken.args[0]))
+        except ProtocolError as error:  # of the extension
+            self.tell(("failed", error.code))
         return self.events
 
     def byte(self) -> int:

@@ -100,6 +100,10 @@ def test_a_head_without_headers() -> None:
         " GET / HTTP/1.1",
         "GET /a b HTTP/1.1",
         "GET chat HTTP/1.1",
+        "GET http:///chat HTTP/1.1",
+        "GET http://h#x/chat HTTP/1.1",
+        "GET ftp://h/chat HTTP/1.1",
+        "GET xhttp://h/chat HTTP/1.1",
         "GET * HTTP/1.1",
         "GET /\x00 HTTP/1.1",
         "GET /\x7f HTTP/1.1",
@@ -126,11 +130,19 @@ def test_other_versions_of_http(version: str) -> None:
     assert caught.value.status == 505
 
 
-@pytest.mark.parametrize("target", ["http://server.example.com/chat?a=1", "https://server.example.com:443/chat?a=1"])
-def test_an_absolute_target_is_read(target: str) -> None:
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [
+        ("http://server.example.com/chat?a=1", "/chat", "a=1"),
+        ("HTTPS://server.example.com:443/chat?a=/b", "/chat", "a=/b"),
+        ("http://server.example.com", "/", ""),
+        ("http://server.example.com/", "/", ""),
+    ],
+)
+def test_an_absolute_target_is_read(target: str, path: str, query: str) -> None:
     # RFC 9112 §3.2.2: a server MUST accept the absolute form; RFC 6455 §4.2.1 allows it for the handshake
     head = parse_head(request(start=f"GET {target} HTTP/1.1"))
-    assert (head.path, head.query_string) == ("/chat", "a=1")
+    assert (head.path, head.query_string) == (path, query)
 
 
 @pytest.mark.parametrize(

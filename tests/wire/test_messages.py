@@ -312,7 +312,8 @@ def test_every_close_code_as_it_arrives() -> None:
 @pytest.mark.parametrize("end", [frame(0x88), b"\x83"], ids=["close", "error"])
 def test_after_the_end_everything_is_ignored(end: bytes) -> None:
     reader = MessageReader(SERVER)
-    assert len(reader.feed(end)) == 1
+    assert len(reader.feed(frame(0x01, b"half a message") + end)) == 1
+    assert (reader._rest, reader._partial) == (None, None)
     for data in (frame(0x81, b"late"), frame(0x88), b"\xff" * 20, b"", frame(0x01, b"a")):
         assert reader.feed(data) == []
 

@@ -91,6 +91,8 @@ def connect(context: click.Context, /, **wishes: object) -> None:
     except TimeoutError:
         seconds = _OPEN_SECONDS if wanted.timeout is None else wanted.timeout
         raise click.ClickException(f"{wanted.url} did not answer within {seconds:g} s") from None
+    except BrokenPipeError:
+        raise  # nobody reads stdout any more
     except OSError as error:
         raise click.ClickException(f"cannot connect to {wanted.url}: {_cause(error)}") from None
 

@@ -13,7 +13,7 @@ import re
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -140,22 +140,22 @@ async def _nothing() -> AsyncIterator[str]:
 
 async def _piped() -> AsyncIterator[str]:
     """The lines of stdin, as they come."""
-    loop, lines = asyncio.get_running_loop(), asyncio.Queue[str | None]()
+    loop, arrived = asyncio.get_running_loop(), asyncio.Queue[list[bytes] | None]()
 
     def read() -> None:
         # Not by sys.stdin: a thread that waits inside its buffer's lock stops the interpreter from ending
         rest = b""
-        while data := os.read(0, _READ_BYTES):
-            *whole, rest = (rest + data).split(b"\n")
-            for line in whole:
-                loop.call_soon_threadsafe(lines.put_nowait, line.decode("utf-8", "replace").removesuffix("\r"))
-        if rest:
-            loop.call_soon_threadsafe(lines.put_nowait, rest.decode("utf-8", "replace"))
-        loop.call_soon_threadsafe(lines.put_nowait, None)
+        with suppress(RuntimeError):  # the loop has ended
+            while data := os.read(0, _READ_BYTES):
+                *lines, rest = (rest + data).split(b"\n")
+                loop.call_soon_threadsafe(arrived.put_nowait, lines)
+            loop.call_soon_threadsafe(arrived.put_nowait, [rest] if rest else [])
+            loop.call_soon_threadsafe(arrived.put_nowait, None)
 
     threading.Thread(target=read, daemon=True).start()
-    while (line := await lines.get()) is not None:
-        yield line
+    while (lines := await arrived.get()) is not None:
+        for line in lines:
+            yield line.removesuffix(b"\r").decode("utf-8", "replace")
 
 
 async def _typed() -> AsyncIterator[str]:
@@ -288,7 +288,7 @@ class _Terminal:
             return
         text = Text(_CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", message))
         self._highlight.highlight(text)
-        self._console.print(Text("< ", style="dim") + text)
+        self._console.print(Text.assemble(("< ", "dim"), text))
 
     def closed(self, code: int, reason: str, *, by_server: bool) -> None:
         """Code and reason."""

@@ -20,9 +20,9 @@ from types import FrameType
 import click
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors import multiprocess
 
-from wireloom.app import App
+from wireloom import App
 from wireloom.cli.logs import configure_logging
 from wireloom.cli.output import explain
 from wireloom.cli.target import load_app
@@ -35,6 +35,8 @@ __all__ = ["bind", "check_tls", "run", "url_of"]
 logger = logging.getLogger(__name__)
 
 _BACKLOG = 2048
+_STOPPING = "Stopping; Ctrl-C again ends at once"
+_QUIET_SECONDS = 0.5  # an end that is quicker needs no word
 _SECONDS_TO_LEAVE = 5.0  # for what ends after the drain: other threads, exit handlers
 
 
@@ -80,7 +82,7 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drains; afterwards nothing may hold the process for long."""
         if self.server_state.connections:
-            click.echo("Stopping; Ctrl-C again ends at once", err=True)
+            click.echo(_STOPPING, err=True)
         await super().shutdown(sockets)
         _leave_within(_SECONDS_TO_LEAVE)
 
@@ -117,8 +119,13 @@ def _run_workers(config: Config, targets: tuple[str, ...], sockets: list[socket.
     note = "handlers work, but a publication stays within its worker"
     click.echo(f"warning: {config.workers} workers without a backplane: {note}", err=True)
     factory = partial(_load_in_worker, targets, config)
+    multiprocess.Process = _Worker  # type: ignore[misc]  # uvicorn's supervisor offers no other way to choose the server
     workers = _Workers(uvicorn_config(factory, config, factory=True), sockets, announcement)
     workers.run()
+    for listening in sockets:
+        listening.close()
+    if workers.impatient:
+        return 128 + signal.SIGINT
     return 1 if any(process.exitcode == STARTUP_FAILURE for process in workers.processes) else 0
 
 
@@ -134,12 +141,40 @@ def _load_in_worker(targets: tuple[str, ...], config: Config) -> App:
     return app
 
 
-class _Workers(Multiprocess):
+class _Worker(multiprocess.Process):
+    """One worker as the supervisor sees it. A terminal sends Ctrl-C to all processes; the supervisor alone hears it."""
+
+    def start(self) -> None:
+        """Starts the process, deaf to SIGINT from its first instruction on."""
+        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        super().start()
+        signal.signal(signal.SIGINT, heard)
+
+    @property
+    def server(self) -> uvicorn.Server:
+        """What runs in the worker's process."""
+        if self._server is None:
+            self._server = _WorkerServer(self.config)
+        return self._server
+
+
+class _WorkerServer(uvicorn.Server):
+    """uvicorn's server in a worker."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """The supervisor's SIGTERM ends it, and is not raised again."""
+        signal.signal(signal.SIGTERM, self.handle_exit)
+        yield
+
+
+class _Workers(multiprocess.Multiprocess):
     """uvicorn's supervisor, which says when all workers are ready and whose end is bounded."""
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], announcement: str) -> None:
         super().__init__(config, sockets)
         self._announcement = announcement
+        self.impatient = False
 
     def init_processes(self) -> None:
         """Starts the workers and waits until they serve."""
@@ -151,12 +186,27 @@ class _Workers(Multiprocess):
             self.should_exit.wait(0.05)
             self.handle_signals()
 
+    def handle_int(self) -> None:
+        """The first signal begins the shutdown, the second ends the workers."""
+        self.impatient = self.should_exit.is_set()
+        super().handle_int()
+
+    def handle_term(self) -> None:
+        """As SIGINT."""
+        self.impatient = self.should_exit.is_set()
+        super().handle_term()
+
     def join_all(self) -> None:
         """Waits for the workers, for no longer than they may drain; another signal ends them at once."""
-        deadline = time.monotonic() + (self.config.timeout_graceful_shutdown or 0) + _SECONDS_TO_LEAVE
+        begun = time.monotonic()
+        deadline = begun + (self.config.timeout_graceful_shutdown or 0) + _SECONDS_TO_LEAVE
+        told = False
         while any(process.process.is_alive() for process in self.processes):
-            impatient = {signal.SIGINT, signal.SIGTERM} & set(self.signal_queue)
-            if impatient or time.monotonic() > deadline:
+            self.handle_signals()
+            if not told and time.monotonic() > begun + _QUIET_SECONDS:
+                click.echo(_STOPPING, err=True)
+                told = True
+            if self.impatient or time.monotonic() > deadline:
                 for process in self.processes:
                     process.process.kill()
             time.sleep(0.02)

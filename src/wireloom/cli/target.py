@@ -20,10 +20,8 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
-from wireloom.app import App
-from wireloom.core.provide import source_of
+from wireloom import App, WebSocketHandler
 from wireloom.errors import ConfigError, did_you_mean
-from wireloom.faces.websocket import WebSocketHandler
 
 __all__ = ["Assembly", "ImportFailed", "assemble", "load_app"]
 
@@ -115,13 +113,16 @@ def _add(app: App, handlers: Sequence[WebSocketHandler]) -> list[ConfigError]:
 
 
 def _serves(app: App, handler: WebSocketHandler) -> bool:
-    wanted = (handler.options.path, source_of(handler.function))
-    return any((row.path, row.source) == wanted for row in app.describe())
+    return any((row.path, row.source) == (handler.options.path, _source_of(handler)) for row in app.describe())
+
+
+def _source_of(handler: WebSocketHandler) -> str:
+    return App([handler]).describe()[0].source
 
 
 def _loose_note(handler: WebSocketHandler) -> str:
     name = handler.function.__name__
-    return f"{source_of(handler.function)}: {name!r} is declared but not served; add it with app.add({name})"
+    return f"{_source_of(handler)}: {name!r} is declared but not served; add it with app.add({name})"
 
 
 # -- what a module holds ---------------------------------------------------------------------------------------------
@@ -209,7 +210,7 @@ def _import_script(name: str, path: Path) -> ModuleType:
     present = sys.modules.get(name)
     if present is not None and getattr(present, "__file__", None) == str(path):
         return present
-    if present is not None or name in sys.stdlib_module_names:
+    if present is not None:
         name = f"wireloom_target_{name}_{len(sys.modules)}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None, "a .py file has a loader"

@@ -9,6 +9,8 @@ from contextlib import aclosing
 from contextvars import copy_context
 from typing import Any, TypeAlias
 
+import anyio
+
 from wireloom.core.codec import ReplyInvalid
 from wireloom.core.endpoint import Endpoint
 from wireloom.core.request import Caller, Request
@@ -77,7 +79,7 @@ def _call(endpoint: Endpoint) -> Dispatch:
             reply = await on_message(Request(endpoint, connection, decode(payload)))
             if reply is not None:
                 connection.send_json(encode(reply))
-        except Exception as error:
+        except BaseException as error:
             _answer(endpoint, connection, error)
 
     async def dispatch_raw(connection: Caller, payload: str | bytes) -> None:
@@ -85,7 +87,7 @@ def _call(endpoint: Endpoint) -> Dispatch:
             reply = await on_message(Request(endpoint, connection, decode(payload)))
             if reply is not None:
                 connection.send(encode(reply))
-        except Exception as error:
+        except BaseException as error:
             _answer(endpoint, connection, error)
 
     return dispatch_json if endpoint.codec.json else dispatch_raw
@@ -104,7 +106,7 @@ def _stream(endpoint: Endpoint) -> Dispatch:
                     else:
                         connection.send(encode(reply))
                     await connection.drain()
-        except Exception as error:
+        except BaseException as error:
             _answer(endpoint, connection, error)
 
     return dispatch
@@ -124,13 +126,15 @@ async def run_hook(endpoint: Endpoint, hook: str, connection: Caller) -> bool:
     except Disconnect as error:
         connection.close(error.code, error.reason)
         return False
-    except Exception as error:
+    except BaseException as error:
+        if _ends_everything(error, connection):
+            raise
         log_bug(endpoint, error, hook)
         return False
     return True
 
 
-def log_bug(endpoint: Endpoint, error: Exception, where: str) -> str:
+def log_bug(endpoint: Endpoint, error: BaseException, where: str) -> str:
     """Logs an unexpected exception once, with its traceback, and gives the id that the log line carries."""
     error_id = new_error_id()
     place = f" ({endpoint.source})" if endpoint.source else ""
@@ -140,14 +144,33 @@ def log_bug(endpoint: Endpoint, error: Exception, where: str) -> str:
     return error_id
 
 
-def _answer(endpoint: Endpoint, connection: Caller, error: Exception) -> None:
+def _ends_everything(error: BaseException, connection: Caller) -> bool:
+    """Whether an exception is not about this one call: the process ends, or the connection's handlers were cancelled.
+
+    A cancellation that nobody asked for, such as that of a task that the handler awaited, is a bug like any other.
+    """
+    if isinstance(error, Exception):
+        return False
+    return connection.cancelled or not isinstance(error, anyio.get_cancelled_exc_class())
+
+
+def _answer(endpoint: Endpoint, connection: Caller, error: BaseException) -> None:
     """What an exception does, by its class."""
-    if isinstance(error, RequestError):
-        connection.send_json(endpoint.codec.encode_error(error))
-    elif isinstance(error, Disconnect):
-        connection.close(error.code, error.reason)
-    elif isinstance(error, ReplyInvalid):
-        logger.error("reply of %s %s dropped: %s", endpoint.door.value, endpoint.path, error.reason)
-    elif not isinstance(error, ConnectionClosed):
-        told = InternalError(log_bug(endpoint, error, "handler"))
-        connection.send_json(endpoint.codec.encode_error(told))
+    if _ends_everything(error, connection):
+        raise error
+    try:
+        if isinstance(error, RequestError):
+            connection.send_json(endpoint.codec.encode_error(error))
+        elif isinstance(error, Disconnect):
+            connection.close(error.code, error.reason)
+        elif isinstance(error, ReplyInvalid):
+            logger.error("reply of %s %s dropped: %s", endpoint.door.value, endpoint.path, error.reason)
+        elif not isinstance(error, ConnectionClosed):
+            _tell_bug(endpoint, connection, error)
+    except (TypeError, ValueError, AttributeError) as untellable:  # a code, message or reason that is no such thing
+        _tell_bug(endpoint, connection, untellable)
+
+
+def _tell_bug(endpoint: Endpoint, connection: Caller, error: BaseException) -> None:
+    told = InternalError(log_bug(endpoint, error, "handler"))
+    connection.send_json(endpoint.codec.encode_error(told))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dis
+import functools
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +21,17 @@ from wireloom.core.request import Request
 from wireloom.core.schema import compile_parameter
 from wireloom.errors import ConfigError, Deny
 
-__all__ = ["Parameters", "Provide", "Query", "compile_bind", "compile_call", "may_wait", "read_parameters", "source_of"]
+__all__ = [
+    "Parameters",
+    "Provide",
+    "Query",
+    "compile_bind",
+    "compile_call",
+    "hints_of",
+    "may_wait",
+    "read_parameters",
+    "source_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +122,7 @@ def read_parameters(
     """
     found = Parameters()
     message: tuple[str, Any] | None = None
-    hints = _hints(function)
+    hints = hints_of(function)
     unexplained = []
     for parameter in inspect.signature(function).parameters.values():
         annotation = hints.get(parameter.name, inspect.Parameter.empty)
@@ -136,10 +147,20 @@ def read_parameters(
     return Parameters(found.arguments, message, found.path, found.query, found.provided, found.values)
 
 
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """The resolved annotations of a function, a class's constructor, a partial or a callable object.
+
+    Raises:
+        ConfigError: one cannot be resolved.
+    """
+    target: Any = function.func if isinstance(function, functools.partial) else function
+    if inspect.isclass(target):
+        target = target.__init__
+    elif not inspect.isroutine(target):
+        target = type(target).__call__
     try:
-        return get_type_hints(function, include_extras=True)
-    except NameError as error:
+        return get_type_hints(target, include_extras=True)
+    except (NameError, AttributeError, SyntaxError) as error:
         raise ConfigError(f"{_name(function)!r}: cannot resolve an annotation: {error}", source_of(function)) from None
 
 
@@ -223,7 +244,9 @@ def compile_bind(parameters: list[Parameters]) -> Bind:
     queries: dict[str, _QueryParameter] = {}
     for one in _with_factories(parameters):
         for name, path_parameter in one.path.items():
-            _agree(name, paths.setdefault(name, path_parameter), path_parameter)
+            if name not in paths or paths[name].annotation is inspect.Parameter.empty:
+                paths[name] = path_parameter
+            _agree(name, paths[name], path_parameter)
         for name, query_parameter in one.query.items():
             _agree(name, queries.setdefault(name, query_parameter), query_parameter)
     path_converters = {name: found.convert for name, found in paths.items() if found.convert is not None}
@@ -238,13 +261,13 @@ _NOTHING: dict[str, Any] = {}
 
 
 def _agree(name: str, first: _PathParameter | _QueryParameter, other: _PathParameter | _QueryParameter) -> None:
-    if first.annotation != other.annotation:
+    if other.annotation is not inspect.Parameter.empty and first.annotation != other.annotation:
         kinds = f"{_type_name(first.annotation)} ({first.source}) and {_type_name(other.annotation)}"
         raise ConfigError(f"the parameter {name!r} is declared as {kinds}; it has one type", other.source)
 
 
 def _type_name(annotation: Any) -> str:
-    return "nothing" if annotation is inspect.Parameter.empty else getattr(annotation, "__name__", str(annotation))
+    return getattr(annotation, "__name__", str(annotation))
 
 
 def _with_factories(parameters: list[Parameters]) -> Iterator[Parameters]:
@@ -303,7 +326,15 @@ def compile_call(function: Callable[..., Any], parameters: Parameters) -> Handle
 
     async def provide_and_call(request: Request) -> Any:
         async with contextlib.AsyncExitStack() as stack:
-            return await with_provided(request, await _provide(request, factories, stack))
+            failure = None
+            provided = await _provide(request, factories, stack)
+            try:
+                return await with_provided(request, provided)
+            except BaseException as error:
+                failure = error
+                raise
+        # A factory's clean-up has swallowed the handler's exception; the caller is told all the same.
+        raise failure
 
     return provide_and_call
 

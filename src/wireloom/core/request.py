@@ -38,6 +38,10 @@ class Caller(Protocol):
     def client(self) -> tuple[str, int] | None:
         """Address and port of the peer, as seen through trusted proxies."""
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether its handlers were told to end at once."""
+
     def send(self, data: Any) -> None:
         """Sends `str` as text and bytes as binary."""
 

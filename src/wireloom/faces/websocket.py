@@ -13,7 +13,7 @@ import msgspec
 from wireloom.config import Config, Limits
 from wireloom.core.codec import Codec
 from wireloom.core.endpoint import Authorize, Door, Endpoint
-from wireloom.core.provide import Parameters, compile_bind, compile_call, may_wait, read_parameters, source_of
+from wireloom.core.provide import Parameters, compile_bind, compile_call, hints_of, may_wait, read_parameters, source_of
 from wireloom.core.request import Request
 from wireloom.core.router import parameter_names
 from wireloom.core.schema import compile_message, compile_response, encode_raw
@@ -82,6 +82,8 @@ class WebSocketHandler:
             raise ConfigError(
                 f"{self.function.__name__!r} has its {name} already: {self.hooks[name].__name__!r}", source_of(hook)
             )
+        if inspect.isgeneratorfunction(hook) or inspect.isasyncgenfunction(hook):
+            raise ConfigError(f"{hook.__name__!r}: a hook is a function, not a generator", source_of(hook))
         _hook_parameters(self, name, hook, None)
         self.hooks[name] = hook
         return hook
@@ -134,6 +136,8 @@ def compile_websocket(handler: WebSocketHandler, config: Config, hub: Hub | None
     source = source_of(function)
     if options.concurrency < 1:
         raise ConfigError(f"{function.__name__!r}: concurrency must be 1 or more", source)
+    if inspect.isgeneratorfunction(function):
+        raise ConfigError(f"{function.__name__!r}: a generator that streams is an async def", source)
     names = parameter_names(options.path, source)
     parameters = read_parameters(function, names, _services(hub), takes_message=True)
     if parameters.message is None:
@@ -177,10 +181,15 @@ def _limits(options: _Options, config: Config) -> Limits:
     return replace(config.limits, max_message_bytes=options.max_message_bytes)
 
 
+def _is_async(function: Function) -> bool:
+    target = function if inspect.isroutine(function) else type(function).__call__
+    return inspect.iscoroutinefunction(target)
+
+
 def _authorize(auth: bool | Authorize, name: str, source: str) -> Authorize | None:
     if auth is False:
         return None
-    if auth is True or not callable(auth):
+    if auth is True or not callable(auth) or not _is_async(auth):
         raise ConfigError(
             f"{name!r}: auth must be an async function of the request that gives the user or raises Deny", source
         )
@@ -203,8 +212,8 @@ def _compile_codec(handler: WebSocketHandler, annotation: Any, source: str, conf
 
 
 def _return_annotation(function: Function) -> Any:
-    hints = inspect.get_annotations(inspect.unwrap(function), eval_str=True)
-    return hints.get("return", inspect.Parameter.empty)
+    annotation = hints_of(function).get("return", inspect.Parameter.empty)
+    return None if annotation is type(None) else annotation
 
 
 def _encode_error(error: RequestError) -> bytes:

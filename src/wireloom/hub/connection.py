@@ -34,6 +34,10 @@ class Link(Protocol):
     def is_open(self) -> bool:
         """Whether messages can be sent."""
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether its handlers were told to end at once."""
+
     def close(self, code: int, reason: str) -> None:
         """Starts the closing handshake."""
 
@@ -110,7 +114,8 @@ class Connection:
         """An unguessable id: ``<unix seconds>:<32 hex digits>``. Made when first asked for."""
         if self._client_id is None:
             self._client_id = f"{int(time.time())}:{uuid.uuid4().hex}"
-            self._registry.identify(self, self._client_id)
+            if self.is_open:
+                self._registry.identify(self, self._client_id)
         return self._client_id
 
     @property
@@ -149,6 +154,11 @@ class Connection:
     def is_open(self) -> bool:
         """Whether messages can still be sent."""
         return self._link.is_open
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether its handlers were told to end at once: a stream that nobody reads, a server that stops."""
+        return self._link.cancelled
 
     @property
     def channels(self) -> frozenset[str]:

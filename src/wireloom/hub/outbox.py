@@ -55,7 +55,7 @@ class Outbox:
         sink: where the bytes go.
         flusher: empties this outbox within the loop turn.
         rules: its bound.
-        overflow: called once when the policy is to close.
+        overflow: called when the policy is to close; it finishes the outbox with a close frame.
     """
 
     __slots__ = (
@@ -83,6 +83,8 @@ class Outbox:
 
     def push(self, frame: bytes) -> None:
         """Takes one frame; it leaves within this loop turn if the peer reads."""
+        if self._sink is None:
+            return
         self.frames.append(frame)
         if not self.marked:
             self.marked = True
@@ -143,7 +145,7 @@ class Outbox:
         if excess <= 0:
             return
         if self._rules.policy == "close":
-            self.end()
+            frames.clear()
             self._overflow()
         else:
             self._drop_oldest(excess)

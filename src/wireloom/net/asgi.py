@@ -6,13 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from wireloom.core.dispatch import run_hook
-from wireloom.errors import ConnectionClosed, Deny
+from wireloom.errors import ConnectionClosed, Deny, require_sendable
 from wireloom.hub.connection import Connection
 from wireloom.hub.outbox import Outbox
 from wireloom.net.listener import Listener, Plan
 from wireloom.net.opening import admit, find_endpoint
 from wireloom.net.websocket import shutdown_reason
-from wireloom.wire.frames import frame_payload, is_text_frame, sendable_close_code
+from wireloom.wire.frames import frame_payload, is_text_frame
 from wireloom.wire.handshake import RequestHead, choose_subprotocol, deny_body
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ class _Carrier:
         self._room.set()
         self._close: tuple[int, str] | None = None
         self._gone = False
+        self.cancelled = False
         self.close_code: int | None = None
         self.close_reason = ""
         self.subprotocol = choose_subprotocol(head, plan.endpoint.subprotocols)
@@ -102,8 +103,7 @@ class _Carrier:
 
     def close(self, code: int, reason: str) -> None:
         """Closes after everything that was sent before."""
-        if not sendable_close_code(code):
-            raise ValueError(f"{code} must not be sent in a close frame (RFC 6455 §7.4)")
+        require_sendable(code)
         if self.is_open:
             self._outbox.flush()
             self._close = (code, reason)
@@ -189,6 +189,7 @@ class _Carrier:
             if not self._plan.endpoint.streams:
                 await queue.join()
         finally:
+            self.cancelled = True
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)

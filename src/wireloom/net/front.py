@@ -104,27 +104,31 @@ class Front(asyncio.Protocol):
     def shutdown(self) -> None:
         """The server stops. Called by uvicorn."""
         assert self._transport is not None
+        self._listener.begin_drain()
         self._transport.close()
 
     def on_timeout(self) -> None:
         """The handshake took too long."""
+        assert self._transport is not None
         if self._task is not None:
             self._task.cancel()
+        elif not self._received:
+            self._transport.close()  # browsers open connections ahead; one that was never used needs no answer
         self._refuse(Deny(408, "The handshake took too long"))
 
     def data_received(self, data: bytes) -> None:
         """Collects the request head."""
         data = self._received + data if self._received else data
         if self._task is not None:
-            self._received = data
+            self._received = data  # what follows an upgrade request that is being decided on
+            if len(data) > self._listener.config.max_header_bytes and self._transport is not None:
+                self._transport.pause_reading()
             return
         end = data.find(b"\r\n\r\n")
         if end >= 0:
             self._decide(data, end + 4)
         elif len(data) > self._listener.config.max_header_bytes:
             self._refuse(Deny(431, "The request head is too large"))
-        elif not data.startswith(b"GET "[: len(data)]):
-            self._hand_over(data)
         else:
             self._received = data
 
@@ -158,8 +162,6 @@ class Front(asyncio.Protocol):
             self._refuse(deny)
             return
         if needs_admission(shell.connection.endpoint):
-            assert self._transport is not None
-            self._transport.pause_reading()
             self._received = data[end:]
             self._task = self._listener.loop.create_task(self._admit(shell, head, accept))
         else:

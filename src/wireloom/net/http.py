@@ -8,6 +8,8 @@ from starlette.requests import Request as HTTPRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Router
 
+from wireloom.errors import Deny
+
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
@@ -35,7 +37,7 @@ class HTTPDoor:
         """Answers one request."""
         listener = self._listener
         path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/")) or "/"
-        if listener is not None and listener.router.match(path) is not None:
+        if listener is not None and _is_websocket(listener, path, scope["query_string"].decode("latin-1")):
             await _upgrade_required(scope)(scope, receive, send)
         elif path == "/healthz/live":
             await JSONResponse({"status": "ok"})(scope, receive, send)
@@ -48,6 +50,20 @@ class HTTPDoor:
         request = HTTPRequest(scope)
         message = f"No route found for {request.method} {request.url.path}"
         await JSONResponse({"error": "Not Found", "message": message}, 404)(scope, receive, send)
+
+
+def _is_websocket(listener: Listener, path: str, query_string: str) -> bool:
+    """Whether an upgrade on this path would find an endpoint."""
+    match = listener.router.match(path)
+    if match is None:
+        return False
+    endpoint, raw = match
+    try:
+        if endpoint.bind is not None:
+            endpoint.bind(raw, query_string)
+    except Deny as deny:
+        return deny.status != 404
+    return True
 
 
 def _upgrade_required(scope: Scope) -> Response:

@@ -68,7 +68,8 @@ class Listener:
         self.wheel = Wheel(self.loop)
         self.shells: set[Abortable] = set()
         self.tasks: set[asyncio.Task[None]] = set()
-        self.draining = False
+        self.stopping = False
+        self._drain_ends: float | None = None
         self._plans: dict[Endpoint, Plan] = {}
 
     async def start(self) -> None:
@@ -79,12 +80,26 @@ class Listener:
         gc.collect()
         gc.freeze()
 
+    @property
+    def draining(self) -> bool:
+        """Whether the server is about to stop."""
+        return self._drain_ends is not None
+
+    def begin_drain(self) -> None:
+        """The server stops: its time is running."""
+        if self._drain_ends is None:
+            self._drain_ends = self.loop.time() + self.config.drain_timeout_seconds
+
     async def stop(self) -> None:
-        """Ends every connection that is still there and waits for its handlers."""
-        self.draining = True
+        """Ends every connection that is left; the last hooks have what remains of the drain's time, then end too."""
+        self.begin_drain()
         self.wheel.stop()
         for shell in list(self.shells):
             shell.abort()
+        while (self.shells or self.tasks) and self.loop.time() < (self._drain_ends or 0.0):
+            # a connection leaves a turn or two after its abort and may begin its last hook then
+            await asyncio.wait({*self.tasks, self.loop.create_task(asyncio.sleep(0.01))}, return_when="FIRST_COMPLETED")
+        self.stopping = True
         for task in list(self.tasks):
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)

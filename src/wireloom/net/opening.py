@@ -10,7 +10,7 @@ from wireloom.core.request import Request
 from wireloom.errors import Deny, RequestError
 from wireloom.hub.connection import Connection
 from wireloom.net.listener import Listener
-from wireloom.wire.handshake import RequestHead, check_origin
+from wireloom.wire.handshake import RequestHead, check_origin, deny_response
 
 __all__ = ["admit", "find_endpoint", "needs_admission"]
 
@@ -41,6 +41,18 @@ def needs_admission(endpoint: Endpoint) -> bool:
     return endpoint.authorize is not None or endpoint.on_handshake is not None
 
 
+def _check_writable(deny: Deny, endpoint: Endpoint) -> None:
+    """A refusal that cannot be written, by its body or headers, is a bug of the application."""
+    try:
+        deny_response(deny)
+    except (TypeError, ValueError) as error:
+        raise _internal_error(endpoint, error) from error
+
+
+def _internal_error(endpoint: Endpoint, error: Exception) -> Deny:
+    return Deny(500, {"error": "Internal error", "id": log_bug(endpoint, error, "handshake")})
+
+
 async def admit(connection: Connection) -> None:
     """Asks the endpoint whether this connection may open; sets its user.
 
@@ -54,10 +66,10 @@ async def admit(connection: Connection) -> None:
             connection.user = await endpoint.authorize(request)
         if endpoint.on_handshake is not None:
             await endpoint.on_handshake(request)
-    except Deny:
+    except Deny as deny:
+        _check_writable(deny, endpoint)
         raise
     except RequestError as error:
         raise Deny(400, {"error": error.message, "code": error.code}) from error
     except Exception as error:
-        error_id = log_bug(endpoint, error, "handshake")
-        raise Deny(500, {"error": "Internal error", "id": error_id}) from error
+        raise _internal_error(endpoint, error) from error

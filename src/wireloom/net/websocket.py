@@ -18,12 +18,12 @@ from typing import Any, TypeAlias
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from wireloom.core.dispatch import run_hook
-from wireloom.errors import ConnectionClosed, ProtocolError
+from wireloom.errors import ConnectionClosed, ProtocolError, require_sendable
 from wireloom.hub.connection import Connection
 from wireloom.hub.outbox import Outbox
 from wireloom.net.listener import Listener, Plan
 from wireloom.net.wheel import Timed
-from wireloom.wire.frames import PING, PONG, close_frame, encode_frame, sendable_close_code
+from wireloom.wire.frames import PING, PONG, close_frame, encode_frame
 from wireloom.wire.handshake import RequestHead
 from wireloom.wire.messages import Close, Event, MessageReader, Ping
 
@@ -53,8 +53,10 @@ class WebSocketShell(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_cancelled",
         "_concurrency",
         "_connections",
+        "_deaf",
         "_direct",
         "_dispatch",
         "_drained",
@@ -94,6 +96,8 @@ class WebSocketShell(asyncio.Protocol):
         self._drained: list[asyncio.Future[None]] | None = None
         self._pinged = False
         self._reading = True
+        self._deaf = False  # nothing more is handled: the connection was closed, or nobody waits for its streams
+        self._cancelled = False
         self.bucket: set[Timed] | None = None
         self.seen = listener.wheel.now
         self.subprotocol: str | None = None
@@ -157,17 +161,21 @@ class WebSocketShell(asyncio.Protocol):
             elif isinstance(event, Ping):
                 # RFC 6455 §5.5.2: a pong MUST carry the ping's payload, as soon as is practical
                 self._outbox.push(encode_frame(PONG, event.payload))
-        if self._plan.endpoint.streams and isinstance(work[-1] if work else None, Close):
+        if work and self._plan.endpoint.streams and isinstance(work[-1], (Close, ProtocolError)):
+            # nobody waits for a stream any more: those that run end now, those in the queue never begin
+            work, self._queue = work[-1:], None
             self._cancel()
         self._enqueue(work)
 
     def _enqueue(self, work: list[Work]) -> None:
         """Handles work now if nothing runs, else lets it wait its turn."""
-        if self._concurrency > 1 and self._state == _OPEN:
+        if self._state == _OPENING:
+            self._wait(work)
+        elif self._concurrency > 1:
             self._spread(work)
-        elif work and self._tasks is None and self._state == _OPEN:
+        elif self._tasks is None and work:
             self._start(self._drain(work))
-        elif work:
+        else:
             self._wait(work)
 
     def _spread(self, work: list[Work]) -> None:
@@ -180,17 +188,16 @@ class WebSocketShell(asyncio.Protocol):
             self._start(self._drain([item]))
 
     def _wait(self, work: list[Work]) -> None:
-        if self._queue is None:
-            self._queue = work
-        else:
-            self._queue += work
-        if self._reading and len(self._queue) >= self._plan.endpoint.limits.inbound_queue:
+        self._queue = [*(self._queue or ()), *work] or None
+        if self._reading and self.is_open and len(self._queue or ()) >= self._plan.endpoint.limits.inbound_queue:
             self._reading = False
             self._transport.pause_reading()
 
     async def _drain(self, work: list[Work]) -> None:
         dispatch, connection = self._dispatch, self.connection
         for item in work:
+            if self._deaf:
+                return
             if isinstance(item, (str, bytes)):
                 await dispatch(connection, item)
             elif isinstance(item, _Restart):
@@ -216,12 +223,8 @@ class WebSocketShell(asyncio.Protocol):
         if not self._reading:
             self._reading = True
             self._transport.resume_reading()
-        if work and self._state == _CLOSED and self._plan.endpoint.streams:
-            work = None
-        if work and self._state == _OPEN:
+        if work and not self._deaf:
             self._enqueue(work)
-        elif work and self._tasks is None:
-            self._start(self._drain(work))
         if self._state == _CLOSED and self._tasks is None:
             self._leave()
 
@@ -231,6 +234,11 @@ class WebSocketShell(asyncio.Protocol):
     def is_open(self) -> bool:
         """Whether messages can be sent."""
         return self._state < _CLOSING
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether its handlers were told to end at once."""
+        return self._cancelled or self._listener.stopping
 
     @property
     def client(self) -> tuple[str, int] | None:
@@ -268,15 +276,16 @@ class WebSocketShell(asyncio.Protocol):
 
     def close(self, code: int, reason: str) -> None:
         """Sends a close frame after all that was sent before, and waits for the peer's for so long and no longer."""
-        if not sendable_close_code(code):
-            raise ValueError(f"{code} must not be sent in a close frame (RFC 6455 §7.4)")
+        require_sendable(code)
         if self.is_open:
             self._say_close(code, reason)
 
     def _say_close(self, code: int | None, reason: str) -> None:
+        frame = close_frame(code, reason)
         self._state = _CLOSING
+        self._deaf = True
         self.close_code, self.close_reason = code, reason
-        self._outbox.finish(close_frame(code, reason))
+        self._outbox.finish(frame)
         self._wake()
         self._listener.wheel.add(self, self._plan.endpoint.limits.close_timeout_seconds)
         if not self._reading:
@@ -308,7 +317,7 @@ class WebSocketShell(asyncio.Protocol):
     def shutdown(self) -> None:
         """The server stops: lets running handlers end, then closes with 1012. Called by uvicorn."""
         if self.is_open:
-            self._listener.draining = True
+            self._listener.begin_drain()
             if self._tasks is None or self._plan.endpoint.streams:
                 self.close(1012, shutdown_reason())
             else:
@@ -320,6 +329,7 @@ class WebSocketShell(asyncio.Protocol):
         self._transport.abort()
 
     def _cancel(self) -> None:
+        self._cancelled = True
         for task in tuple(self._tasks or ()):
             task.cancel()
 
@@ -341,6 +351,7 @@ class WebSocketShell(asyncio.Protocol):
         listener.hub.unregister(self.connection)
         self._wake()
         if self._plan.endpoint.streams:
+            self._deaf = True
             self._cancel()
         if self._tasks is None:
             self._leave()
@@ -365,7 +376,12 @@ class WebSocketShell(asyncio.Protocol):
         if self._state == _CLOSING:
             self._transport.abort()
             return
-        silence = wheel.now - self.seen if self._reading else 0.0
+        if not self._reading:
+            # It is we who do not listen; writing tells whether the peer is still there.
+            self._outbox.push(encode_frame(PING, b""))
+            wheel.add(self, limits.ping_interval_seconds)
+            return
+        silence = wheel.now - self.seen
         if self._pinged and silence >= limits.ping_timeout_seconds:
             self._say_close(1011, "Ping timeout")
             self._transport.close()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from wireloom.errors import ProtocolError
+from wireloom.errors import ProtocolError, sendable_close_code
 
 __all__ = [
     "BINARY",
@@ -23,7 +23,6 @@ __all__ = [
     "frame_payload",
     "is_text_frame",
     "mask_frame",
-    "sendable_close_code",
     "text_frame",
     "unmask",
 ]
@@ -153,8 +152,3 @@ def decode_close(payload: bytes) -> tuple[int | None, str]:
         return code, payload[2:].decode()
     except UnicodeDecodeError:
         raise ProtocolError(1007, "close reason is not UTF-8") from None
-
-
-def sendable_close_code(code: int) -> bool:
-    """Whether a close frame may carry this code (RFC 6455 §7.4 and the IANA registry)."""
-    return (1000 <= code <= 1014 and code not in (1004, 1005, 1006)) or 3000 <= code <= 4999

@@ -35,7 +35,8 @@ __all__ = [
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _FORBIDDEN_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_TARGET = re.compile(rb"/[\x21-\x7e]*\Z")
+# RFC 9112 §3.2: origin-form, or absolute-form, which a server MUST accept
+_TARGET = re.compile(rb"(?:(?i:https?|wss?)://[\x21-\x22\x24-\x2e\x30-\x3e\x40-\x7e]+)?(/[\x21-\x7e]*|(?<=.)\Z)\Z")
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -91,12 +92,14 @@ def parse_head(data: bytes) -> RequestHead:
     """
     request_line, _, header_lines = data[:-4].partition(b"\r\n")
     parts = request_line.split(b" ")
-    if len(parts) != 3 or not _TOKEN.match(parts[0]) or not _TARGET.match(parts[1]):
+    target = _TARGET.match(parts[1]) if len(parts) == 3 and _TOKEN.match(parts[0]) else None
+    if target is None:
         raise Deny(400, "Malformed request line")
     if parts[2] not in (b"HTTP/1.1", b"HTTP/1.0"):
         raise Deny(505, "HTTP Version Not Supported")
     version = "1.1" if parts[2] == b"HTTP/1.1" else "1.0"
-    return RequestHead(parts[0].decode(), parts[1].decode(), version, header_lines, _parse_headers(header_lines))
+    path_and_query = (target[1] or b"/").decode()
+    return RequestHead(parts[0].decode(), path_and_query, version, header_lines, _parse_headers(header_lines))
 
 
 def _parse_headers(header_lines: bytes) -> Headers:

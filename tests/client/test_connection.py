@@ -1,0 +1,518 @@
+"""The client connection against raw TCP servers that do as they like, most of them badly."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from wireloom.client import connection as module
+from wireloom.client.connection import ClientConnection, connect
+from wireloom.errors import ConnectionClosed, HandshakeFailed
+from wireloom.wire.handshake import accept_key
+
+from ..wire.oracle import frame
+
+pytestmark = pytest.mark.anyio
+TIMEOUT_SECONDS = 5.0
+
+
+class Peer:
+    """The server's end of one TCP connection, without manners."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self.request = b""
+
+    async def read_request(self) -> None:
+        self.request = await self.reader.readuntil(b"\r\n\r\n")
+
+    def header(self, name: bytes) -> bytes | None:
+        for line in self.request.split(b"\r\n")[1:]:
+            key, _, value = line.partition(b": ")
+            if key.lower() == name:
+                return value
+        return None
+
+    def answer(self, *lines: str) -> bytes:
+        accept = accept_key(self.header(b"sec-websocket-key") or b"")
+        head = ("HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade")
+        return "\r\n".join((*head, f"Sec-WebSocket-Accept: {accept}", *lines, "", "")).encode()
+
+    async def accept(self, rest: bytes = b"", *lines: str) -> None:
+        await self.read_request()
+        self.writer.write(self.answer(*lines) + rest)
+
+    def write(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def read_frame(self) -> tuple[int, bytes]:
+        """First byte and unmasked payload of a frame of the client's, which must be masked."""
+        first, second = await self.reader.readexactly(2)
+        assert second & 0x80, "a client masks"
+        length = second & 0x7F
+        if length > 125:
+            length = int.from_bytes(await self.reader.readexactly(2 if length == 126 else 8), "big")
+        key = await self.reader.readexactly(4)
+        payload = await self.reader.readexactly(length)
+        return first, bytes(byte ^ key[index % 4] for index, byte in enumerate(payload))
+
+    async def read_end(self) -> bytes:
+        """What comes before the client's TCP connection ends."""
+        try:
+            return await self.reader.read()
+        except ConnectionError:
+            return b""
+
+    def reset(self) -> None:
+        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
+
+
+Script = Callable[[Peer], Awaitable[None]]
+
+
+@asynccontextmanager
+async def serving(script: Script) -> AsyncIterator[str]:
+    """The URL of a server that plays a script for its one client; the script has to end well too."""
+    played: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await script(Peer(reader, writer))
+        except Exception as error:
+            if not played.done():
+                played.set_exception(error)
+        else:
+            if not played.done():
+                played.set_result(None)
+        finally:
+            writer.close()
+
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        server = await asyncio.start_server(play, "127.0.0.1", 0)
+        try:
+            yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/chat?x=1"
+            await played
+        finally:
+            server.close()
+            played.cancel()
+
+
+@pytest.fixture(autouse=True)
+def nothing_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fails a test that leaves an exception nobody took."""
+    yield
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def failure(script: Script, **options: Any) -> HandshakeFailed:
+    async with serving(script) as url:
+        with pytest.raises(HandshakeFailed) as caught:
+            await connect(url, **options)
+    return caught.value
+
+
+async def opened(url: str) -> ClientConnection:
+    return await connect(url)
+
+
+async def end_of(connection: ClientConnection) -> tuple[list[str | bytes], int, str]:
+    """The messages up to the end, and how it ended."""
+    messages: list[str | bytes] = []
+    with pytest.raises(ConnectionClosed) as caught:
+        while True:
+            messages.append(await connection.receive())
+    assert (caught.value.code, caught.value.reason) == (connection.close_code, connection.close_reason)
+    return messages, caught.value.code, caught.value.reason
+
+
+# -- opening -----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_request_and_what_comes_with_the_answer() -> None:
+    peers: list[Peer] = []
+
+    async def script(peer: Peer) -> None:
+        peers.append(peer)
+        await peer.accept(frame(0x81, b"at once", None), "Sec-WebSocket-Protocol: b")
+        assert await peer.read_frame() == (0x88, b"\x03\xe8")
+        peer.write(frame(0x88, b"\x03\xe8", None))
+
+    async with serving(script) as url:
+        async with connect(url, headers={"X-A": "1"}, subprotocols=["a", "b"]) as connection:
+            assert connection.subprotocol == "b"
+            assert connection.close_code is None
+            assert await connection.receive() == "at once"
+        assert connection.close_code == 1000
+        host = url.removeprefix("ws://").partition("/")[0]
+    request = peers[0]
+    assert request.request.startswith(b"GET /chat?x=1 HTTP/1.1\r\n")
+    assert request.header(b"host") == host.encode()
+    assert request.header(b"x-a") == b"1"
+    assert request.header(b"sec-websocket-protocol") == b"a, b"
+    assert request.header(b"sec-websocket-version") == b"13"
+
+
+async def test_an_answer_that_comes_byte_by_byte() -> None:
+    async def script(peer: Peer) -> None:
+        peer.writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await peer.read_request()
+        for byte in peer.answer() + frame(0x81, "Grüße".encode(), None):
+            peer.write(bytes((byte,)))
+            await asyncio.sleep(0)
+        peer.write(frame(0x88, b"", None))
+        await peer.read_end()
+
+    async with serving(script) as url:
+        assert await end_of(await connect(url)) == (["Grüße"], 1005, "")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"\r\n\r\n",
+        b"garbage\r\n\r\n",
+        b"\x15\x03\x03\x00\x02\x02\x50",
+        b"HTTP/1.1",
+        b"HTTP/1.1 101 Switching Protocols\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConn",
+        b"HTTP/1.0 200 OK\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nno colon\r\n\r\n",
+    ],
+)
+async def test_garbage_for_an_answer(answer: bytes) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        peer.write(answer)
+
+    assert (await failure(script)).status in (0, 101)
+
+
+async def test_a_server_that_closes_after_a_good_looking_half() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        peer.write(peer.answer()[:-2])
+
+    assert "closed the connection during the handshake" in (await failure(script)).reason
+
+
+async def test_a_server_that_resets_during_the_handshake() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        peer.reset()
+
+    assert (await failure(script)).status == 0
+
+
+async def test_a_refusal_has_status_headers_and_body() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        peer.write(b"HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\n\r\n")
+        peer.write(b'{"error":"Not Found"}')
+
+    error = await failure(script)
+    assert (error.status, error.body) == (404, b'{"error":"Not Found"}')
+    assert error.headers == {"content-type": "application/json"}
+
+
+async def test_a_refusal_on_a_connection_that_stays_open() -> None:
+    # HTTP/1.1 servers keep a connection open after an error whose length they told
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        peer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+        await peer.read_end()
+
+    error = await failure(script, open_timeout=1.0)
+    assert (error.status, error.body) == (403, b"no")
+
+
+async def test_a_refusal_with_a_large_body_keeps_its_status() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        peer.write(b"HTTP/1.1 502 Bad Gateway\r\n\r\n" + b"x" * 200_000)
+        await peer.read_end()
+
+    error = await failure(script)
+    assert error.status == 502
+    assert error.body.startswith(b"xxxx")
+    assert len(error.body) <= 200_000
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "why"),
+    [
+        (b"Sec-WebSocket-Accept: ", b"Sec-WebSocket-Accept: x", "accept"),
+        (b"Upgrade: websocket\r\n", b"", "accept"),
+        (b"\r\n\r\n", b"\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n", "extension"),
+        (b"\r\n\r\n", b"\r\nSec-WebSocket-Protocol: other\r\n\r\n", "'other'"),
+    ],
+)
+async def test_an_answer_that_is_not_ours(wrong: bytes, right: bytes, why: str) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        peer.write(peer.answer().replace(wrong, right))
+        await peer.read_end()  # the client hangs up
+
+    error = await failure(script, subprotocols=["mine"])
+    assert error.status == 101
+    assert why in error.reason
+
+
+async def test_a_server_that_never_answers() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        assert await peer.read_end() == b""  # the client hangs up
+
+    async with serving(script) as url:
+        with pytest.raises(TimeoutError):
+            await connect(url, open_timeout=0.05)
+
+
+async def test_an_answer_without_end() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        peer.write(b"HTTP/1.1 101 Switching Protocols\r\n" + b"X: y\r\n" * 20_000)
+        await peer.read_end()
+
+    assert "does not end" in (await failure(script)).reason
+
+
+@pytest.mark.parametrize("url", ["http://h/", "wss:/h", "ws://", "ws:///path", "h/path", ""])
+async def test_urls_that_are_none(url: str) -> None:
+    with pytest.raises(ValueError, match="is not a WebSocket URL"):
+        connect(url)
+
+
+async def test_nobody_listens() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(OSError, match=r"\d"):
+            await connect(f"ws://127.0.0.1:{taken.getsockname()[1]}/")
+
+
+async def test_a_header_with_a_line_break_is_refused_and_leaves_nothing_behind() -> None:
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    async with server, asyncio.timeout(TIMEOUT_SECONDS):
+        with pytest.raises(ValueError, match="line break"):
+            await connect(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", headers=[("X", "a\r\nY: b")])
+
+
+async def test_an_opening_that_is_cancelled_hangs_up_and_leaves_nothing_behind() -> None:
+    asked = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        asked.set()
+        assert await peer.read_end() == b""
+
+    async with serving(script) as url:
+        opening = asyncio.create_task(opened(url))
+        await asked.wait()
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+
+
+# -- messages ----------------------------------------------------------------------------------------------------------
+
+
+async def test_messages_both_ways() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        for _ in range(5):
+            first, payload = await peer.read_frame()
+            peer.write(frame(first, payload, None))
+        assert (await peer.read_frame())[0] == 0x88
+        peer.write(frame(0x88, b"\x03\xe8", None))
+
+    async with serving(script) as url, connect(url) as connection:
+        messages = ["Grüße", "", b"\x00\xff", bytearray(b"array"), memoryview(b"x" * 70_000)]
+        for message in messages:
+            connection.send(message)  # type: ignore[arg-type]
+        for message in messages:
+            assert await connection.receive() == (message if isinstance(message, str) else bytes(message))
+        with pytest.raises(TypeError, match="int"):
+            connection.send(1)  # type: ignore[arg-type]
+
+
+async def test_messages_before_the_end_are_all_received() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept(frame(0x81, b"1", None) + frame(0x82, b"2", None))
+        peer.write(frame(0x01, b"3", None) + frame(0x80, b"4", None) + frame(0x88, b"\x03\xe9gone", None))
+        assert await peer.read_frame() == (0x88, b"\x03\xe9")
+
+    async with serving(script) as url:
+        connection = await connect(url)
+        await connection.wait_closed()
+        assert await end_of(connection) == (["1", b"2", "34"], 1001, "gone")
+        assert await end_of(connection) == ([], 1001, "gone")
+
+
+async def test_a_receive_that_is_given_up_loses_nothing() -> None:
+    given_up = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await given_up.wait()
+        peer.write(frame(0x81, b"a", None) + frame(0x81, b"b", None) + frame(0x88, b"", None))
+        await peer.read_end()
+
+    async with serving(script) as url:
+        connection = await connect(url)
+        waiting = asyncio.create_task(connection.receive())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        given_up.set()
+        assert (await end_of(connection))[0] == ["a", "b"]
+
+
+@pytest.mark.parametrize("payload", [b"", b"are you there?", b"\x00" * 125])
+async def test_a_ping_is_answered_with_its_payload(payload: bytes) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept(frame(0x01, b"half ", None) + frame(0x89, payload, None))
+        assert await peer.read_frame() == (0x8A, payload)
+        peer.write(frame(0x8A, b"unasked for", None) + frame(0x80, b"whole", None) + frame(0x88, b"", None))
+        assert await peer.read_frame() == (0x88, b"")
+
+    async with serving(script) as url:
+        assert await end_of(await connect(url)) == (["half whole"], 1005, "")
+
+
+# -- how it ends -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stream", "code", "answer"),
+    [
+        (frame(0x81, b"masked", b"abcd"), 1002, b"\x03\xea"),
+        (b"\x83", 1002, b"\x03\xea"),
+        (b"\xc1", 1002, b"\x03\xea"),
+        (b"\x80", 1002, b"\x03\xea"),
+        (b"\x89\x7e", 1002, b"\x03\xea"),
+        (b"\x88\x01\x03", 1002, b"\x03\xea"),
+        (frame(0x88, b"\x03\xed", None), 1002, b"\x03\xea"),
+        (frame(0x88, b"\x03\xe8\xff", None), 1007, b"\x03\xef"),
+        (frame(0x81, b"\xff", None), 1007, b"\x03\xef"),
+        (b"\x82\x7e\x03\xe9", 1009, b"\x03\xf1"),  # 1,001 bytes are announced
+        (frame(0x02, bytes(600), None) + b"\x80\x7e\x01\x91", 1009, b"\x03\xf1"),
+    ],
+)
+async def test_a_server_that_breaks_the_protocol(stream: bytes, code: int, answer: bytes) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept(frame(0x82, bytes(1000), None))
+        peer.write(stream)
+        assert await peer.read_frame() == (0x88, answer)
+        assert await peer.read_end() == b""
+
+    async with serving(script) as url:
+        messages, ended, reason = await end_of(await connect(url, max_message_bytes=1000))
+    assert (messages, ended) == ([bytes(1000)], code)
+    assert reason
+
+
+@pytest.mark.parametrize(
+    ("payload", "code", "reason", "answer"),
+    [
+        (b"", 1005, "", b""),
+        (b"\x03\xe8", 1000, "", b"\x03\xe8"),
+        (b"\x03\xe9going away", 1001, "going away", b"\x03\xe9"),
+        ("\x0f\xa0".encode("latin-1") + "größer".encode(), 4000, "größer", b"\x0f\xa0"),
+        (b"\x03\xf3" + b"x" * 123, 1011, "x" * 123, b"\x03\xf3"),
+    ],
+)
+async def test_a_close_by_the_server(payload: bytes, code: int, reason: str, answer: bytes) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept(frame(0x88, payload, None) + frame(0x81, b"late", None))
+        assert await peer.read_frame() == (0x88, answer)
+        assert await peer.read_end() == b""
+
+    async with serving(script) as url:
+        connection = await connect(url)
+        assert await end_of(connection) == ([], code, reason)
+        connection.send("dropped")
+        await connection.close(1000)  # has ended already
+
+
+@pytest.mark.parametrize("end", ["reset", "eof"])
+async def test_an_end_without_a_close_frame_is_1006(end: str) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept(frame(0x81, b"last words", None) + b"\x81")
+        assert await peer.read_frame() == (0x81, b"heard")
+        if end == "reset":
+            peer.reset()
+
+    async with serving(script) as url:
+        connection = await connect(url)
+        assert await connection.receive() == "last words"
+        connection.send("heard")
+        assert await end_of(connection) == ([], 1006, "")
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "sent"),
+    [(1000, "", b"\x03\xe8"), (4001, "schluß", b"\x0f\xa1" + "schluß".encode()), (None, "", b"")],
+)
+async def test_a_close_by_the_client(code: int | None, reason: str, sent: bytes) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        assert await peer.read_frame() == (0x88, sent)
+        # what the server had on its way still arrives; a ping is no longer answered
+        peer.write(frame(0x81, b"on its way", None) + frame(0x89, b"?", None) + frame(0x88, b"\x0f\xa2yes", None))
+        assert await peer.read_end() == b""
+
+    async with serving(script) as url:
+        connection = await connect(url)
+        closing = [asyncio.create_task(connection.close(code, reason)) for _ in range(2)]
+        await asyncio.gather(*closing)
+        connection.send("dropped")
+        assert (connection.close_code, connection.close_reason) == (4002, "yes")
+        assert await end_of(connection) == (["on its way"], 4002, "yes")
+
+
+async def test_a_server_that_hangs_up_instead_of_answering_a_close() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.read_frame()
+
+    async with serving(script) as url:
+        connection = await connect(url)
+        await connection.close(4000)
+        assert connection.close_code == 1006
+
+
+async def test_a_server_that_never_answers_a_close_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CLOSE_TIMEOUT_SECONDS", 0.05)
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        assert await peer.read_frame() == (0x88, b"\x03\xe8")
+        assert await peer.read_end() == b""
+
+    async with serving(script) as url:
+        connection = await connect(url)
+        await connection.close()
+        assert connection.close_code == 1006
+        assert (await end_of(connection))[1] == 1006
+
+
+async def test_an_abort_is_seen_by_both_sides() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        assert await peer.read_end() == b""
+
+    async with serving(script) as url:
+        connection = await connect(url)
+        connection.abort()
+        assert await end_of(connection) == ([], 1006, "")

@@ -1,0 +1,618 @@
+"""Page 1, "On the wire": every row, to the byte."""
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypedDict, TypeVar
+
+import msgspec
+import pytest
+
+from wireloom import App, Connection, ConnectionClosed, Disconnect, RequestError
+from wireloom.testing import HandshakeFailed, TestServer
+from wireloom.wire.frames import BINARY, CLOSE, PING, TEXT, mask_frame
+
+pytestmark = pytest.mark.anyio
+
+T = TypeVar("T")
+
+HANDSHAKE = (
+    "GET {} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+INVALID = b'{"message":"Invalid JSON","type":"error"}'
+WRONG_SHAPE = b'{"error":"Message validation failed"}'
+
+
+class Chat(TypedDict):
+    text: str
+    user: str
+
+
+class Closed(msgspec.Struct, forbid_unknown_fields=True):
+    text: str
+
+
+class Reply(TypedDict):
+    z: int
+    a: str
+
+
+def soon(awaitable: Awaitable[T]) -> Awaitable[T]:
+    return asyncio.wait_for(awaitable, 5)
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+class Wire:
+    """A client that sees the very bytes of the server's frames."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    def send(self, *payloads: str | bytes) -> None:
+        """Whole messages in one write."""
+        self.writer.write(
+            b"".join(mask_frame(TEXT, p.encode()) if isinstance(p, str) else mask_frame(BINARY, p) for p in payloads)
+        )
+
+    async def frame(self) -> tuple[int, bytes]:
+        """The next frame: its first byte and its payload."""
+        first, second = await soon(self.reader.readexactly(2))
+        width = {126: 2, 127: 8}.get(second, 0)
+        length = int.from_bytes(await soon(self.reader.readexactly(width)), "big") if width else second
+        return first, await soon(self.reader.readexactly(length))
+
+    async def nothing(self, seconds: float = 0.1) -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(self.reader.read(1), seconds)
+
+
+@contextlib.asynccontextmanager
+async def opened(server: TestServer, target: str) -> AsyncIterator[Wire]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    try:
+        writer.write(HANDSHAKE.format(target).encode())
+        head = await soon(reader.readuntil(b"\r\n\r\n"))
+        assert head.startswith(b"HTTP/1.1 101 "), head
+        yield Wire(reader, writer)
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+def application(**options: Any) -> tuple[App, list[Any]]:
+    """One endpoint of each kind, and a log of what their handlers got."""
+    app, got = App(**options), []
+
+    @app.websocket("/chat")
+    async def chat(message: Chat) -> Any:
+        got.append(message)
+        return message
+
+    @app.websocket("/closed")
+    async def closed(message: Closed) -> Any:
+        got.append(message)
+        return message
+
+    @app.websocket("/schema", message_schema={"type": "object", "required": ["user"], "properties": {"user": {}}})
+    async def schema(message: Any) -> Any:
+        got.append(message)
+        return message
+
+    @app.websocket("/any")
+    async def anything(message) -> Any:
+        got.append(message)
+        return message
+
+    @app.websocket("/text")
+    async def text(message: str) -> Any:
+        got.append(message)
+        return message
+
+    @app.websocket("/binary")
+    async def binary(message: bytes) -> Any:
+        got.append(message)
+        return message
+
+    @app.websocket("/either")
+    async def either(message: str | bytes) -> Any:
+        got.append(message)
+        return message
+
+    return app, got
+
+
+# -- a valid message --------------------------------------------------------------------------------------------------
+
+
+VALID = [
+    ("/chat", '{ "user": "é☃𝄞" , "text": "a\\/b" }', (0x81, '{"user":"é☃𝄞","text":"a/b"}'.encode())),
+    ("/chat", '{"text":"1","user":"2","more":[1, 2]}', (0x81, b'{"text":"1","user":"2"}')),
+    ("/any", '{"z":1, "a":{"y":null, "b":[1.5, true]}}', (0x81, b'{"z":1,"a":{"y":null,"b":[1.5,true]}}')),
+    ("/any", '"\\u00e9\\n\\""', (0x81, '"é\\n\\""'.encode())),
+    ("/any", " [] ", (0x81, b"[]")),
+    ("/any", "0", (0x81, b"0")),
+    ("/any", "false", (0x81, b"false")),
+    ("/any", '""', (0x81, b'""')),
+    ("/text", "as it is: é {", (0x81, "as it is: é {".encode())),
+    ("/text", "", (0x81, b"")),
+    ("/binary", b"\x00\xff as it is", (0x82, b"\x00\xff as it is")),
+    ("/binary", b"", (0x82, b"")),
+    ("/either", "text", (0x81, b"text")),
+    ("/either", b"\x00\xff", (0x82, b"\x00\xff")),
+    ("/any", json.dumps("x" * 200), (0x81, json.dumps("x" * 200).encode())),
+    ("/any", json.dumps("x" * 70_000), (0x81, json.dumps("x" * 70_000).encode())),
+]
+
+
+async def test_a_valid_message_is_answered_in_one_frame(wireloom_server: Any) -> None:
+    app, got = application()
+    async with wireloom_server(app) as server:
+        for count, (path, sent, frame) in enumerate(VALID, 1):
+            async with opened(server, path) as wire:
+                wire.send(sent)
+                assert await wire.frame() == frame, (path, sent)
+            assert len(got) == count
+
+
+async def test_none_sends_nothing(wireloom_server: Any) -> None:
+    app, got = application()
+    async with wireloom_server(app) as server, opened(server, "/any") as wire:
+        wire.send("null", "1")
+        assert await wire.frame() == (0x81, b"1")
+    assert got == [None, 1]
+
+
+async def test_replies_of_every_json_form(wireloom_server: Any) -> None:
+    app = App()
+    replies = [{"b": 1, "a": 2}, ["é", None], "text", 0, False, 1.5, Closed("x"), {}, [], {1: 2}]
+
+    @app.websocket("/")
+    async def handler(message: int) -> Any:
+        return replies[message]
+
+    wanted = [
+        '{"b":1,"a":2}', '["é",null]', '"text"', "0", "false", "1.5", '{"text":"x"}', "{}", "[]", '{"1":2}',
+    ]  # fmt: skip
+    async with wireloom_server(app) as server, opened(server, "/") as wire:
+        wire.send(*(str(number) for number in range(len(replies))))
+        assert [await wire.frame() for _ in replies] == [(0x81, text.encode()) for text in wanted]
+
+
+@pytest.mark.parametrize(("path", "reply", "first"), [("/text", b"\xff", 0x82), ("/binary", "é", 0x81)])
+async def test_a_raw_reply_leaves_by_its_own_kind(
+    wireloom_server: Any, path: str, reply: str | bytes, first: int
+) -> None:
+    app = App()
+
+    @app.websocket("/text")
+    async def text(message: str) -> Any:
+        return reply
+
+    @app.websocket("/binary")
+    async def binary(message: bytes) -> Any:
+        return reply
+
+    async with wireloom_server(app) as server, opened(server, path) as wire:
+        wire.send("x" if path == "/text" else b"x")
+        assert await wire.frame() == (first, reply.encode() if isinstance(reply, str) else reply)
+
+
+# -- what is refused --------------------------------------------------------------------------------------------------
+
+
+NOT_JSON = ["", " ", "{", "NaN", "[NaN]", "Infinity", '{"text":"a","user":"b"} x', "{}{}", "'a'", "{a:1}", "tru"]
+
+
+@pytest.mark.parametrize("path", ["/chat", "/schema", "/any"])
+async def test_what_is_not_json_is_said_to_be(wireloom_server: Any, path: str) -> None:
+    app, got = application(dev=True)  # details are for shapes, not for syntax
+    async with wireloom_server(app) as server, opened(server, path) as wire:
+        for payload in NOT_JSON:
+            wire.send(payload, payload.encode())
+            assert [await wire.frame() for _ in range(2)] == [(0x81, INVALID)] * 2, payload
+        assert got == []
+        wire.send('{"text":"a","user":"b"}')
+        assert (await wire.frame())[1] == b'{"text":"a","user":"b"}'
+
+
+async def test_a_binary_frame_that_is_not_utf8_is_not_json(wireloom_server: Any) -> None:
+    app, _ = application()
+    async with wireloom_server(app) as server, opened(server, "/chat") as wire:
+        wire.send(b'{"text":"\xff","user":"b"}')
+        assert await wire.frame() == (0x81, INVALID)
+
+
+@pytest.mark.parametrize("path", ["/chat", "/schema"])
+async def test_the_wrong_shape_is_told_without_details(wireloom_server: Any, path: str) -> None:
+    app, got = application()
+    async with wireloom_server(app) as server, opened(server, path) as wire:
+        for payload in ("{}", '{"text":1}', "[]", "1", "null", '"text"'):
+            wire.send(payload, payload.encode())
+            assert [await wire.frame() for _ in range(2)] == [(0x81, WRONG_SHAPE)] * 2, payload
+        assert got == []
+        wire.send('{"text":"a","user":"b"}')
+        assert (await wire.frame())[1] == b'{"text":"a","user":"b"}'
+
+
+@pytest.mark.parametrize("options", [{"validation_details": True}, {"dev": True}], ids=str)
+async def test_the_wrong_shape_is_told_with_details_where_wanted(wireloom_server: Any, options: dict[str, Any]) -> None:
+    app, got = application(**options)
+    async with wireloom_server(app) as server:
+        async with opened(server, "/chat") as wire:
+            wire.send('{"text":"a","user":1}')
+            told = b'{"error":"Message validation failed","details":[{"path":"$.user","message":"Expected `str`, got `int`"}]}'
+            assert await wire.frame() == (0x81, told)
+        async with opened(server, "/schema") as wire:
+            wire.send("{}")
+            told = b'{"error":"Message validation failed","details":[{"path":"$","message":"\\"user\\" is a required property"}]}'
+            assert await wire.frame() == (0x81, told)
+    assert got == []
+
+
+async def test_an_extra_property_is_accepted_unless_the_type_forbids_it(wireloom_server: Any) -> None:
+    app, got = application()
+    async with wireloom_server(app) as server:
+        async with opened(server, "/schema") as wire:
+            wire.send('{"user":1,"extra":2}')
+            assert await wire.frame() == (0x81, b'{"user":1,"extra":2}')
+        async with opened(server, "/closed") as wire:
+            wire.send('{"text":"a","extra":2}', '{"text":"a"}')
+            assert [await wire.frame() for _ in range(2)] == [(0x81, WRONG_SHAPE), (0x81, b'{"text":"a"}')]
+    assert len(got) == 2
+
+
+async def test_a_binary_frame_on_a_json_endpoint_is_read_as_json(wireloom_server: Any) -> None:
+    app, _ = application()
+    async with wireloom_server(app) as server, opened(server, "/chat") as wire:
+        wire.send('{"text":"é","user":"b"}'.encode())
+        assert await wire.frame() == (0x81, '{"text":"é","user":"b"}'.encode())
+
+
+@pytest.mark.parametrize(("path", "payload", "kind"), [("/text", b"x", "text"), ("/binary", "x", "binary")])
+async def test_the_other_kind_of_frame_is_refused_by_a_raw_endpoint(
+    wireloom_server: Any, path: str, payload: str | bytes, kind: str
+) -> None:
+    app, got = application()
+    async with wireloom_server(app) as server, opened(server, path) as wire:
+        wire.send(payload)
+        first, told = await wire.frame()
+        assert (first, json.loads(told)) == (
+            0x81,
+            {"error": f"Expected a {kind} message", "code": "UNSUPPORTED_DATA"},
+        )
+        wire.send("ok" if kind == "text" else b"ok")
+        assert (await wire.frame())[1] == b"ok"
+    assert len(got) == 1
+
+
+# -- what handlers bring about ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by", ["annotation", "response_schema"])
+async def test_a_reply_that_breaks_the_response_schema_is_dropped_and_logged(
+    wireloom_server: Any, caplog: pytest.LogCaptureFixture, by: str
+) -> None:
+    app = App()
+
+    @app.websocket("/annotation")
+    async def annotated(message: Any) -> Reply:
+        return message
+
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["z"]}
+
+    @app.websocket("/response_schema", response_schema=schema)
+    async def with_schema(message: Any) -> Any:
+        return message
+
+    async with wireloom_server(app) as server, opened(server, f"/{by}") as wire:
+        wire.send('{"z":1,"a":2}', '{"a":"x"}', '{"z":1,"a":"x"}')
+        assert await wire.frame() == (0x81, b'{"z":1,"a":"x"}')  # and nothing for the others
+        await wire.nothing()
+    first, second = errors(caplog)
+    for record in (first, second):
+        assert f"websocket /{by}" in record.getMessage()
+        assert record.exc_info is None
+    assert "$.a" in first.getMessage()
+    assert "z" in second.getMessage()
+
+
+@pytest.mark.parametrize("path", ["/direct", "/waiting", "/raw"])
+async def test_a_handler_that_raises_is_told_and_logged_once_with_one_id(
+    wireloom_server: Any, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    app = App(dev=True)  # details are never of bugs
+
+    @app.websocket("/direct")
+    async def direct(message: Any) -> Any:
+        return 1 / message["x"]
+
+    @app.websocket("/waiting")
+    async def waiting(message: Any) -> Any:
+        await asyncio.sleep(0)
+        return 1 / message["x"]
+
+    @app.websocket("/raw")
+    async def raw(message: str) -> str:
+        return str(1 / json.loads(message)["x"])
+
+    async with wireloom_server(app) as server, opened(server, path) as wire:
+        wire.send('{"x":0}')
+        first, told = await wire.frame()
+        error_id = json.loads(told)["id"]
+        assert (first, told) == (0x81, f'{{"error":"Internal error","id":"{error_id}"}}'.encode())
+        assert len(error_id) == 12
+        (record,) = errors(caplog)
+        assert error_id in record.getMessage()
+        assert path in record.getMessage()
+        assert f"{__file__}:" in record.getMessage()
+        assert record.exc_info is not None
+        assert record.exc_info[0] is ZeroDivisionError
+        wire.send('{"x":0}', '{"x":1}')
+        other = json.loads((await wire.frame())[1])["id"]
+        assert other != error_id
+        assert await wire.frame() == (0x81, b"1.0")
+    assert len(errors(caplog)) == 2
+
+
+async def test_a_reply_without_a_json_form_is_a_bug(wireloom_server: Any, caplog: pytest.LogCaptureFixture) -> None:
+    app = App()
+
+    @app.websocket("/json")
+    async def json_endpoint(message: Any) -> Any:
+        return object() if message else 1
+
+    @app.websocket("/raw")
+    async def raw(message: str) -> Any:
+        return {"not": "text"}
+
+    async with wireloom_server(app) as server:
+        for path in ("/json", "/raw"):
+            async with opened(server, path) as wire:
+                wire.send("1")
+                assert (await wire.frame())[1].startswith(b'{"error":"Internal error","id":"')
+    assert len(errors(caplog)) == 2
+
+
+@pytest.mark.parametrize("path", ["/json", "/raw"])
+async def test_a_request_error_is_told_and_is_no_bug(
+    wireloom_server: Any, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    app = App()
+
+    @app.websocket("/json")
+    async def json_endpoint(message: Any) -> Any:
+        raise RequestError("NOT_FOUND", 'No "é" here')
+
+    @app.websocket("/raw")
+    async def raw(message: str) -> Any:
+        raise RequestError("NOT_FOUND", 'No "é" here')
+
+    async with wireloom_server(app) as server, opened(server, path) as wire:
+        wire.send("1")
+        assert await wire.frame() == (0x81, '{"error":"No \\"é\\" here","code":"NOT_FOUND"}'.encode())
+        wire.send("1")
+        assert (await wire.frame())[0] == 0x81
+    assert caplog.records == []
+
+
+UNTELLABLE: list[Callable[[], Exception]] = [
+    lambda: RequestError("X", ValueError("not text")),  # type: ignore[arg-type]
+    lambda: RequestError("X", "\ud800"),
+    lambda: Disconnect(1006),
+    lambda: Disconnect(4000, None),  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize("path", ["/direct", "/waiting"])
+@pytest.mark.parametrize(
+    "case", range(4), ids=["message not text", "message not UTF-8", "code that must not be sent", "reason not text"]
+)
+async def test_an_error_that_cannot_be_told_is_a_bug_like_any_other(
+    wireloom_server: Any, caplog: pytest.LogCaptureFixture, path: str, case: int
+) -> None:
+    app = App()
+
+    @app.websocket("/direct")
+    async def direct(message: Any) -> Any:
+        if message:
+            raise UNTELLABLE[case]()
+        return "next"
+
+    @app.websocket("/waiting")
+    async def waiting(message: Any) -> Any:
+        await asyncio.sleep(0)
+        if message:
+            raise UNTELLABLE[case]()
+        return "next"
+
+    async with wireloom_server(app) as server, opened(server, path) as wire:
+        wire.send("1", "0")
+        assert (await asyncio.wait_for(wire.frame(), 1))[1].startswith(b'{"error":"Internal error","id":"')
+        assert await wire.frame() == (0x81, b'"next"')
+    assert len(errors(caplog)) == 1
+
+
+def test_a_disconnect_with_a_code_that_must_not_be_sent_is_told_where_it_is_written() -> None:
+    """Like ``Deny(200)``."""
+    for code in (0, 999, 1004, 1005, 1006, 1015, 2999, 5000):
+        with pytest.raises(ValueError, match=str(code)):
+            Disconnect(code)
+    for code in (1000, 1008, 3000, 4999):
+        assert Disconnect(code).code == code
+
+
+@pytest.mark.parametrize(
+    ("error", "payload"),
+    [
+        (Disconnect(4001, "é bye"), b"\x0f\xa1" + "é bye".encode()),
+        (Disconnect(), b"\x03\xe8"),
+        (Disconnect(1008, "é" * 100), b"\x03\xf0" + ("é" * 61).encode()),
+    ],
+    ids=["code and reason", "neither", "reason too long"],
+)
+async def test_disconnect_closes_with_its_code_and_reason(
+    wireloom_server: Any, caplog: pytest.LogCaptureFixture, error: Disconnect, payload: bytes
+) -> None:
+    app = App()
+
+    @app.websocket("/")
+    async def handler(message: Any, connection: Connection) -> Any:
+        connection.send("last words")
+        raise error
+
+    async with wireloom_server(app) as server, opened(server, "/") as wire:
+        wire.send("1")
+        assert await wire.frame() == (0x81, b"last words")
+        assert await wire.frame() == (0x88, payload)
+        wire.writer.write(mask_frame(CLOSE, payload))
+        assert await soon(wire.reader.read()) == b""  # and the server ends TCP
+    assert caplog.records == []
+
+
+async def test_the_clients_close_is_answered_with_its_code(wireloom_server: Any) -> None:
+    app, _ = application()
+    async with wireloom_server(app) as server:
+        for payload in (b"\x0f\xa0bye", b""):
+            async with opened(server, "/any") as wire:
+                wire.writer.write(mask_frame(TEXT, b"1") + mask_frame(CLOSE, payload))
+                assert await wire.frame() == (0x81, b"1")
+                first, answer = await wire.frame()
+                assert (first, answer[:2]) == (0x88, payload[:2])
+                assert await soon(wire.reader.read()) == b""
+
+
+# -- paths ------------------------------------------------------------------------------------------------------------
+
+
+async def test_an_unknown_path_is_404_in_json_before_any_upgrade(wireloom_server: Any) -> None:
+    app, _ = application()
+    async with wireloom_server(app) as server:
+        with pytest.raises(HandshakeFailed) as caught:
+            await server.websocket("/nowhere?a=b").__aenter__()
+        error = caught.value
+        assert (error.status, error.headers["content-type"]) == (404, "application/json")
+        assert json.loads(error.body) == {"error": "Not Found", "message": "No route found for GET /nowhere"}
+        reply = await server.http.get("/nowhere?a=b")
+        assert (reply.status_code, reply.headers["content-type"]) == (404, "application/json")
+        assert reply.json() == {"error": "Not Found", "message": "No route found for GET /nowhere"}
+
+
+@pytest.mark.parametrize("path", ["/chat", "/rooms/7"])
+async def test_a_plain_get_on_a_websocket_path_is_426(wireloom_server: Any, path: str) -> None:
+    app, got = application()
+
+    @app.websocket("/rooms/{number}")
+    async def rooms(message: Any, number: int) -> None:
+        """Nothing."""
+
+    async with wireloom_server(app) as server:
+        reply = await server.http.get(path)
+        assert reply.status_code == 426
+        assert reply.headers["upgrade"] == "websocket"
+        assert "upgrade" in reply.headers["connection"].lower()
+        assert reply.headers["content-type"] == "application/json"
+        assert reply.json()["error"] == "Upgrade Required"
+        assert path in reply.json()["message"]
+    assert got == []
+
+
+async def test_a_plain_get_on_a_path_that_does_not_fit_is_404(wireloom_server: Any) -> None:
+    """No upgrade would help: with one, this path is 404."""
+    app = App()
+
+    @app.websocket("/rooms/{number}")
+    async def rooms(message: Any, number: int) -> None:
+        """Nothing."""
+
+    async with wireloom_server(app) as server:
+        assert (await server.http.get("/rooms/seven")).status_code == 404
+
+
+# -- the inbound queue ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+async def test_reading_pauses_while_the_inbound_queue_is_full(wireloom_server: Any, concurrency: int) -> None:
+    """Pings tell: they are answered while a handler is slow, but only when they are read."""
+    app, gate, begun = App(inbound_queue=3), asyncio.Event(), asyncio.Semaphore(0)
+
+    @app.websocket("/", concurrency=concurrency)
+    async def handler(message: str) -> str:
+        begun.release()
+        await gate.wait()
+        return message
+
+    async with wireloom_server(app) as server, opened(server, "/") as wire:
+        running = [f"r{number}" for number in range(concurrency)]
+        wire.send(*running)
+        for _ in running:
+            await soon(begun.acquire())
+        wire.send("1", "2")
+        wire.writer.write(mask_frame(PING, b"two wait"))
+        assert await wire.frame() == (0x8A, b"two wait")
+        wire.send("3")
+        await wire.nothing()
+        wire.writer.write(mask_frame(PING, b"not read"))
+        await wire.nothing()
+        gate.set()
+        frames = [await wire.frame() for _ in range(3 + concurrency + 1)]
+        replies = [payload.decode() for first, payload in frames if first == 0x81]
+        assert sorted(replies) == sorted([*running, "1", "2", "3"])
+        if concurrency == 1:
+            assert replies == ["r0", "1", "2", "3"]
+        assert (0x8A, b"not read") in frames
+
+
+async def test_a_flood_is_taken_in_by_a_bounded_part_and_handled_in_order(wireloom_server: Any) -> None:
+    app, gate, begun, got = App(inbound_queue=8), asyncio.Event(), asyncio.Event(), []
+    count, size = 400, 64 * 1024
+
+    @app.websocket("/")
+    async def handler(message: bytes) -> None:
+        begun.set()
+        got.append(int.from_bytes(message[:4], "big"))
+        await gate.wait()
+
+    async with wireloom_server(app) as server, server.websocket("/") as ws:
+        transport = ws.connection._transport
+        assert transport is not None
+        for number in range(count):
+            await ws.send_bytes(number.to_bytes(4, "big") + bytes(size))
+        await soon(begun.wait())
+        await ws.expect_nothing(0.4)
+        waiting = transport.get_write_buffer_size()
+        assert waiting > 0.5 * count * size  # the client keeps most: it could not be written
+        await ws.expect_nothing(0.1)
+        assert transport.get_write_buffer_size() == waiting
+        assert got == [0]
+        gate.set()
+        await soon(ws.close())
+    assert got == list(range(count))
+
+
+async def test_the_end_is_seen_while_reading_is_paused_and_the_server_closes(wireloom_server: Any) -> None:
+    app, begun, connections = App(inbound_queue=1), asyncio.Event(), []
+
+    @app.websocket("/")
+    async def handler(message: str, connection: Connection) -> None:
+        connections.append(connection)
+        begun.set()
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await connection.drain()
+
+    async with wireloom_server(app) as server, server.websocket("/") as ws:
+        for _ in range(3):
+            await ws.send_text("x")
+        await soon(begun.wait())
+        await ws.expect_nothing(0.05)
+        connections[0].close(4000, "enough")
+        assert await ws.wait_closed() == 4000
