@@ -6,16 +6,15 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from wireloom.config import Config, Limits, load_config, options
+from wireloom.config import Config, choose_options, load_config
 from wireloom.core.describe import Description, describe
 from wireloom.core.router import Router
-from wireloom.errors import ConfigError, did_you_mean
+from wireloom.errors import ConfigError
 from wireloom.faces.websocket import WebSocketHandler, compile_websocket, websocket
 from wireloom.hub.hub import Hub
 from wireloom.net.asgi import serve_websocket
@@ -49,7 +48,7 @@ class App:
     def __init__(
         self, declarations: Iterable[WebSocketHandler] = (), *, lifespan: Lifespan | None = None, **chosen: Any
     ) -> None:
-        self.config = _choose(chosen)
+        self.config = choose_options(chosen)
         self.hub = Hub()
         self.listener: Listener | None = None
         self._declarations: list[WebSocketHandler] = []
@@ -195,13 +194,3 @@ class App:
             await send({"type": f"lifespan.{kind}.failed", "message": f"{type(error).__name__}: {error}"})
             raise
         await send({"type": "lifespan.shutdown.complete"})
-
-
-def _choose(chosen: dict[str, Any]) -> Config:
-    known = {option.name: option for option in options()}
-    for name in chosen:
-        if name not in known:
-            raise ConfigError(f"App has no option {name!r}{did_you_mean(name, known)}")
-    limits = {name: value for name, value in chosen.items() if known[name].of_limits}
-    own = {name: value for name, value in chosen.items() if not known[name].of_limits}
-    return replace(Config(limits=replace(Limits(), **limits)), **own)

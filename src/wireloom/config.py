@@ -7,6 +7,7 @@ from these declarations. Precedence: flag, environment, file, default.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 import types
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from wireloom.errors import ConfigError, did_you_mean
 
-__all__ = ["Config", "Limits", "Option", "load_config", "options"]
+__all__ = ["Config", "Limits", "Option", "choose_options", "load_config", "options"]
 
 T = TypeVar("T")
 
@@ -122,10 +123,25 @@ def load_config(
     for name, value in (flags or {}).items():
         if value is not None:
             values[name] = _fit(known[name], value, known[name].flag)
-    base = base or Config()
+    return _apply(base or Config(), values, known)
+
+
+def choose_options(chosen: Mapping[str, Any]) -> Config:
+    """The configuration that an application asks for in code, over the defaults.
+
+    Raises:
+        ConfigError: an unknown option, with the nearest known one, or a value that does not fit.
+    """
+    known = {option.name: option for option in options()}
+    for name in chosen:
+        if name not in known:
+            raise ConfigError(f"App has no option {name!r}{did_you_mean(name, known)}")
+    return _apply(Config(), {name: _fit(known[name], value, "App") for name, value in chosen.items()}, known)
+
+
+def _apply(base: Config, values: Mapping[str, Any], known: Mapping[str, Option]) -> Config:
     limits = replace(base.limits, **{name: value for name, value in values.items() if known[name].of_limits})
-    own = {name: value for name, value in values.items() if not known[name].of_limits}
-    return replace(base, limits=limits, **own)
+    return replace(base, limits=limits, **{name: v for name, v in values.items() if not known[name].of_limits})
 
 
 def _from_file(path: Path, known: Mapping[str, Option]) -> dict[str, Any]:
@@ -146,8 +162,8 @@ def _from_file(path: Path, known: Mapping[str, Option]) -> dict[str, Any]:
 
 
 def _line_of(text: str, key: str) -> int:
-    lines = text.splitlines()
-    return next((number for number, line in enumerate(lines, 1) if line.lstrip(" [\"'").startswith(key)), 1)
+    place = re.compile(rf"\s*\[?\s*[\"']?{re.escape(key)}[\"']?\s*[=\].]")
+    return next((number for number, line in enumerate(text.splitlines(), 1) if place.match(line)), 1)
 
 
 def _from_environment(environ: Mapping[str, str], known: Mapping[str, Option]) -> dict[str, Any]:
@@ -166,12 +182,14 @@ def _fit(option: Option, value: Any, place: str) -> Any:
     """The value as the option's type, from text or TOML."""
     wanted = option.type
     if get_origin(wanted) in (types.UnionType, Union):
+        if value is None:
+            return None
         wanted = next(arm for arm in get_args(wanted) if arm is not type(None))
     try:
         if get_origin(wanted) is Literal:
             return _choice(get_args(wanted), value)
         if get_origin(wanted) is tuple:
-            return tuple(value.replace(",", " ").split()) if isinstance(value, str) else tuple(map(str, value))
+            return _texts(value)
         return _scalar(wanted, value)
     except ValueError as error:
         raise ConfigError(f"{option.name} {error}, not {value!r}", place) from None
@@ -181,6 +199,13 @@ def _choice(allowed: tuple[Any, ...], value: Any) -> Any:
     if value not in allowed:
         raise ValueError(f"must be one of {', '.join(allowed)}")
     return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    texts = value.replace(",", " ").split() if isinstance(value, str) else value
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
+        raise ValueError("must be a list of texts")
+    return tuple(texts)
 
 
 def _scalar(wanted: type, value: Any) -> Any:
@@ -199,14 +224,20 @@ def _scalar(wanted: type, value: Any) -> Any:
             raise ValueError("must be true or false")
         return words[str(value).lower()]
     if wanted in (int, float):
-        name = "a whole number" if wanted is int else "a number"
-        try:
-            number = wanted(value)
-        except (TypeError, ValueError):
-            raise ValueError(f"must be {name}") from None
-        if number != number or number < 0 or (isinstance(value, float) and wanted is int and value != number):
-            raise ValueError(f"must be {name} of 0 or more")
-        return number
+        return _number(wanted, value)
     if not isinstance(value, str):
         raise ValueError("must be text")
     return value
+
+
+def _number(wanted: type, value: Any) -> Any:
+    name = "a whole number" if wanted is int else "a number"
+    try:
+        number = wanted(value) if not isinstance(value, bool) else None
+    except (TypeError, ValueError, OverflowError):
+        number = None
+    if number is None or (isinstance(value, float) and number != value):
+        raise ValueError(f"must be {name}")
+    if not 0 <= number < float("inf"):
+        raise ValueError(f"must be {name} of 0 or more")
+    return number

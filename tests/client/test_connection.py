@@ -7,7 +7,7 @@ import gc
 import logging
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -107,8 +107,8 @@ async def serving(script: Script) -> AsyncIterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Fails a test that leaves an exception nobody took."""
+async def nothing_left_behind(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
+    """Fails a test that leaves an exception nobody took; anyio raises those that come up while its loop runs."""
     yield
     gc.collect()
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
@@ -303,8 +303,13 @@ async def test_nobody_listens() -> None:
 async def test_a_header_with_a_line_break_is_refused_and_leaves_nothing_behind() -> None:
     server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
     async with server, asyncio.timeout(TIMEOUT_SECONDS):
+        port = server.sockets[0].getsockname()[1]
         with pytest.raises(ValueError, match="line break"):
-            await connect(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", headers=[("X", "a\r\nY: b")])
+            await connect(f"ws://127.0.0.1:{port}/", headers=[("X", "a\r\nY: b")])
+        # by the time another connection has come and gone, that one has as well
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        assert await reader.read() == b""
+        writer.close()
 
 
 async def test_an_opening_that_is_cancelled_hangs_up_and_leaves_nothing_behind() -> None:

@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -120,25 +119,25 @@ def carrier(request: pytest.FixtureRequest) -> Any:
     return enter()
 
 
-async def heard(ws: ClientConnection, timeout: float = 5) -> Any:
+async def heard(ws: ClientConnection, seconds: float = 5) -> Any:
     """The next message, as a value when it is JSON text."""
-    async with asyncio.timeout(timeout):
+    async with asyncio.timeout(seconds):
         message = await ws.recv()
     return json.loads(message)
 
 
-async def hear_until(ws: ClientConnection, wanted: Any, timeout: float = 5) -> list[Any]:
+async def hear_until(ws: ClientConnection, wanted: Any, seconds: float = 5) -> list[Any]:
     """All messages up to and with the one that is wanted."""
     found = []
-    async with asyncio.timeout(timeout):
+    async with asyncio.timeout(seconds):
         while not found or found[-1] != wanted:
             found.append(json.loads(await ws.recv()))
     return found
 
 
-async def end_of(ws: ClientConnection, timeout: float = 5) -> tuple[int, str]:
+async def end_of(ws: ClientConnection, seconds: float = 5) -> tuple[int, str]:
     """Code and reason of the server's close."""
-    async with asyncio.timeout(timeout):
+    async with asyncio.timeout(seconds):
         await ws.wait_closed()
     return ws.close_code or 0, ws.close_reason or ""
 
@@ -162,7 +161,7 @@ async def refusal(carrier: Carrier, path: str, **options: Any) -> Any:
     return caught.value.response
 
 
-# -- messages --------------------------------------------------------------------------------------------------------------
+# -- messages --------------------------------------------------------------------------------------------------------
 
 
 async def test_typed_messages_with_everything_that_a_handler_asks_for(carrier: Any) -> None:
@@ -278,7 +277,7 @@ async def test_publications_reach_everybody_in_order(carrier: Any) -> None:
                 assert await heard(ws) == {"from": "other", "text": f"{number}"}
 
 
-# -- handshakes ------------------------------------------------------------------------------------------------------------
+# -- handshakes ------------------------------------------------------------------------------------------------------
 
 
 async def test_an_unknown_path_is_404(carrier: Any) -> None:
@@ -343,7 +342,7 @@ async def test_plain_http(carrier: Any) -> None:
             assert reply.json() == {"hello": "from the host"}
 
 
-# -- hooks and ends ----------------------------------------------------------------------------------------------------------
+# -- hooks and ends --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["close", "abort"])
@@ -422,12 +421,9 @@ async def test_a_message_above_the_limit_ends_with_1009(carrier: Any) -> None:
                 assert code == 1009
 
 
-async def test_nothing_is_logged_but_the_bugs(processes: dict[str, _Process]) -> None:
+def test_nothing_is_logged_but_the_bugs(processes: dict[str, _Process]) -> None:
     """Runs last: the servers' logs hold the KeyError of the error shapes and no other traceback."""
-    deadline = time.monotonic() + 1
     for name, process in processes.items():
-        while time.monotonic() < deadline and not any("secret" in line for line in process.log):
-            await asyncio.sleep(0.01)
         errors = [line for line in process.log if re.match(r"\w*(Error|Exception|Group)\b", line)]
         assert [line for line in errors if "KeyError: 'secret'" not in line] == [], name
         assert not [line for line in process.log if "never retrieved" in line], name

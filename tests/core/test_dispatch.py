@@ -19,8 +19,9 @@ pytestmark = pytest.mark.anyio
 class Caller:
     """A connection that notes what is done to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, cancelled: bool = False) -> None:
         self.log: list[tuple[str, Any]] = []
+        self.cancelled = cancelled
 
     def send_json(self, payload: bytes) -> None:
         self.log.append(("json", payload))
@@ -167,7 +168,7 @@ async def test_a_stream_is_closed_whatever_ends_it(how: str) -> None:
             if len(self.log) == 2 and how == "cancelled":
                 raise asyncio.CancelledError
 
-    caller = Leaving()
+    caller = Leaving(cancelled=how == "cancelled")
     dispatch = compile_dispatch(endpoint(stream, streams=True))(caller, "x")
     if how == "cancelled":
         with pytest.raises(asyncio.CancelledError):
@@ -178,13 +179,26 @@ async def test_a_stream_is_closed_whatever_ends_it(how: str) -> None:
     assert len(caller.log) == (1 if how == "invalid" else 2)
 
 
+async def test_a_cancellation_ends_the_handler_only_where_the_connection_was_cancelled(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caller = Caller(cancelled=True)
+    with pytest.raises(asyncio.CancelledError):
+        await compile_dispatch(endpoint(raising(asyncio.CancelledError())))(caller, "x")
+    assert (caller.log, caplog.records) == ([], [])
+    caller = Caller()
+    await compile_dispatch(endpoint(raising(asyncio.CancelledError())))(caller, "x")
+    assert [kind for kind, _ in caller.log] == ["json"]
+    assert len(caplog.records) == 1
+
+
 def test_only_a_handler_that_never_waits_is_called_directly() -> None:
     assert compile_direct(endpoint(echo)) is None
     assert compile_direct(endpoint(echo, waits=False, streams=True)) is None
     assert compile_direct(endpoint(echo, waits=False)) is not None
 
 
-def test_direct_goes_on_after_an_exception_that_ends_it() -> None:
+async def test_direct_goes_on_after_an_exception_that_ends_it() -> None:
     async def on_message(request: Request) -> Any:
         if request.message == "exit":
             raise SystemExit(1)

@@ -115,6 +115,6 @@ def test_a_templates_names_in_order(path: str, names: list[str]) -> None:
 )
 def test_a_malformed_template_is_told_with_its_place(path: str, about: str) -> None:
     for refuse in (lambda: parameter_names(path, "app.py:7"), lambda: router(path)):
-        with pytest.raises(ConfigError, match="^app.py:7: ") as caught:
+        with pytest.raises(ConfigError, match=r"^app\.py:7: ") as caught:
             refuse()
         assert about in str(caught.value)

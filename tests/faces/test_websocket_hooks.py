@@ -186,6 +186,24 @@ async def test_a_failed_on_connect_ends_the_connection_and_no_message_is_handled
         assert errors(caplog)[0].exc_info[1] is error
 
 
+async def test_a_disconnect_of_on_connect_that_cannot_be_told_ends_the_connection_too(
+    wireloom_server: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = App()
+
+    @app.websocket("/")
+    async def handler(message: str) -> None:
+        """Nothing."""
+
+    @handler.on_connect
+    async def connected() -> None:
+        raise Disconnect(4000, None)  # type: ignore[arg-type]
+
+    async with wireloom_server(app) as server, server.websocket("/") as ws:
+        assert await ws.wait_closed(timeout=1) == 1011
+    assert len(errors(caplog)) == 1
+
+
 async def test_on_connect_may_close_the_connection(wireloom_server: Any) -> None:
     app, log = App(), []
 

@@ -356,7 +356,13 @@ def test_star_parameters_cannot_be_bound(stars: str) -> None:
 
 @pytest.mark.parametrize(
     ("annotation", "named"),
-    [("Mesage", "Mesage"), ("list[Mesage]", "Mesage"), ("uuid.Uuid", "Uuid"), ("not valid!", "not valid!")],
+    [
+        ("Mesage", "Mesage"),
+        ("list[Mesage]", "Mesage"),
+        ("uuid.Uuid", "Uuid"),
+        ("not valid!", "not valid!"),
+        ("int[str]", "subscriptable"),
+    ],
 )
 @pytest.mark.parametrize("place", ["message", "path", "return", "hook"])
 def test_an_annotation_that_cannot_be_resolved_is_told(annotation: str, named: str, place: str) -> None:

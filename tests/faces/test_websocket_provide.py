@@ -144,7 +144,7 @@ async def test_a_generator_sees_the_handlers_error_and_may_answer_with_another(w
 async def test_a_generator_cannot_swallow_the_handlers_error(
     wireloom_server: Any, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
-    """A clean-up that forgets to raise again must not hide a bug from the log and leave the caller without an answer."""
+    """A clean-up that forgets to raise again must not hide a bug from the log and leave the caller unanswered."""
     app = App()
 
     def sync() -> Iterator[int]:
@@ -167,6 +167,29 @@ async def test_a_generator_cannot_swallow_the_handlers_error(
 
     async with wireloom_server(app) as server, server.websocket("/") as ws:
         await ws.send_text("one")
+        assert (await ws.receive_json(timeout=1))["error"] == "Internal error"
+    assert len(caplog.records) == 1
+
+
+async def test_a_generator_cannot_swallow_the_error_of_a_stream(
+    wireloom_server: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = App()
+
+    async def factory() -> AsyncIterator[int]:
+        try:
+            yield 1
+        except ValueError:
+            """Rolled back."""
+
+    @app.websocket("/")
+    async def handler(message: str, made: Annotated[int, Provide(factory)]) -> AsyncIterator[str]:
+        yield "first"
+        raise ValueError("a bug")
+
+    async with wireloom_server(app) as server, server.websocket("/") as ws:
+        await ws.send_text("one")
+        assert await ws.receive_text() == "first"
         assert (await ws.receive_json(timeout=1))["error"] == "Internal error"
     assert len(caplog.records) == 1
 

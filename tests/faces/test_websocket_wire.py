@@ -211,16 +211,18 @@ async def test_a_raw_reply_leaves_by_its_own_kind(
 NOT_JSON = ["", " ", "{", "NaN", "[NaN]", "Infinity", '{"text":"a","user":"b"} x', "{}{}", "'a'", "{a:1}", "tru"]
 
 
-@pytest.mark.parametrize("path", ["/chat", "/schema", "/any"])
-async def test_what_is_not_json_is_said_to_be(wireloom_server: Any, path: str) -> None:
+async def test_what_is_not_json_is_said_to_be(wireloom_server: Any) -> None:
     app, got = application(dev=True)  # details are for shapes, not for syntax
-    async with wireloom_server(app) as server, opened(server, path) as wire:
-        for payload in NOT_JSON:
-            wire.send(payload, payload.encode())
-            assert [await wire.frame() for _ in range(2)] == [(0x81, INVALID)] * 2, payload
-        assert got == []
-        wire.send('{"text":"a","user":"b"}')
-        assert (await wire.frame())[1] == b'{"text":"a","user":"b"}'
+    async with wireloom_server(app) as server:
+        for path in ("/chat", "/schema", "/any"):
+            async with opened(server, path) as wire:
+                for payload in NOT_JSON:
+                    wire.send(payload, payload.encode())
+                    assert [await wire.frame() for _ in range(2)] == [(0x81, INVALID)] * 2, payload
+                assert got == []
+                wire.send('{"text":"a","user":"b"}')
+                assert (await wire.frame())[1] == b'{"text":"a","user":"b"}'
+            got.clear()
 
 
 async def test_a_binary_frame_that_is_not_utf8_is_not_json(wireloom_server: Any) -> None:
@@ -248,12 +250,12 @@ async def test_the_wrong_shape_is_told_with_details_where_wanted(wireloom_server
     async with wireloom_server(app) as server:
         async with opened(server, "/chat") as wire:
             wire.send('{"text":"a","user":1}')
-            told = b'{"error":"Message validation failed","details":[{"path":"$.user","message":"Expected `str`, got `int`"}]}'
-            assert await wire.frame() == (0x81, told)
+            details = b'[{"path":"$.user","message":"Expected `str`, got `int`"}]'
+            assert await wire.frame() == (0x81, WRONG_SHAPE[:-1] + b',"details":' + details + b"}")
         async with opened(server, "/schema") as wire:
             wire.send("{}")
-            told = b'{"error":"Message validation failed","details":[{"path":"$","message":"\\"user\\" is a required property"}]}'
-            assert await wire.frame() == (0x81, told)
+            details = b'[{"path":"$","message":"\\"user\\" is a required property"}]'
+            assert await wire.frame() == (0x81, WRONG_SHAPE[:-1] + b',"details":' + details + b"}")
     assert got == []
 
 
@@ -487,6 +489,36 @@ async def test_the_clients_close_is_answered_with_its_code(wireloom_server: Any)
                 first, answer = await wire.frame()
                 assert (first, answer[:2]) == (0x88, payload[:2])
                 assert await soon(wire.reader.read()) == b""
+
+
+@pytest.mark.parametrize("way", ["direct", "in one read", "while the handler runs"])
+async def test_a_close_of_both_sides_ends_tcp_at_once(wireloom_server: Any, way: str) -> None:
+    """The client's close frame has come, if behind the last message: there is nothing to wait for (RFC 6455 §7.1.1)."""
+    app, gate, begun = App(), asyncio.Event(), asyncio.Event()
+
+    @app.websocket("/direct")
+    async def direct(message: Any, connection: Connection) -> None:
+        connection.close(4000)
+
+    @app.websocket("/waiting")
+    async def waiting(message: Any, connection: Connection) -> None:
+        begun.set()
+        await gate.wait()
+        connection.close(4000)
+
+    async with wireloom_server(app) as server, opened(server, "/direct" if way == "direct" else "/waiting") as wire:
+        message, close = mask_frame(TEXT, b"1"), mask_frame(CLOSE, b"\x03\xe8")
+        if way == "while the handler runs":
+            wire.writer.write(message)
+            await soon(begun.wait())
+            wire.writer.write(close)
+        else:
+            wire.writer.write(message + close)
+        if way != "direct":
+            await wire.nothing()
+            gate.set()
+        assert await wire.frame() == (0x88, b"\x0f\xa0")
+        assert await asyncio.wait_for(wire.reader.read(), 2) == b""
 
 
 # -- paths ------------------------------------------------------------------------------------------------------------

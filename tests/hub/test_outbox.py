@@ -55,7 +55,7 @@ def test_frames_leave_in_order_and_in_one_write() -> None:
 
 
 def test_a_single_frame_is_passed_on_as_it_is() -> None:
-    box, frame = Box(), bytes(b"one frame")
+    box, frame = Box(), b"one frame"
     box.outbox.push(frame)
     box.outbox.flush()
     assert box.sink.writes[0] is frame
@@ -214,7 +214,7 @@ def test_the_list_of_frames_is_always_the_same() -> None:
     assert box.outbox.frames is frames
 
 
-# -- the flusher -----------------------------------------------------------------------------------------------------------
+# -- the flusher -----------------------------------------------------------------------------------------------------
 
 
 class Counted(Outbox):

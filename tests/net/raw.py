@@ -126,9 +126,9 @@ class Peer:
         async with asyncio.timeout(TIMEOUT):
             return await self.reader.read(size)
 
-    async def rest(self, timeout: float = TIMEOUT) -> bytes:
+    async def rest(self, seconds: float = TIMEOUT) -> bytes:
         """All bytes up to the end of the connection."""
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(seconds):
             return await self.reader.read()
 
     async def answer(self, *, has_body: bool = True) -> Answer:
@@ -156,22 +156,22 @@ class Peer:
         self.send(upgrade_head(target, headers))
         return await self.switched()
 
-    async def frame(self, timeout: float = TIMEOUT) -> Frame:
+    async def frame(self, seconds: float = TIMEOUT) -> Frame:
         """The next frame, whole and unmasked as servers send it."""
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(seconds):
             first, length = await self.reader.readexactly(2)
             if length >= 126:
                 length = int.from_bytes(await self.reader.readexactly(2 if length == 126 else 8), "big")
             return Frame(first & 0x0F, await self.reader.readexactly(length))
 
-    async def expect_text(self, text: str, timeout: float = TIMEOUT) -> None:
+    async def expect_text(self, text: str, seconds: float = TIMEOUT) -> None:
         """The next frame is this text."""
-        frame = await self.frame(timeout)
+        frame = await self.frame(seconds)
         assert frame == Frame(TEXT, text.encode()), frame
 
-    async def expect_end(self, timeout: float = TIMEOUT) -> None:
+    async def expect_end(self, seconds: float = TIMEOUT) -> None:
         """The server ends the TCP connection and says no more."""
-        rest = await self.rest(timeout)
+        rest = await self.rest(seconds)
         assert rest == b"", rest
 
     def abort(self) -> None:
@@ -198,23 +198,24 @@ async def dial(port: int, ssl: tls.SSLContext | None = None, limit: int = 1 << 2
         await peer.leave()
 
 
-async def soon(awaitable: Awaitable[T], timeout: float = TIMEOUT) -> T:
+async def soon(awaitable: Awaitable[T], seconds: float = TIMEOUT) -> T:
     """The result, within the time-out."""
-    async with asyncio.timeout(timeout):
+    async with asyncio.timeout(seconds):
         return await awaitable
 
 
-async def eventually(holds: Callable[[], Any], timeout: float = TIMEOUT) -> None:
+async def eventually(holds: Callable[[], Any], seconds: float = TIMEOUT) -> None:
     """Waits until something holds that tells nobody when it does: looks again every few milliseconds."""
-    async with asyncio.timeout(timeout):
-        while not holds():
+    async with asyncio.timeout(seconds):
+        while not holds():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
 
 @contextlib.asynccontextmanager
 async def serve(app: App, *, drain_timeout_seconds: float = 1.0) -> AsyncIterator[tuple[uvicorn.Server, int]]:
     """A server with a short drain limit; gives it and its port."""
-    config = uvicorn_config(app, replace(app.config, port=0, drain_timeout_seconds=drain_timeout_seconds))
+    app.configure(replace(app.config, port=0, drain_timeout_seconds=drain_timeout_seconds))
+    config = uvicorn_config(app, app.config)
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)

@@ -8,12 +8,13 @@ import os
 from typing import Annotated, Any
 
 import pytest
-from .raw import KEY, Frame, Peer, dial, eventually, request_head, serve, soon, upgrade_head
 
 from wireloom import App, Connection, Deny, Query, Request, RequestError
 from wireloom.net.front import find_listener
 from wireloom.testing import TestServer
 from wireloom.wire.frames import PONG, TEXT, mask_frame
+
+from .raw import KEY, Frame, Peer, dial, eventually, request_head, serve, soon, upgrade_head
 
 pytestmark = pytest.mark.anyio
 
@@ -28,7 +29,7 @@ def echo_app(**options: Any) -> App:
     return app
 
 
-# -- upgrades ------------------------------------------------------------------------------------------------------------
+# -- upgrades --------------------------------------------------------------------------------------------------------
 
 
 async def test_an_upgrade_in_one_read_is_answered_with_101_and_nothing_more() -> None:
@@ -153,7 +154,7 @@ async def test_path_and_query_reach_the_handler_converted() -> None:
             assert (await peer.answer()).status == 400
 
 
-# -- later on a connection that began as HTTP ------------------------------------------------------------------------------
+# -- later on a connection that began as HTTP ------------------------------------------------------------------------
 
 
 async def test_an_upgrade_may_be_the_second_request_of_a_connection() -> None:
@@ -206,7 +207,7 @@ async def test_a_late_upgrade_waits_for_the_handshake_hook() -> None:
             assert (await peer.answer()).status == 418
 
 
-# -- refusals ------------------------------------------------------------------------------------------------------------
+# -- refusals --------------------------------------------------------------------------------------------------------
 
 
 async def refused(peer: Peer, head: bytes) -> tuple[int, Any, dict[str, str]]:
@@ -447,7 +448,7 @@ async def test_authorize_gives_the_user_and_runs_before_the_handshake_hook() -> 
     assert order == ["authorize", "handshake of alice"]
 
 
-# -- time and rude clients -------------------------------------------------------------------------------------------------
+# -- time and rude clients -------------------------------------------------------------------------------------------
 
 
 async def test_a_silent_client_is_cut() -> None:
@@ -541,7 +542,7 @@ async def test_the_handshake_time_does_not_count_for_open_connections() -> None:
     async with TestServer(echo_app(handshake_timeout_seconds=0.3)) as server, dial(server.port) as peer:
         await peer.upgrade()
         with pytest.raises(TimeoutError):
-            await peer.frame(timeout=0.8)
+            await peer.frame(seconds=0.8)
         peer.text("still here")
         await peer.expect_text("still here")
 
@@ -650,7 +651,7 @@ async def test_stopping_refuses_new_connections_with_503() -> None:
         assert (await peer.frame()).code == 1012
 
 
-# -- who is there ------------------------------------------------------------------------------------------------------------
+# -- who is there ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

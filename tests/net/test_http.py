@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from .raw import dial, request_head, upgrade_head
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
@@ -17,6 +16,8 @@ from starlette.routing import Route
 
 from wireloom import App, ConfigError
 from wireloom.testing import TestServer
+
+from .raw import dial, request_head, upgrade_head
 
 pytestmark = pytest.mark.anyio
 
@@ -189,7 +190,7 @@ async def test_health() -> None:
 async def test_not_ready_while_draining() -> None:
     async with TestServer(http_app()) as server:
         assert server.app.listener is not None
-        server.app.listener.draining = True
+        server.app.listener.begin_drain()
         assert (await server.http.get("/healthz/ready")).status_code == 503
         assert (await server.http.get("/healthz/live")).status_code == 200
 

@@ -39,8 +39,3 @@ def test_the_fixture_is_there_without_an_import(pytester: pytest.Pytester) -> No
     pytester.makepyfile(TESTS)
     result = pytester.runpytest_subprocess("-q", "-W", "error", timeout=30)
     result.assert_outcomes(passed=2)
-
-
-def test_the_fixture_is_documented(pytester: pytest.Pytester) -> None:
-    result = pytester.runpytest_subprocess("--fixtures", "-q", timeout=30)
-    result.stdout.fnmatch_lines(["wireloom_server*", "*async with wireloom_server(app) as server*"])

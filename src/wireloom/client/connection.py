@@ -98,6 +98,7 @@ class ClientConnection(asyncio.Protocol):
             await asyncio.wait_for(asyncio.shield(self._lost), timeout)
         except TimeoutError:
             self.abort()
+            await self._lost
 
     def abort(self) -> None:
         """Drops the TCP connection without a word."""
@@ -116,36 +117,44 @@ class ClientConnection(asyncio.Protocol):
             self._handle(self._reader.feed(data))
             return
         self._answer += data
-        head_end = self._answer.find(b"\r\n\r\n")
-        # an error's body is wanted whole; the server closes after it
-        if head_end < 0 or not self._answer.startswith(b"HTTP/1.1 101"):
+        head_end = self._answer.find(b"\r\n\r\n") + 4
+        if head_end < 4:
             if len(self._answer) > _MAX_ANSWER_BYTES:
                 self._fail(HandshakeFailed("the server's answer does not end"))
             return
-        head, rest = self._answer[: head_end + 4], self._answer[head_end + 4 :]
+        switching = self._answer.startswith(b"HTTP/1.1 101")
         try:
-            self.subprotocol = check_answer(head, self._key, self._offered)
+            self.subprotocol = check_answer(
+                self._answer[:head_end] if switching else self._answer, self._key, self._offered
+            )
         except HandshakeFailed as error:
-            self._fail(error)
-            return
+            if switching or _is_whole(error) or len(self._answer) > _MAX_ANSWER_BYTES:
+                self._fail(error)
+            return  # else: more of an error's body is to come
         self._opened.set_result(None)
-        if rest:
-            self._handle(self._reader.feed(rest))
+        if len(self._answer) > head_end:
+            self._handle(self._reader.feed(self._answer[head_end:]))
+        self._answer = b""
 
     def connection_lost(self, exc: Exception | None) -> None:
         """TCP has ended."""
         if not self._opened.done():
-            try:
-                check_answer(self._answer, self._key, self._offered)
-                self._opened.set_exception(HandshakeFailed("the server closed the connection during the handshake"))
-            except HandshakeFailed as error:
-                self._opened.set_exception(error)
+            self._opened.set_exception(self._why_not_opened())
+            self._opened.exception()  # nobody may be waiting for it any more
         self.close_code = self.close_code if self.close_code is not None else 1006
         if not self._lost.done():
             self._lost.set_result(None)
         self._wake()
 
     # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _why_not_opened(self) -> HandshakeFailed:
+        if b"\r\n\r\n" in self._answer:
+            try:
+                check_answer(self._answer, self._key, self._offered)
+            except HandshakeFailed as error:
+                return error
+        return HandshakeFailed("the server closed the connection during the handshake")
 
     async def opened(self) -> None:
         """Waits for the handshake."""
@@ -183,6 +192,12 @@ class ClientConnection(asyncio.Protocol):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def _is_whole(error: HandshakeFailed) -> bool:
+    """Whether all of a refusal's body is there, as far as its headers tell."""
+    length = error.headers.get("content-length", "")
+    return not error.status or (length.isdecimal() and len(error.body) >= int(length))
 
 
 class connect:
@@ -242,12 +257,12 @@ class connect:
 
     async def _open(self) -> ClientConnection:
         key = base64.b64encode(os.urandom(16))
+        request = upgrade_request(self._netloc, self._target, key, self._subprotocols, self._headers)
         connection = ClientConnection(self._rules, key, self._subprotocols)
         try:
             async with asyncio.timeout(self._open_timeout):
                 loop = asyncio.get_running_loop()
                 await loop.create_connection(lambda: connection, self._host, self._port, ssl=self._ssl)
-                request = upgrade_request(self._netloc, self._target, key, self._subprotocols, self._headers)
                 connection.send_frame(request)
                 await connection.opened()
         except BaseException:

@@ -43,8 +43,13 @@ class _Subscribers:
     def add(self, connection: Connection) -> None:
         self._append[connection] = connection.outbox.frames.append
 
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: Connection, flusher: Flusher) -> None:
         self._append.pop(connection, None)
+        outbox = connection.outbox
+        if self.dirty and outbox.frames and not outbox.marked:
+            # what was published before it left still goes out; the topic's turn would no longer find it
+            outbox.marked = True
+            flusher.add(outbox)
 
     def append(self, frame: bytes, flusher: Flusher) -> None:
         """The same bytes object into every outbox. One list append a subscriber: this is the hottest loop there is."""
@@ -159,7 +164,7 @@ class Hub:
         """Takes a connection off a topic; called by `Connection.leave`."""
         subscribers = self._topics.get(topic)
         if subscribers is not None:
-            subscribers.remove(connection)
+            subscribers.remove(connection, self.flusher)
             if not len(subscribers):
                 del self._topics[topic]
                 self._backplane.unsubscribe(topic)

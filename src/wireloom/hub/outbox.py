@@ -9,11 +9,11 @@ Laws:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Literal, Protocol
 
-__all__ = ["Flushable", "Flusher", "Outbox", "OutboxRules"]
+__all__ = ["Flushable", "Flusher", "Outbox", "OutboxRules", "Sink"]
 
 _FLUSH_FRAMES = 64
 _FLUSH_FRAME_BYTES = 16 * 1024
@@ -121,8 +121,12 @@ class Outbox:
     def finish(self, last: bytes) -> None:
         """Hands everything that waits and one last frame to the sink, whatever its state, and ends."""
         if self._sink is not None:
-            self._sink.write(b"".join((*self.frames, last)))
-        self.end()
+            sink, frames = self._sink, [*self.frames, last]
+            self.end()
+            self._write_all(sink, frames)
+
+    def _write_all(self, sink: Sink, frames: list[bytes]) -> None:
+        sink.write(b"".join(frames))
 
     def end(self) -> None:
         """Forgets the sink; whatever is pushed from now on is dropped."""
@@ -185,7 +189,7 @@ class Flusher:
         self._loop = loop
         self._outboxes: list[Outbox] = []
         self._groups: list[Flushable] = []
-        self._batch: Iterator[Outbox] = iter(())
+        self._batch: list[Outbox] = []
         self._scheduled = False
 
     def add(self, outbox: Outbox) -> None:
@@ -205,21 +209,23 @@ class Flusher:
         self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        turn = list(islice(self._batch, _WRITES_PER_TURN))
-        if not turn:
-            self._batch = iter(self._take())
-            turn = list(islice(self._batch, _WRITES_PER_TURN))
-        for outbox in turn:
-            outbox.marked = False
-            if outbox.frames:
-                outbox.flush()
-        if len(turn) == _WRITES_PER_TURN or self._outboxes or self._groups:
-            self._loop.call_soon(self._flush)
-        else:
-            self._scheduled = False
+        if not self._batch:
+            self._batch = self._take()
+        batch = self._batch
+        try:
+            for _ in range(min(len(batch), _WRITES_PER_TURN)):
+                outbox = batch.pop()
+                outbox.marked = False
+                if outbox.frames:
+                    outbox.flush()
+        finally:  # a transport that fails must not keep the others waiting
+            if batch or self._outboxes or self._groups:
+                self._loop.call_soon(self._flush)
+            else:
+                self._scheduled = False
 
     def _take(self) -> list[Outbox]:
-        """All that were noted, each topic's outboxes after those noted singly."""
+        """All that were noted, singly or by a topic."""
         outboxes, groups = self._outboxes, self._groups
         self._outboxes, self._groups = [], []
         for group in groups:

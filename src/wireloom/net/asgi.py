@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from wireloom.core.dispatch import run_hook
 from wireloom.errors import ConnectionClosed, Deny, require_sendable
 from wireloom.hub.connection import Connection
-from wireloom.hub.outbox import Outbox
+from wireloom.hub.outbox import Outbox, Sink
 from wireloom.net.listener import Listener, Plan
 from wireloom.net.opening import admit, find_endpoint
 from wireloom.net.websocket import shutdown_reason
@@ -30,6 +30,7 @@ async def serve_websocket(listener: Listener, scope: Scope, receive: Receive, se
         carrier = _Carrier(listener, listener.plan(endpoint), head, scope, send)
         carrier.connection.path_params, carrier.connection.query_params = path_params, query_params
         await admit(carrier.connection)
+        listener.check_room()
     except Deny as deny:
         await _refuse(deny, scope, send)
         return
@@ -105,7 +106,7 @@ class _Carrier:
         """Closes after everything that was sent before."""
         require_sendable(code)
         if self.is_open:
-            self._outbox.flush()
+            self._outbox.finish(b"")
             self._close = (code, reason)
             self.close_code, self.close_reason = code, reason
             self._room.set()
@@ -197,7 +198,8 @@ class _Carrier:
     async def _work(self, queue: asyncio.Queue[str | bytes]) -> None:
         while True:
             payload = await queue.get()
-            await self._plan.dispatch(self.connection, payload)
+            if self._close is None:
+                await self._plan.dispatch(self.connection, payload)
             queue.task_done()
 
     async def _pass_on(self) -> None:
@@ -239,5 +241,9 @@ class _MessageOutbox(Outbox):
             return
         frames = self.frames[:]
         self.frames.clear()
+        self._write_all(self._sink, frames)
+
+    def _write_all(self, sink: Sink, frames: list[bytes]) -> None:
         for frame in frames:
-            self._sink.write(frame)
+            if frame:
+                sink.write(frame)

@@ -181,6 +181,7 @@ class Front(asyncio.Protocol):
     async def _admit(self, shell: WebSocketShell, head: RequestHead, accept: str) -> None:
         try:
             await admit(shell.connection)
+            self._listener.check_room()
         except Deny as deny:
             self._refuse(deny)
             return

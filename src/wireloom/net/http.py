@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from starlette.exceptions import HTTPException
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Router
@@ -23,6 +25,7 @@ class HTTPDoor:
 
     def __init__(self) -> None:
         self._router = Router(default=self._no_route)
+        self._answer = ExceptionMiddleware(self._router, handlers={HTTPException: _tell})
         self._listener: Listener | None = None
 
     def add(self, route: BaseRoute) -> None:
@@ -44,12 +47,18 @@ class HTTPDoor:
         elif path == "/healthz/ready":
             await _readiness(listener)(scope, receive, send)
         else:
-            await self._router(scope, receive, send)
+            await self._answer(scope, receive, send)
 
     async def _no_route(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = HTTPRequest(scope)
         message = f"No route found for {request.method} {request.url.path}"
         await JSONResponse({"error": "Not Found", "message": message}, 404)(scope, receive, send)
+
+
+async def _tell(request: HTTPRequest, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    message = f"{request.method} {request.url.path}"
+    return JSONResponse({"error": error.detail, "message": message}, error.status_code, error.headers)
 
 
 def _is_websocket(listener: Listener, path: str, query_string: str) -> bool:

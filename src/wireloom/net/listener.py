@@ -21,6 +21,8 @@ from wireloom.wire.messages import ReaderRules
 
 __all__ = ["Listener", "Plan"]
 
+_LAST_HOOKS_SECONDS = 1.0  # for on_disconnect when the drain's time is over
+
 StartTask: TypeAlias = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 
 
@@ -96,7 +98,8 @@ class Listener:
         self.wheel.stop()
         for shell in list(self.shells):
             shell.abort()
-        while (self.shells or self.tasks) and self.loop.time() < (self._drain_ends or 0.0):
+        until = max(self._drain_ends or 0.0, self.loop.time() + _LAST_HOOKS_SECONDS)
+        while (self.shells or self.tasks) and self.loop.time() < until:
             # a connection leaves a turn or two after its abort and may begin its last hook then
             await asyncio.wait({*self.tasks, self.loop.create_task(asyncio.sleep(0.01))}, return_when="FIRST_COMPLETED")
         self.stopping = True

@@ -35,6 +35,7 @@ Work: TypeAlias = "str | bytes | Close | ProtocolError | _Restart"
 # States. OPENING: on_connect has not ended; CLOSING: a close frame was sent, what arrives is read to find the peer's;
 # CLOSED: the transport is gone.
 _OPENING, _OPEN, _CLOSING, _CLOSED = range(4)
+_NOT_SINCE_PING = -1.0  # in the place of the time when something was last heard
 
 
 class _Restart:
@@ -62,7 +63,6 @@ class WebSocketShell(asyncio.Protocol):
         "_drained",
         "_listener",
         "_outbox",
-        "_pinged",
         "_plan",
         "_queue",
         "_reader",
@@ -94,7 +94,6 @@ class WebSocketShell(asyncio.Protocol):
         self._tasks: set[asyncio.Task[None]] | None = None  # handlers that have not ended
         self._queue: list[Work] | None = None  # what arrived while they run
         self._drained: list[asyncio.Future[None]] | None = None
-        self._pinged = False
         self._reading = True
         self._deaf = False  # nothing more is handled: the connection was closed, or nobody waits for its streams
         self._cancelled = False
@@ -382,12 +381,11 @@ class WebSocketShell(asyncio.Protocol):
             wheel.add(self, limits.ping_interval_seconds)
             return
         silence = wheel.now - self.seen
-        if self._pinged and silence >= limits.ping_timeout_seconds:
+        if self.seen == _NOT_SINCE_PING:
             self._say_close(1011, "Ping timeout")
             self._transport.close()
-            return
-        self._pinged = silence >= limits.ping_interval_seconds
-        if self._pinged:
+        elif silence >= limits.ping_interval_seconds:
+            self.seen = _NOT_SINCE_PING
             self._outbox.push(encode_frame(PING, b""))
             wheel.add(self, limits.ping_timeout_seconds)
         else:

@@ -130,7 +130,7 @@ def close_payload(code: int | None, reason: str = "") -> bytes:
     """The body of a close frame; see `close_frame`."""
     if code is None:
         return b""
-    text = reason.encode()[: _MAX_CONTROL_BYTES - 2].decode("utf-8", "ignore").encode()
+    text = reason.encode(errors="replace")[: _MAX_CONTROL_BYTES - 2].decode("utf-8", "ignore").encode()
     return code.to_bytes(2, "big") + text
 
 

@@ -13,7 +13,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
 
 from wireloom.errors import Deny, HandshakeFailed
 
@@ -37,6 +36,9 @@ _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _FORBIDDEN_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 # RFC 9112 §3.2: origin-form, or absolute-form, which a server MUST accept
 _TARGET = re.compile(rb"(?:(?i:https?|wss?)://[\x21-\x22\x24-\x2e\x30-\x3e\x40-\x7e]+)?(/[\x21-\x7e]*|(?<=.)\Z)\Z")
+
+_HOST = r"(?P<host>[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?\.?|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
+_ORIGIN = re.compile(rf"(?P<scheme>https?)://{_HOST}\Z")
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -131,11 +133,14 @@ def check_upgrade(head: RequestHead) -> str:
     """
     if head.method != "GET" or head.version != "1.1":
         raise Deny(400, "A WebSocket handshake is a GET request of HTTP/1.1")
-    if len(head.tokens(b"host")) != 1:
+    hosts = [value for name, value in head.headers if name == b"host"]
+    if len(hosts) != 1 or _origin_parts("http://" + hosts[0].decode("latin-1")) is None:
         raise Deny(400, "One Host header is required")
     # RFC 6455 §4.4: another version is answered with the versions understood
     if head.tokens(b"sec-websocket-version") != ["13"]:
-        raise Deny(426, "This server speaks WebSocket version 13", {"Sec-WebSocket-Version": "13"})
+        raise Deny(
+            426, "This server speaks WebSocket version 13", {"Sec-WebSocket-Version": "13", "Upgrade": "websocket"}
+        )
     keys = [value for name, value in head.headers if name == b"sec-websocket-key"]
     if len(keys) != 1 or not _is_key(keys[0]):
         raise Deny(400, "Sec-WebSocket-Key must be 16 bytes in base64, once")
@@ -172,26 +177,35 @@ def check_origin(head: RequestHead, allowed: Sequence[str] = ()) -> None:
 
 def origin_allowed(origin: str, host: str, allowed: Iterable[str]) -> bool:
     """Whether an Origin may talk to this Host; see `check_origin`."""
-    origin = origin.lower()
-    scheme, separator, netloc = origin.partition("://")
-    if separator and scheme in ("http", "https") and _host_port(origin) == _host_port(f"{scheme}://{host.lower()}"):
+    if "*" in allowed:
         return True
-    return any(_origin_matches(origin, scheme, netloc, pattern.lower()) for pattern in allowed)
-
-
-def _origin_matches(origin: str, scheme: str, netloc: str, pattern: str) -> bool:
-    if pattern in ("*", origin):
+    sender = _origin_parts(origin)
+    if sender is None:
+        return origin in allowed  # "null", or the scheme of some application
+    scheme, name, port = sender
+    if _origin_parts(f"{scheme}://{host}") == sender:
         return True
-    pattern_scheme, _, pattern_host = pattern.partition("://")
-    return pattern_host.startswith("*.") and scheme == pattern_scheme and netloc.endswith(pattern_host[1:])
+    return any(_matches(scheme, name, port, pattern) for pattern in allowed)
 
 
-def _host_port(url: str) -> tuple[str | None, int | None] | None:
-    try:
-        parts = urlsplit(url)
-        return parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    except ValueError:
+def _matches(scheme: str, name: str, port: int, pattern: str) -> bool:
+    prefix, wildcard, suffix = pattern.partition("://*.")
+    if not wildcard:
+        return _origin_parts(pattern) == (scheme, name, port)
+    domain = _origin_parts(f"{prefix}://{suffix}")
+    if domain is None or (scheme, port) != (domain[0], domain[2]):
+        return False
+    label, dot, rest = name.removesuffix(domain[1]).rpartition(".")
+    return bool(dot) and bool(label) and not rest and name.endswith(domain[1])
+
+
+def _origin_parts(origin: str) -> tuple[str, str, int] | None:
+    """Scheme, host and port of a serialized origin (RFC 6454 §6.1), None for anything else."""
+    match = _ORIGIN.match(origin.lower())
+    if match is None:
         return None
+    port = int(match["port"] or (443 if match["scheme"] == "https" else 80))
+    return (match["scheme"], match["host"], port) if port < 65536 else None
 
 
 def offered_subprotocols(head: RequestHead) -> list[str]:
@@ -217,9 +231,10 @@ def switching_protocols(accept: str, subprotocol: str | None = None, headers: Ma
 def deny_response(deny: Deny) -> bytes:
     """The whole HTTP answer to a refused handshake; the connection ends after it."""
     content_type, body = deny_body(deny)
+    connection = "close, Upgrade" if "Upgrade" in deny.headers else "close"  # RFC 9110 §7.8
     return (
         f"HTTP/1.1 {deny.status} {_phrase(deny.status)}\r\nContent-Type: {content_type}\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n{_header_lines(deny.headers)}\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: {connection}\r\n{_header_lines(deny.headers)}\r\n"
     ).encode("latin-1") + body
 
 

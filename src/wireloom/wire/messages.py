@@ -303,3 +303,6 @@ def _check_utf8(partial: _Partial) -> None:
         return
     with memoryview(partial.body) as body:
         partial.checked += codecs.utf_8_decode(body[partial.checked :], "strict", False)[1]
+        # The decoder takes the first two bytes of a surrogate for the beginning of something.
+        if len(body) - partial.checked >= 2 and body[partial.checked] == 0xED and body[partial.checked + 1] > 0x9F:
+            raise ProtocolError(1007, "text is not UTF-8")
