@@ -1,14 +1,20 @@
-"""Wireloom: a real-time application server for Python. The public names."""
+"""Wireloom: a real-time application server for Python. The public names, each imported when it is first used."""
 
-from wireloom.app import App
-from wireloom.config import Config, Limits
-from wireloom.core.provide import Provide, Query
-from wireloom.core.request import Request
-from wireloom.core.topic import EVERYONE, Topic, client, user
-from wireloom.errors import ConfigError, ConnectionClosed, Deny, Disconnect, RequestError, WireloomError
-from wireloom.faces.websocket import WebSocketHandler, websocket
-from wireloom.hub.connection import Connection
-from wireloom.hub.hub import Hub
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wireloom.app import App
+    from wireloom.config import Config, Limits
+    from wireloom.core.provide import Provide, Query
+    from wireloom.core.request import Request
+    from wireloom.core.topic import EVERYONE, Topic, client, user
+    from wireloom.errors import ConfigError, ConnectionClosed, Deny, Disconnect, RequestError, WireloomError
+    from wireloom.faces.websocket import WebSocketHandler, websocket
+    from wireloom.hub.connection import Connection
+    from wireloom.hub.hub import Hub
 
 __all__ = [
     "EVERYONE",
@@ -34,3 +40,48 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "wireloom.app": ("App",),
+    "wireloom.config": (
+        "Config",
+        "Limits",
+    ),
+    "wireloom.core.provide": (
+        "Provide",
+        "Query",
+    ),
+    "wireloom.core.request": ("Request",),
+    "wireloom.core.topic": (
+        "EVERYONE",
+        "Topic",
+        "client",
+        "user",
+    ),
+    "wireloom.errors": (
+        "ConfigError",
+        "ConnectionClosed",
+        "Deny",
+        "Disconnect",
+        "RequestError",
+        "WireloomError",
+    ),
+    "wireloom.faces.websocket": (
+        "WebSocketHandler",
+        "websocket",
+    ),
+    "wireloom.hub.connection": ("Connection",),
+    "wireloom.hub.hub": ("Hub",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            value = globals()[name] = getattr(importlib.import_module(module), name)
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

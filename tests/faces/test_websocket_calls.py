@@ -190,10 +190,11 @@ async def test_with_concurrency_on_disconnect_waits_for_all_and_nothing_is_lost(
     assert log == ["0", "2", "1", "disconnected"]
 
 
-async def test_with_concurrency_a_close_is_answered_after_all(wireloom_server: Any) -> None:
+@pytest.mark.parametrize("concurrency", [2, 5], ids=["all busy", "some free"])
+async def test_with_concurrency_a_close_is_answered_after_all(wireloom_server: Any, concurrency: int) -> None:
     app, gate = App(), asyncio.Event()
 
-    @app.websocket("/", concurrency=2)
+    @app.websocket("/", concurrency=concurrency)
     async def handler(message: str) -> str:
         await gate.wait()
         return message

@@ -39,10 +39,11 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
 # -- on_connect -------------------------------------------------------------------------------------------------------
 
 
-async def test_on_connect_ends_before_the_first_message_is_handled(wireloom_server: Any) -> None:
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_on_connect_ends_before_the_first_message_is_handled(wireloom_server: Any, concurrency: int) -> None:
     app, log, gate = App(), [], asyncio.Event()
 
-    @app.websocket("/")
+    @app.websocket("/", concurrency=concurrency)
     async def handler(message: str) -> str:
         log.append(message)
         return message

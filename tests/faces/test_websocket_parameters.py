@@ -146,6 +146,18 @@ async def test_path_parameters_are_percent_decoded_once(wireloom_server: Any) ->
             assert await answer(server, f"/{sent}") == wanted
 
 
+async def test_a_path_parameter_is_never_empty(wireloom_server: Any) -> None:
+    app = App()
+
+    @app.websocket("/chat/{room}")
+    async def handler(message: Any, room: str) -> None:
+        """Nothing."""
+
+    async with wireloom_server(app) as server:
+        for path in ("/chat/", "/chat", "/chat//", "//x"):
+            assert (await refusal(server, path)).status == 404, path
+
+
 async def test_a_path_parameter_that_the_handler_ignores_is_text(wireloom_server: Any) -> None:
     app = App()
 

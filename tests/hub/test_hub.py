@@ -346,6 +346,6 @@ def test_a_hub_that_was_not_started_says_so() -> None:
 def test_public_names_survive_the_import_of_every_room() -> None:
     """A subpackage of the same name as a function takes the function's place."""
     wireloom = importlib.import_module("wireloom")
-    importlib.import_module("wireloom.client.connection")
+    importlib.import_module("wireloom.clients.connection")
     assert callable(wireloom.client)
     assert wireloom.client("1:x") == Topic("client:1:x")

@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 import pytest
 
 from wireloom import EVERYONE, App, Connection, Disconnect
-from wireloom.client.connection import connect
+from wireloom.clients.connection import connect
 from wireloom.testing import HandshakeFailed, TestServer, TestWebSocket
 
 pytestmark = pytest.mark.anyio

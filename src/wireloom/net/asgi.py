@@ -180,7 +180,7 @@ class _Carrier:
                     break
                 text = event.get("text")
                 payload = text if text is not None else event["bytes"]
-                if len(payload) > (self._plan.endpoint.limits.max_message_bytes or len(payload)):
+                if self._is_too_large(payload):
                     self.close(1009, "message too big")
                 else:
                     await queue.put(payload)
@@ -194,6 +194,12 @@ class _Carrier:
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
+
+    def _is_too_large(self, payload: str | bytes) -> bool:
+        limit = self._plan.endpoint.limits.max_message_bytes
+        if not limit or 4 * len(payload) <= limit:
+            return False
+        return len(payload.encode() if isinstance(payload, str) else payload) > limit
 
     async def _work(self, queue: asyncio.Queue[str | bytes]) -> None:
         while True:

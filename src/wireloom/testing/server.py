@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import uvicorn
 
 from wireloom.app import App
-from wireloom.client.connection import ClientConnection, connect
+from wireloom.clients.connection import ClientConnection, connect
 from wireloom.errors import ConnectionClosed
 from wireloom.net.server import uvicorn_config
 

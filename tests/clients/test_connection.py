@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from wireloom.client import connection as module
-from wireloom.client.connection import ClientConnection, connect
+from wireloom.clients import connection as module
+from wireloom.clients.connection import ClientConnection, connect
 from wireloom.errors import ConnectionClosed, HandshakeFailed
 from wireloom.wire.handshake import accept_key
 

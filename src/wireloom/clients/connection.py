@@ -9,7 +9,7 @@ import ssl as tls
 from collections import deque
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from types import TracebackType
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from wireloom.errors import ConnectionClosed, HandshakeFailed, ProtocolError
 from wireloom.wire.frames import BINARY, CLOSE, PONG, TEXT, close_payload, mask_frame
@@ -234,7 +234,8 @@ class connect:
         self._host = parts.hostname
         self._port = parts.port or (443 if parts.scheme == "wss" else 80)
         self._netloc = parts.netloc.rpartition("@")[2]
-        self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._target = quote(target, safe="/?%:@!$&'()*+,;=~-._[]")
         self._headers = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
         self._subprotocols = list(subprotocols)
         self._ssl = (ssl or tls.create_default_context()) if parts.scheme == "wss" else None
