@@ -423,7 +423,8 @@ async def test_streams_of_one_connection_come_one_after_the_other(wireloom_serve
 @pytest.mark.parametrize("way", ["close", "abort", "broken protocol", "after the queue was full"])
 @pytest.mark.parametrize("busy", [True, False], ids=["sending", "waiting"])
 async def test_leaving_cancels_the_stream(wireloom_server: Any, way: str, busy: bool) -> None:
-    app, ended, never, log = App(inbound_queue=4), asyncio.Event(), asyncio.Event(), []
+    # a peer that left while reading was paused is found out by a ping
+    app, ended, never, log = App(inbound_queue=4, ping_interval_seconds=0.3), asyncio.Event(), asyncio.Event(), []
 
     @app.websocket("/")
     async def handler(message: str) -> AsyncIterator[str]:

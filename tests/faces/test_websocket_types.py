@@ -286,15 +286,6 @@ async def test_replies_are_written_by_their_type(wireloom_server: Any) -> None:
                 assert await ws.receive_text() == payload, annotation
 
 
-@pytest.mark.parametrize("annotation", [Order, Any])
-async def test_the_keys_of_an_attrs_reply_are_not_reordered(wireloom_server: Any, annotation: Any) -> None:
-    app = App()
-    replying(app, "/", annotation, Order("a"))
-    async with wireloom_server(app) as server, server.websocket("/") as ws:
-        await ws.send_text("1")
-        assert await ws.receive_text() == '{"item":"a","count":1}'
-
-
 # -- what cannot be compiled ------------------------------------------------------------------------------------------
 
 

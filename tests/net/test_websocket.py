@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import sys
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from wireloom import EVERYONE, App, Connection, Disconnect, Hub
 from wireloom.core.topic import client
-from wireloom.hub.outbox import Outbox
+from wireloom.hub.outbox import Flusher, Outbox
 from wireloom.testing import TestServer
 from wireloom.wire.frames import CLOSE, TEXT, mask_frame, text_frame
 
@@ -82,15 +83,18 @@ async def only_connection(app: App) -> Connection:
 # -- one read, one write ---------------------------------------------------------------------------------------------
 
 
-async def test_messages_of_one_segment_are_answered_in_one_write() -> None:
+async def test_messages_of_one_segment_are_answered_in_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    flushes: list[Outbox] = []
     async with TestServer(echo_app()) as server, dial(server.port) as peer:
         await peer.upgrade()
         sink = CountingSink((await only_connection(server.app)).outbox)
+        monkeypatch.setattr(Flusher, "add", lambda flusher, outbox: flushes.append(outbox))
         messages = [f"message {number}" for number in range(40)]
         peer.send(texts(*messages))
         for message in messages:
             await peer.expect_text(message)
         assert sink.writes == [b"".join(text_frame(message.encode()) for message in messages)]
+        assert not flushes  # the read itself writes; no further turn is needed
 
 
 async def test_handlers_that_wait_for_nothing_for_long_are_corked_as_well() -> None:
@@ -243,14 +247,17 @@ async def test_the_end_waits_for_all_concurrent_handlers() -> None:
         await go.wait()
         return message
 
-    async with TestServer(app) as server, dial(server.port) as peer:
-        await peer.upgrade("/two")
-        peer.send(texts("1", "2", "3") + mask_frame(CLOSE, b"\x03\xe8"))
-        peer.ping()
-        await asyncio.sleep(0.02)
-        go.set()
-        assert {(await peer.frame()).payload for _ in range(3)} == {b"1", b"2", b"3"}
-        assert (await peer.frame()).code == 1000
+    async with TestServer(app) as server:
+        for messages in (("1",), ("1", "2"), ("1", "2", "3")):
+            go.clear()
+            async with dial(server.port) as peer:
+                await peer.upgrade("/two")
+                peer.send(texts(*messages) + mask_frame(CLOSE, b"\x03\xe8"))
+                with pytest.raises(TimeoutError):
+                    await peer.frame(0.05)
+                go.set()
+                assert {(await peer.frame()).payload.decode() for _ in messages} == set(messages)
+                assert (await peer.frame()).code == 1000
 
 
 async def test_reading_pauses_at_the_queues_limit_and_goes_on_after() -> None:
@@ -302,10 +309,11 @@ async def test_drain_waits_for_a_slow_reader_and_ends_with_the_connection() -> N
 # -- hooks -----------------------------------------------------------------------------------------------------------
 
 
-async def test_on_connect_ends_before_the_first_message_is_handled() -> None:
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_on_connect_ends_before_the_first_message_is_handled(concurrency: int) -> None:
     app, order = App(), []
 
-    @app.websocket("/echo")
+    @app.websocket("/echo", concurrency=concurrency)
     async def echo(message: str) -> str:
         order.append(message)
         return message
@@ -597,14 +605,20 @@ async def test_protocol_errors_end_with_their_code_after_what_was_whole(path: st
 
 async def test_the_close_frame_reaches_a_peer_that_is_still_sending() -> None:
     """A TCP connection closed with unread bytes is reset, and the reset overtakes the close frame."""
+    message = b"\x82\xff" + (8_000_000).to_bytes(8, "big") + bytes(4) + bytes(8_000_000)
+
+    def send_all_then_read(port: int) -> bytes:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as peer:
+            peer.sendall(upgrade_head())
+            received = peer.recv(4096)
+            assert received.startswith(b"HTTP/1.1 101")
+            peer.sendall(message)
+            return peer.recv(4096)
+
     async with TestServer(echo_app()) as server:
-        for _ in range(3):
-            async with dial(server.port) as peer:
-                await peer.upgrade()
-                peer.send(b"\x82\xff" + (8_000_000).to_bytes(8, "big") + bytes(4) + bytes(8_000_000))
-                frame = await peer.frame()
-                assert frame.code == 1009
-                peer.close(b"\x03\xf1")
+        answer = await asyncio.to_thread(send_all_then_read, server.port)
+        assert answer[:1] == b"\x88"
+        assert answer[2:4] == (1009).to_bytes(2, "big")
         await eventually(lambda: server.app.hub.count() == 0)
 
 

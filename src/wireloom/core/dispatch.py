@@ -95,21 +95,27 @@ def _call(endpoint: Endpoint) -> Dispatch:
 
 def _stream(endpoint: Endpoint) -> Dispatch:
     decode, encode, on_message = endpoint.codec.decode, endpoint.codec.encode, endpoint.on_message
-    json = endpoint.codec.json
+    send: Callable[[Caller, Any], None] = _send_json if endpoint.codec.json else _send
 
     async def dispatch(connection: Caller, payload: str | bytes) -> None:
         try:
             async with aclosing(on_message(Request(endpoint, connection, decode(payload)))) as replies:
                 async for reply in replies:
-                    if json:
-                        connection.send_json(encode(reply))
-                    else:
-                        connection.send(encode(reply))
+                    if reply is not None:
+                        send(connection, encode(reply))
                     await connection.drain()
         except BaseException as error:
             _answer(endpoint, connection, error)
 
     return dispatch
+
+
+def _send_json(connection: Caller, payload: bytes) -> None:
+    connection.send_json(payload)
+
+
+def _send(connection: Caller, payload: str | bytes) -> None:
+    connection.send(payload)
 
 
 async def run_hook(endpoint: Endpoint, hook: str, connection: Caller) -> bool:
@@ -124,7 +130,10 @@ async def run_hook(endpoint: Endpoint, hook: str, connection: Caller) -> bool:
     try:
         await handler(Request(endpoint, connection))
     except Disconnect as error:
-        connection.close(error.code, error.reason)
+        try:
+            connection.close(error.code, error.reason)
+        except (TypeError, ValueError, AttributeError) as untellable:
+            log_bug(endpoint, untellable, hook)
         return False
     except BaseException as error:
         if _ends_everything(error, connection):

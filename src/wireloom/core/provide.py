@@ -160,7 +160,7 @@ def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
         target = type(target).__call__
     try:
         return get_type_hints(target, include_extras=True)
-    except (NameError, AttributeError, SyntaxError) as error:
+    except (NameError, AttributeError, SyntaxError, TypeError) as error:
         raise ConfigError(f"{_name(function)!r}: cannot resolve an annotation: {error}", source_of(function)) from None
 
 
@@ -209,7 +209,11 @@ def _explain(
 
 
 def _hashable(annotation: Any) -> bool:
-    return getattr(type(annotation), "__hash__", None) is not None
+    try:
+        hash(annotation)
+    except TypeError:  # by unhashable metadata, for instance
+        return False
+    return True
 
 
 def _marker(annotation: Any) -> tuple[Any, Query | Provide | None]:
@@ -261,6 +265,11 @@ _NOTHING: dict[str, Any] = {}
 
 
 def _agree(name: str, first: _PathParameter | _QueryParameter, other: _PathParameter | _QueryParameter) -> None:
+    if isinstance(first, _QueryParameter) and isinstance(other, _QueryParameter):
+        if (first.name, first.default) != (other.name, other.default):
+            raise ConfigError(
+                f"the query parameter {name!r} has another name or default at {first.source}", other.source
+            )
     if other.annotation is not inspect.Parameter.empty and first.annotation != other.annotation:
         kinds = f"{_type_name(first.annotation)} ({first.source}) and {_type_name(other.annotation)}"
         raise ConfigError(f"the parameter {name!r} is declared as {kinds}; it has one type", other.source)
@@ -344,7 +353,9 @@ def may_wait(function: Callable[..., Any], parameters: Parameters) -> bool:
 
     An ``async def`` whose code has no ``await``, ``async with`` or ``async for`` cannot: it runs to its end at once.
     """
-    if parameters.provided or not (inspect.isfunction(function) and inspect.iscoroutinefunction(function)):
+    if parameters.provided or not inspect.isfunction(function):
+        return True
+    if not function.__code__.co_flags & inspect.CO_COROUTINE:
         return True
     return any(instruction.opname in _WAITING for instruction in dis.get_instructions(function))
 
@@ -355,10 +366,17 @@ _WAITING = frozenset({"GET_AWAITABLE", "GET_AITER", "GET_ANEXT", "BEFORE_ASYNC_W
 def _stream_with(with_provided: Any, factories: list[tuple[Any, Any]]) -> Handler:
     async def provide_and_stream(request: Request) -> AsyncIterator[Any]:
         async with contextlib.AsyncExitStack() as stack:
+            failure: BaseException | None = None
             replies = with_provided(request, await _provide(request, factories, stack))
-            async with contextlib.aclosing(replies):
-                async for reply in replies:
-                    yield reply
+            try:
+                async with contextlib.aclosing(replies):
+                    async for reply in replies:
+                        yield reply
+            except BaseException as error:
+                failure = error
+                raise
+        if failure is not None:  # swallowed by a factory's clean-up
+            raise failure
 
     return provide_and_stream
 

@@ -117,6 +117,8 @@ def websocket(
     """
 
     def declare(function: Function) -> WebSocketHandler:
+        if isinstance(subprotocols, str):
+            raise ConfigError(f"{function.__name__!r}: subprotocols is a list, not a text", source_of(function))
         options = _Options(
             path, message_schema, response_schema, name, auth, concurrency, tuple(subprotocols), max_message_bytes
         )

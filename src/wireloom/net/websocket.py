@@ -195,14 +195,14 @@ class WebSocketShell(asyncio.Protocol):
     async def _drain(self, work: list[Work]) -> None:
         dispatch, connection = self._dispatch, self.connection
         for item in work:
-            if self._deaf:
-                return
-            if isinstance(item, (str, bytes)):
-                await dispatch(connection, item)
+            if isinstance(item, (Close, ProtocolError)):
+                self._end(item)
+            elif self._deaf:
+                continue
             elif isinstance(item, _Restart):
                 self.close(1012, shutdown_reason())
             else:
-                self._end(item)
+                await dispatch(connection, item)
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = self._listener.start_task(coroutine)
@@ -222,7 +222,7 @@ class WebSocketShell(asyncio.Protocol):
         if not self._reading:
             self._reading = True
             self._transport.resume_reading()
-        if work and not self._deaf:
+        if work:
             self._enqueue(work)
         if self._state == _CLOSED and self._tasks is None:
             self._leave()

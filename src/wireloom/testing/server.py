@@ -66,6 +66,7 @@ class TestServer:
         try:
             await server.startup(sockets=[listening])
         except SystemExit:
+            listening.close()
             raise RuntimeError("the application did not start; its log says why") from None
         ticking = asyncio.create_task(server.main_loop())
         self._stack.push_async_callback(self._stop, server, ticking, listening)
@@ -126,8 +127,16 @@ class TestServer:
     @staticmethod
     async def _stop(server: uvicorn.Server, ticking: asyncio.Task[None], listening: socket.socket) -> None:
         server.should_exit = True
-        await ticking
-        await server.shutdown(sockets=[listening])
+        ticking.cancel()
+        await asyncio.wait([ticking])
+        if server.server_state.connections or server.server_state.tasks:
+            await server.shutdown(sockets=[listening])
+            return
+        # uvicorn's own shutdown sleeps for a tenth of a second, which every test would pay
+        for serving in server.servers:
+            serving.close()
+        listening.close()
+        await server.lifespan.shutdown()
 
 
 class TestWebSocket:
