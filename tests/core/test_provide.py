@@ -228,15 +228,16 @@ def test_a_handler_that_never_waits_is_known_by_its_code(function: Any, waits: b
     assert may_wait(function, read_parameters(function, [], SERVICES, takes_message=True)) is waits
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="marks came with Python 3.12")
-def test_a_plain_function_that_is_marked_as_coroutine_function_may_wait() -> None:
-    """Its coroutine is made elsewhere, as by some decorators; its own code shows nothing."""
+if sys.version_info >= (3, 12):  # marks came with it
 
-    def decorated(message: Any) -> Any:
-        return awaits(message)
+    def test_a_plain_function_that_is_marked_as_coroutine_function_may_wait() -> None:
+        """Its coroutine is made elsewhere, as by some decorators; its own code shows nothing."""
 
-    inspect.markcoroutinefunction(decorated)
-    assert may_wait(decorated, read_parameters(decorated, [], SERVICES, takes_message=True)) is True
+        def decorated(message: Any) -> Any:
+            return awaits(message)
+
+        inspect.markcoroutinefunction(decorated)
+        assert may_wait(decorated, read_parameters(decorated, [], SERVICES, takes_message=True)) is True
 
 
 def test_a_dependency_may_wait() -> None:

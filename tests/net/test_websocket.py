@@ -365,6 +365,55 @@ async def test_no_message_is_handled_after_on_connect_has_failed(error: Exceptio
     assert order == ["disconnect"]
 
 
+@pytest.mark.parametrize("error", [Disconnect(4001, "not you"), ValueError("bug")])
+async def test_nor_when_the_peer_has_gone_before_on_connect_fails(error: Exception) -> None:
+    app, order = App(), []
+
+    @app.websocket("/echo")
+    async def echo(message: str) -> None:
+        order.append(message)
+
+    @echo.on_connect
+    async def refuse(hub: Hub) -> None:
+        await eventually(lambda: hub.count() == 0)
+        raise error
+
+    @echo.on_disconnect
+    async def left() -> None:
+        order.append("disconnect")
+
+    async with TestServer(app) as server:
+        async with dial(server.port) as peer:
+            peer.send(upgrade_head() + texts("glued"))
+            await peer.switched()
+            peer.abort()
+        await eventually(lambda: "disconnect" in order)
+    assert order == ["disconnect"]
+
+
+async def test_nor_when_the_peer_has_gone_before_a_handler_disconnects() -> None:
+    app, handled = App(), []
+
+    @app.websocket("/echo")
+    async def echo(message: str, hub: Hub) -> None:
+        handled.append(message)
+        await eventually(lambda: hub.count() == 0)
+        raise Disconnect(1008, "enough")
+
+    @echo.on_disconnect
+    async def left() -> None:
+        handled.append("disconnect")
+
+    async with TestServer(app) as server:
+        async with dial(server.port) as peer:
+            await peer.upgrade()
+            peer.send(texts("1", "2", "3"))
+            await eventually(lambda: handled)
+            peer.abort()
+        await eventually(lambda: "disconnect" in handled)
+    assert handled == ["1", "disconnect"]
+
+
 @pytest.mark.parametrize("waits", [False, True])
 async def test_no_message_is_handled_after_a_handler_has_disconnected(waits: bool) -> None:
     app, handled = App(), []

@@ -30,6 +30,9 @@ from wireloom.wire.handshake import (
 __all__ = ["Front", "Upgraded", "find_listener"]
 
 
+_LINGER_SECONDS = 2.0  # for a refused client to take its answer
+
+
 def find_listener(application: Any) -> Listener:
     """The listener of the application behind uvicorn's middleware.
 
@@ -58,6 +61,7 @@ class Front(asyncio.Protocol):
         "_config",
         "_listener",
         "_received",
+        "_refused",
         "_server_state",
         "_task",
         "_transport",
@@ -76,6 +80,7 @@ class Front(asyncio.Protocol):
         self._app_state = app_state
         self._listener = find_listener(config.loaded_app)
         self._received = b""
+        self._refused = False
         self._task: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport | None = None
         self.bucket: set[Timed] | None = None
@@ -112,12 +117,17 @@ class Front(asyncio.Protocol):
         assert self._transport is not None
         if self._task is not None:
             self._task.cancel()
-        elif not self._received:
+        if self._refused:
+            self._transport.abort()
+            return
+        if self._task is None and not self._received:
             self._transport.close()  # browsers open connections ahead; one that was never used needs no answer
         self._refuse(Deny(408, "The handshake took too long"))
 
     def data_received(self, data: bytes) -> None:
         """Collects the request head."""
+        if self._refused:
+            return
         data = self._received + data if self._received else data
         if self._task is not None:
             self._received = data  # what follows an upgrade request that is being decided on
@@ -203,11 +213,19 @@ class Front(asyncio.Protocol):
             shell.data_received(rest)
 
     def _refuse(self, deny: Deny) -> None:
-        assert self._transport is not None
+        transport = self._transport
+        assert transport is not None
         self._forget()
-        if not self._transport.is_closing():
-            self._transport.write(deny_response(deny))
-            self._transport.close()
+        self._refused = True
+        if transport.is_closing():
+            return
+        transport.write(deny_response(deny))
+        if transport.can_write_eof():
+            # The client may still be sending. Closing now would reset the connection and lose the answer on its way.
+            transport.write_eof()
+            self._listener.wheel.add(self, _LINGER_SECONDS)
+        else:
+            transport.close()
 
     def _forget(self) -> None:
         self._listener.wheel.remove(self)
