@@ -25,9 +25,12 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Headless Chromium; where it is not installed the test is skipped, in CI it fails."""
+    """Headless Chromium; where it is not installed the test is skipped, in CI it fails.
+
+    Playwright holds an event loop while it is open, so it is closed before tests with a loop of their own begin.
+    """
     if CHROMIUM is None:
         if os.environ.get("CI"):
             pytest.fail("Chromium is not installed")
