@@ -110,19 +110,25 @@ async def test_zero_turns_pings_off() -> None:
 
 
 async def test_reading_that_is_paused_is_not_death() -> None:
-    app, go = App(ping_interval_seconds=0.3, ping_timeout_seconds=0.3, inbound_queue=1), asyncio.Event()
+    app = App(ping_interval_seconds=0.3, ping_timeout_seconds=0.3, inbound_queue=1)
+    begun, go = asyncio.Event(), asyncio.Event()
 
     @app.websocket("/gate")
     async def gate(message: str) -> str:
+        begun.set()
         await go.wait()
         return message
 
     async with TestServer(app) as server, dial(server.port) as peer:
         await peer.upgrade("/gate")
-        for number in range(4):
+        peer.text("0")
+        await soon(begun.wait())
+        for number in range(1, 4):
             peer.text(str(number))
-            await asyncio.sleep(0.005)
-        opcodes, until = [], now() + 1.3
+        assert app.listener is not None
+        [shell] = app.listener.shells
+        await eventually(lambda: not shell._reading)  # type: ignore[attr-defined]
+        opcodes, until = [], now() + 1.8
         while now() < until:  # pings may come; their answers cannot be read
             with contextlib.suppress(TimeoutError):
                 opcodes.append((await peer.frame(0.1)).opcode)

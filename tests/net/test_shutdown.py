@@ -15,7 +15,7 @@ import pytest
 
 from wireloom import App
 from wireloom.testing import TestServer
-from wireloom.wire.frames import CLOSE, TEXT, mask_frame
+from wireloom.wire.frames import CLOSE, PONG, TEXT, mask_frame
 
 from .raw import Frame, Peer, dial, eventually, request_head, serve, soon
 
@@ -183,8 +183,11 @@ async def test_messages_that_wait_behind_a_hanging_handler_do_not_begin_when_the
         async with serve(app, drain_timeout_seconds=1) as (_, port):
             peer = await stack.enter_async_context(dial(port))
             await peer.upgrade("/gate")
-            peer.send(b"".join(mask_frame(TEXT, b"%d" % number) for number in range(5)))
+            peer.text("0")
             await eventually(lambda: events)
+            peer.send(b"".join(mask_frame(TEXT, b"%d" % number) for number in range(1, 5)))
+            peer.ping()
+            assert (await peer.frame()).opcode == PONG  # all of it has been read
             await stack.enter_async_context(timed(0.9, 3))
         for _ in range(20):
             await asyncio.sleep(0)

@@ -122,6 +122,7 @@ class WebSocketShell(asyncio.Protocol):
 
     async def _open(self) -> None:
         went_well = await run_hook(self._plan.endpoint, "on_connect", self.connection)
+        self._deaf = self._deaf or not went_well
         if self._state == _OPENING:
             self._state = _OPEN
             if not went_well:
@@ -276,6 +277,7 @@ class WebSocketShell(asyncio.Protocol):
     def close(self, code: int, reason: str) -> None:
         """Sends a close frame after all that was sent before, and waits for the peer's for so long and no longer."""
         require_sendable(code)
+        self._deaf = True
         if self.is_open:
             self._say_close(code, reason)
 
