@@ -121,6 +121,8 @@ def load_config(
         values.update(_from_file(path, known))
     values.update(_from_environment(os.environ if environ is None else environ, known))
     for name, value in (flags or {}).items():
+        if name not in known:
+            raise ConfigError(f"unknown option {name!r}{did_you_mean(name, known)}")
         if value is not None:
             values[name] = _fit(known[name], value, known[name].flag)
     return _apply(base or Config(), values, known)

@@ -228,9 +228,9 @@ class Counted(Outbox):
         self.flushed = 0
         self.on_flush: Callable[[], None] = lambda: None
 
-    def flush(self) -> None:
+    def flush(self, joined: bytes | None = None) -> None:
         self.flushed += 1
-        super().flush()
+        super().flush(joined)
         self.on_flush()
 
 

@@ -92,8 +92,12 @@ class Outbox:
         if len(frame) > _FLUSH_FRAME_BYTES or len(self.frames) > _FLUSH_FRAMES:
             self.flush()
 
-    def flush(self) -> None:
-        """Writes what waits, or holds it within the bound while the peer does not read."""
+    def flush(self, joined: bytes | None = None) -> None:
+        """Writes what waits, or holds it within the bound while the peer does not read.
+
+        Args:
+            joined: all the frames in one, where the caller has it already.
+        """
         frames = self.frames
         if self.paused:
             self._hold()
@@ -104,7 +108,7 @@ class Outbox:
             frames.clear()
             self._sink.write(data)
         elif frames:
-            data = b"".join(frames)
+            data = b"".join(frames) if joined is None else joined
             frames.clear()
             self._sink.write(data)
 
@@ -212,11 +216,19 @@ class Flusher:
         if not self._batch:
             self._batch = self._take()
         batch = self._batch
+        last: list[bytes] = []
+        joined = b""
         try:
             for _ in range(min(len(batch), _WRITES_PER_TURN)):
                 outbox = batch.pop()
                 outbox.marked = False
-                if outbox.frames:
+                frames = outbox.frames
+                if len(frames) > 1:
+                    # Subscribers of one topic wait for the same objects: joined once, written to all of them.
+                    if frames != last:
+                        last, joined = frames[:], b"".join(frames)
+                    outbox.flush(joined)
+                elif frames:
                     outbox.flush()
         finally:  # a transport that fails must not keep the others waiting
             if batch or self._outboxes or self._groups:

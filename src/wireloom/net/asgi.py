@@ -240,7 +240,7 @@ class _MessageOutbox(Outbox):
 
     __slots__ = ()
 
-    def flush(self) -> None:
+    def flush(self, joined: bytes | None = None) -> None:
         """Writes frame by frame."""
         if self.paused or self._sink is None:
             super().flush()

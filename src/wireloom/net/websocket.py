@@ -220,9 +220,7 @@ class WebSocketShell(asyncio.Protocol):
             if not self._tasks:
                 self._tasks = None
         work, self._queue = self._queue, None
-        if not self._reading:
-            self._reading = True
-            self._transport.resume_reading()
+        self._resume_reading()
         if work:
             self._enqueue(work)
         if self._state == _CLOSED and self._tasks is None:
@@ -260,13 +258,25 @@ class WebSocketShell(asyncio.Protocol):
             raise ConnectionClosed(self.close_code or 1006, self.close_reason)
 
     def pause_writing(self) -> None:
-        """The transport holds enough."""
+        """The transport holds enough. A client that does not take its replies is not asked for more messages."""
         self._outbox.pause()
+        if self.is_open and self._reading:
+            self._reading = False
+            self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """The transport takes more."""
+        self.seen = self._listener.wheel.now
         self._outbox.resume()
         self._wake()
+        self._resume_reading()
+
+    def _resume_reading(self) -> None:
+        """Reads on, unless messages or bytes still wait for something."""
+        full = len(self._queue or ()) >= self._plan.endpoint.limits.inbound_queue
+        if not self._reading and not (self.is_open and (full or self._outbox.paused)):
+            self._reading = True
+            self._transport.resume_reading()
 
     def _wake(self) -> None:
         waiters, self._drained = self._drained, None
@@ -289,9 +299,7 @@ class WebSocketShell(asyncio.Protocol):
         self._outbox.finish(frame)
         self._wake()
         self._listener.wheel.add(self, self._plan.endpoint.limits.close_timeout_seconds)
-        if not self._reading:
-            self._reading = True
-            self._transport.resume_reading()
+        self._resume_reading()
 
     def _end(self, cause: Close | ProtocolError) -> None:
         """The peer closes, or broke the protocol."""
@@ -326,6 +334,7 @@ class WebSocketShell(asyncio.Protocol):
 
     def abort(self) -> None:
         """Ends the connection without a word."""
+        self._deaf = True
         self._cancel()
         self._transport.abort()
 
@@ -377,7 +386,7 @@ class WebSocketShell(asyncio.Protocol):
         if self._state == _CLOSING:
             self._transport.abort()
             return
-        if not self._reading:
+        if not self._reading and not self._outbox.paused:
             # It is we who do not listen; writing tells whether the peer is still there.
             self._outbox.push(encode_frame(PING, b""))
             wheel.add(self, limits.ping_interval_seconds)
