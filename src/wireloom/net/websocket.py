@@ -287,9 +287,9 @@ class WebSocketShell(asyncio.Protocol):
     def close(self, code: int, reason: str) -> None:
         """Sends a close frame after all that was sent before, and waits for the peer's for so long and no longer."""
         require_sendable(code)
-        self._deaf = True
         if self.is_open:
             self._say_close(code, reason)
+        self._deaf = True
 
     def _say_close(self, code: int | None, reason: str) -> None:
         frame = close_frame(code, reason)
