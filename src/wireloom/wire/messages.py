@@ -3,7 +3,7 @@
 Laws:
 - A text message is a `str`, a binary message is `bytes`; control frames are `Ping`, `Pong` and `Close`.
 - A broken rule ends the list with one `ProtocolError`, after all that was whole before it; the rest is ignored.
-- Bad UTF-8 and every broken rule is told at the first byte that proves it, not at the end of the message.
+- Bad UTF-8 and broken headers are told at the first byte that proves them, what is wrong in a close frame at its end.
 - Idle readers hold three references; state for fragments exists only while a message is incomplete.
 """
 
