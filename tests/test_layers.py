@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": {"errors"},
     "wire": {"errors"},
     "core": {"errors", "config"},
-    "hub": {"errors", "config", "metrics", "wire.frames", "core.topic"},
+    "hub": {"errors", "config", "metrics", "wire.frames", "core.topic", "core.caller"},
     "identity": {"errors", "config", "core.topic"},
     "graph": {"errors", "config", "core.topic"},
     "faces": {"core", "hub", "errors", "config", "identity"},
@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "clients": {"wire", "errors"},
     "app": BELOW_APP,
     "public": BELOW_APP,
-    "cli": {"app", "clients", "public", "errors", "config", "net.server", "core.describe"},
+    "cli": {"app", "clients", "public", "errors", "config", "identity", "net.server", "core.describe"},
     "testing": {"app", "clients", "public", "errors", "net.server"},
     "__main__": {"cli"},  # not in the table: `python -m wireloom` is the cli's door
 }

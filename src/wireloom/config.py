@@ -22,9 +22,13 @@ __all__ = ["Config", "Limits", "Option", "choose_options", "load_config", "optio
 T = TypeVar("T")
 
 
-def _option(default: T, help: str, unit: str = "") -> T:
-    """Declares one option of a dataclass. The return type is that of the value, as dataclass fields want it."""
-    return field(default=default, metadata={"help": help, "unit": unit})
+def _option(default: T, help: str, unit: str = "", *, secret: bool = False) -> T:
+    """Declares one option of a dataclass. The return type is that of the value, as dataclass fields want it.
+
+    Args:
+        secret: its value is not shown where the configuration is printed.
+    """
+    return field(default=default, repr=not secret, metadata={"help": help, "unit": unit})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +39,12 @@ class Limits:
     max_fragments: int = _option(100_000, "fragments of one message; above it the connection ends: 1009", "fragments")
     inbound_queue: int = _option(64, "messages waiting for a handler before reading pauses", "messages")
     outbox_bytes: int = _option(1024 * 1024, "bytes waiting for a slow reader before its policy applies", "bytes")
-    outbox_policy: Literal["close", "drop_oldest"] = _option(
-        "close", "what happens to a reader that is too slow: close it with 1013, or drop its oldest messages"
+    outbox_policy: Literal["close", "drop_oldest", "conflate"] = _option(
+        "close",
+        "what happens to a reader that is too slow: close it with 1013, drop its oldest messages,"
+        " or keep only the newest publication of every key",
     )
+    max_channels: int = _option(128, "channels that one connection may hear", "channels")
     ping_interval_seconds: float = _option(25.0, "silence after which a ping is sent; 0 turns pings off", "seconds")
     ping_timeout_seconds: float = _option(8.0, "time to answer a ping before the connection ends", "seconds")
     close_timeout_seconds: float = _option(10.0, "time for the peer to answer a close frame", "seconds")
@@ -61,6 +68,27 @@ class Config:
     max_header_bytes: int = _option(16 * 1024, "size of a request head", "bytes")
     max_connections: int = _option(100_000, "open WebSocket connections of one process; 0 for no limit", "connections")
     drain_timeout_seconds: float = _option(30.0, "time to shut down in, at most", "seconds")
+    backplane: str = _option("memory", "what carries publications between processes: memory, redis://… or nats://…")
+    backplane_prefix: str = _option("wireloom", "names of ours begin with it on a backplane that others use too")
+    database: str = _option(
+        "sqlite:///.wireloom/wireloom.db",
+        "where users and keys are kept: sqlite:///FILE or postgresql://…",
+        secret=True,
+    )
+    token_algorithm: Literal["HS256", "RS256", "ES256"] = _option("HS256", "how tokens are signed")
+    token_secret: str | None = _option(
+        None, "secret that signs HS256 tokens, 32 bytes or more; by default one is made and kept", secret=True
+    )
+    token_private_keyfile: str | None = _option(None, "private key in PEM that signs RS256 or ES256 tokens")
+    token_lifetime_seconds: float = _option(7 * 24 * 3600.0, "time until a token expires", "seconds")
+    token_issuer: str | None = _option(None, "issuer that tokens must name; needed with token_jwks_url")
+    token_audience: str | None = _option(None, "audience that tokens must name")
+    token_jwks_url: str | None = _option(None, "keys of an external issuer, whose tokens are then the only ones")
+    allow_token_in_query: bool = _option(False, "accept ?token=; queries end up in the logs of proxies")
+    registration: bool = _option(True, "whether anyone may register as a user")
+    peer_events: Literal["guarded", "open"] = _option(
+        "guarded", "whom clients of the event socket may address: by the policy, or anyone"
+    )
     limits: Limits = field(default_factory=Limits)
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "InvalidJSON",
     "ProtocolError",
     "RequestError",
+    "Unauthorized",
     "ValidationFailed",
     "WireloomError",
     "did_you_mean",
@@ -82,6 +83,13 @@ class ValidationFailed(RequestError):
     def __init__(self, details: list[dict[str, str]]) -> None:
         super().__init__("VALIDATION_ERROR", "Message validation failed")
         self.details = details
+
+
+class Unauthorized(RequestError):
+    """Nobody is logged in where somebody has to be."""
+
+    def __init__(self, message: str = "Invalid or missing token") -> None:
+        super().__init__("UNAUTHORIZED", message)
 
 
 class InternalError(RequestError):
@@ -202,6 +210,7 @@ CLOSE_CODES: dict[int, CloseCode] = {
         CloseCode(1011, "an error in the application, or a peer that stopped answering pings", True, "WARNING"),
         CloseCode(1012, "the server restarts, or the endpoint was removed", True, "DEBUG"),
         CloseCode(1013, "the client reads too slowly, or the server is overloaded", True, "INFO"),
+        CloseCode(4401, "the login has ended: the token expired or was revoked", True, "DEBUG"),
     )
 }
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+from wireloom.config import Limits
 from wireloom.hub.connection import Connection
 from wireloom.hub.hub import Hub
 from wireloom.hub.outbox import Flusher, Outbox, OutboxRules
@@ -54,7 +56,7 @@ def member(hub: Hub, flusher: Flusher | None = None, rules: OutboxRules | None =
     sink, link, head = Sink(), Link(), None
     rules = rules or OutboxRules(1 << 20, "close")
     outbox = Outbox(sink, flusher or hub.flusher, rules, lambda: None)
-    endpoint: Any = None
+    endpoint: Any = SimpleNamespace(limits=Limits())
     connection = Connection(endpoint, head, link, hub, outbox)
     hub.register(connection)
     return Member(connection, sink, outbox, link)

@@ -182,9 +182,10 @@ async def test_a_mention_of_websocket_changes_nothing_for_plain_http() -> None:
 
 async def test_health() -> None:
     async with TestServer(http_app()) as server:
-        for path, status in (("/healthz/live", "ok"), ("/healthz/ready", "ready")):
+        answers = {"/healthz/live": {"status": "ok"}, "/healthz/ready": {"status": "ready", "backplane": "ok"}}
+        for path, answer in answers.items():
             reply = await server.http.get(path)
-            assert (reply.status_code, reply.json()) == (200, {"status": status})
+            assert (reply.status_code, reply.json()) == (200, answer)
 
 
 async def test_not_ready_while_draining() -> None:

@@ -28,6 +28,7 @@ class CountingSink:
         self.writes: list[bytes] = []
         assert outbox._sink is not None
         self._transport, outbox._sink = outbox._sink, self
+        outbox.direct = outbox._descriptor = -1  # everything by way of the sink
 
     def write(self, data: bytes) -> None:
         self.writes.append(data)

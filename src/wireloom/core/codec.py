@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from wireloom.errors import RequestError
+from wireloom.errors import InternalError, RequestError, ValidationFailed
 
-__all__ = ["Codec", "ReplyInvalid"]
+__all__ = ["Codec", "ReplyInvalid", "error_object"]
 
 
 class ReplyInvalid(ValueError):
@@ -48,3 +48,13 @@ class Codec:
     json: bool = True
     message_schema: dict[str, Any] | None = None
     response_schema: dict[str, Any] | None = None
+
+
+def error_object(error: RequestError) -> dict[str, str]:
+    """An error as walkers and events tell it: ``{"code", "message"}``, with ``path`` or ``id`` where there is one."""
+    if isinstance(error, InternalError):
+        return {"code": "EXECUTION_ERROR", "message": "Walker execution failed", "id": error.error_id}
+    if isinstance(error, ValidationFailed) and error.details:
+        first = error.details[0]
+        return {"code": error.code, "message": first["message"], "path": first["path"]}
+    return {"code": error.code, "message": error.message}

@@ -11,12 +11,21 @@ from typing import Any, TypeAlias
 
 import anyio
 
+from wireloom.core.caller import Caller, current_caller
 from wireloom.core.codec import ReplyInvalid
 from wireloom.core.endpoint import Endpoint
-from wireloom.core.request import Caller, Request
-from wireloom.errors import ConnectionClosed, Disconnect, InternalError, RequestError, new_error_id
+from wireloom.core.request import Request
+from wireloom.errors import (
+    ConnectionClosed,
+    Deny,
+    Disconnect,
+    InternalError,
+    RequestError,
+    Unauthorized,
+    new_error_id,
+)
 
-__all__ = ["Direct", "Dispatch", "compile_direct", "compile_dispatch", "log_bug", "run_hook"]
+__all__ = ["Direct", "Dispatch", "compile_direct", "compile_dispatch", "invoke", "log_bug", "run_hook"]
 
 logger = logging.getLogger(__name__)
 
@@ -73,8 +82,10 @@ def compile_dispatch(endpoint: Endpoint) -> Dispatch:
 
 def _call(endpoint: Endpoint) -> Dispatch:
     decode, encode, on_message = endpoint.codec.decode, endpoint.codec.encode, endpoint.on_message
+    enter = current_caller.set
 
     async def dispatch_json(connection: Caller, payload: str | bytes) -> None:
+        enter(connection)
         try:
             reply = await on_message(Request(endpoint, connection, decode(payload)))
             if reply is not None:
@@ -83,6 +94,7 @@ def _call(endpoint: Endpoint) -> Dispatch:
             _answer(endpoint, connection, error)
 
     async def dispatch_raw(connection: Caller, payload: str | bytes) -> None:
+        enter(connection)
         try:
             reply = await on_message(Request(endpoint, connection, decode(payload)))
             if reply is not None:
@@ -98,6 +110,7 @@ def _stream(endpoint: Endpoint) -> Dispatch:
     send: Callable[[Caller, Any], None] = _send_json if endpoint.codec.json else _send
 
     async def dispatch(connection: Caller, payload: str | bytes) -> None:
+        current_caller.set(connection)
         try:
             async with aclosing(on_message(Request(endpoint, connection, decode(payload)))) as replies:
                 async for reply in replies:
@@ -127,6 +140,7 @@ async def run_hook(endpoint: Endpoint, hook: str, connection: Caller) -> bool:
     handler = getattr(endpoint, hook)
     if handler is None:
         return True
+    current_caller.set(connection)
     try:
         await handler(Request(endpoint, connection))
     except Disconnect as error:
@@ -141,6 +155,45 @@ async def run_hook(endpoint: Endpoint, hook: str, connection: Caller) -> bool:
         log_bug(endpoint, error, hook)
         return False
     return True
+
+
+async def invoke(request: Request, payload: str | bytes) -> Any:
+    """Runs an endpoint once, for a door whose replies are not messages of their own.
+
+    Args:
+        request: without a message.
+        payload: what the message is decoded from, once the caller was let in.
+
+    Returns:
+        The encoded reply; of a stream, that of the list of all replies.
+
+    Raises:
+        RequestError: everything that the caller is told; `InternalError` for a bug, which is then in the log.
+        Disconnect: the handler ends the connection.
+    """
+    endpoint = request.endpoint
+    try:
+        if endpoint.authorize is not None:
+            await _authorize(request)
+        request.message = endpoint.codec.decode(payload)
+        if endpoint.streams:
+            async with aclosing(endpoint.on_message(request)) as replies:
+                return endpoint.codec.encode([reply async for reply in replies])
+        return endpoint.codec.encode(await endpoint.on_message(request))
+    except (RequestError, Disconnect):
+        raise
+    except BaseException as error:
+        if _ends_everything(error, request.connection):
+            raise
+        raise InternalError(log_bug(endpoint, error, "handler")) from error
+
+
+async def _authorize(request: Request) -> None:
+    assert request.endpoint.authorize is not None
+    try:
+        await request.endpoint.authorize(request)
+    except Deny as deny:
+        raise Unauthorized() from deny
 
 
 def log_bug(endpoint: Endpoint, error: BaseException, where: str) -> str:

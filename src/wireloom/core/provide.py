@@ -31,6 +31,7 @@ __all__ = [
     "may_wait",
     "read_parameters",
     "source_of",
+    "uses_query",
 ]
 
 
@@ -283,6 +284,11 @@ def _with_factories(parameters: list[Parameters]) -> Iterator[Parameters]:
     for one in parameters:
         yield one
         yield from _with_factories([inner for _, inner in one.provided])
+
+
+def uses_query(parameters: Parameters) -> bool:
+    """Whether a function or a factory behind it asks for a query parameter."""
+    return any(one.query for one in _with_factories([parameters]))
 
 
 def _convert_path(path: dict[str, str], converters: dict[str, Callable[[str], Any]]) -> dict[str, Any]:

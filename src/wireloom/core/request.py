@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.datastructures import Headers, QueryParams
@@ -11,48 +11,7 @@ from starlette.requests import cookie_parser
 if TYPE_CHECKING:
     from wireloom.core.endpoint import Endpoint
 
-__all__ = ["Caller", "Head", "Request"]
-
-
-class Head(Protocol):
-    """The head of the HTTP request that began it all."""
-
-    method: str
-    path: str
-    query_string: str
-
-    @property
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        """Names in lower case, with values."""
-
-
-class Caller(Protocol):
-    """What a request needs to know of the connection that it came by."""
-
-    head: Head
-    path_params: dict[str, Any]
-    query_params: dict[str, Any]
-    user: Any
-
-    @property
-    def client(self) -> tuple[str, int] | None:
-        """Address and port of the peer, as seen through trusted proxies."""
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether its handlers were told to end at once."""
-
-    def send(self, data: Any) -> None:
-        """Sends `str` as text and bytes as binary."""
-
-    def send_json(self, payload: bytes) -> None:
-        """Sends encoded JSON as text."""
-
-    def close(self, code: int = 1000, reason: str = "") -> None:
-        """Ends the connection."""
-
-    async def drain(self) -> None:
-        """Waits until the peer has read enough for more to be sent."""
+__all__ = ["Request"]
 
 
 class Request(msgspec.Struct, eq=False):
@@ -62,11 +21,13 @@ class Request(msgspec.Struct, eq=False):
         endpoint: what is invoked.
         connection: where the message came from and replies go.
         message: the decoded message; None in a handshake and in the connect and disconnect hooks.
+        node: where in the caller's graph a walk begins; None is at the root.
     """
 
     endpoint: Endpoint
     connection: Any
     message: Any = None
+    node: str | None = None
 
     @property
     def method(self) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["EVERYONE", "Topic", "as_topic", "channel", "client", "user"]
+__all__ = ["CONTROL", "EVERYONE", "PUBLIC_ROOT_ID", "Topic", "as_topic", "channel", "client", "user"]
+
+PUBLIC_ROOT_ID = "n::000000000000000000000001"  # of everyone who has not logged in
 
 
 class Topic(str):
@@ -17,6 +19,7 @@ class Topic(str):
 
 
 EVERYONE = Topic("everyone:")
+CONTROL = Topic("control:")  # from hub to hub; no connection hears it
 
 
 def channel(name: str) -> Topic:

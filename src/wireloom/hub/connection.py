@@ -10,7 +10,9 @@ from typing import Any, Protocol
 import msgspec
 from starlette.datastructures import Headers, QueryParams
 
-from wireloom.core.topic import Topic, channel
+from wireloom.core.topic import PUBLIC_ROOT_ID, Topic, channel
+from wireloom.core.topic import user as user_topic
+from wireloom.errors import RequestError
 from wireloom.hub.outbox import Outbox
 from wireloom.wire.frames import binary_frame, text_frame
 
@@ -124,6 +126,12 @@ class Connection:
         return self._client_id is not None
 
     @property
+    def root_id(self) -> str:
+        """The id of the user's root; that of the public where nobody is logged in."""
+        root_id: str = getattr(self.user, "root_id", PUBLIC_ROOT_ID)
+        return root_id
+
+    @property
     def state(self) -> dict[str, Any]:
         """A dict of the application's own, as old as the connection."""
         if self._state is None:
@@ -166,6 +174,11 @@ class Connection:
         return frozenset(topic.name for topic in self._topics or () if topic.startswith("channel:"))
 
     @property
+    def registry(self) -> Registry:
+        """Who remembers what it hears."""
+        return self._registry
+
+    @property
     def topics(self) -> Iterable[Topic]:
         """All topics that it hears."""
         return tuple(self._topics or ())
@@ -204,17 +217,42 @@ class Connection:
         await self._link.drain()
 
     def join(self, name: str) -> None:
-        """Hears a channel from now on."""
-        topic = channel(name)
+        """Hears a channel from now on.
+
+        Raises:
+            RequestError: ``TOO_MANY_CHANNELS``: it hears as many as it may (option ``max_channels``).
+        """
+        limit = self.endpoint.limits.max_channels
+        if limit and len(self._topics or ()) >= limit and len(self.channels - {name}) >= limit:
+            raise RequestError("TOO_MANY_CHANNELS", f"A connection hears at most {limit} channels")
+        self._join(channel(name))
+
+    def leave(self, name: str) -> None:
+        """No longer hears a channel."""
+        self._leave(channel(name))
+
+    def change_user(self, user: Any) -> None:
+        """Is another's connection from now on, reached by the topic of that user's root.
+
+        Args:
+            user: anyone with a `root_id`; None is the public, who are reached only where they join this way.
+        """
+        for topic in self.topics:
+            if topic.startswith("user:"):
+                self._leave(topic)
+        self.user = user
+        root_id = getattr(user, "root_id", PUBLIC_ROOT_ID if user is None else None)
+        if root_id is not None:
+            self._join(user_topic(root_id))
+
+    def _join(self, topic: Topic) -> None:
         if self._topics is None:
             self._topics = set()
         if self.is_open and topic not in self._topics:
             self._topics.add(topic)
             self._registry.subscribe(self, topic)
 
-    def leave(self, name: str) -> None:
-        """No longer hears a channel."""
-        topic = channel(name)
+    def _leave(self, topic: Topic) -> None:
         if self._topics is not None and topic in self._topics:
             self._topics.discard(topic)
             self._registry.unsubscribe(self, topic)

@@ -1,7 +1,8 @@
 """Hub: this process's registry of connections by topic, and the only fan-out.
 
 Laws:
-- One publication is encoded once and framed once; every outbox gets the same bytes object.
+- One publication is encoded once and framed once a process; every outbox gets the same bytes object.
+- It is delivered here first, then handed to the backplane for the other processes: without them, all goes on here.
 - Delivery is in publication order per topic.
 - What is not subscribed costs nothing: a topic exists while it has a subscriber.
 """
@@ -12,10 +13,11 @@ import asyncio
 from collections.abc import Callable, Iterable, KeysView
 from typing import Any
 
-from wireloom.core.topic import EVERYONE, Topic, as_topic
+from wireloom.core.topic import CONTROL, EVERYONE, PUBLIC_ROOT_ID, Topic, as_topic, client
 from wireloom.hub.backplane.base import Backplane, Publication
 from wireloom.hub.backplane.memory import MemoryBackplane
 from wireloom.hub.connection import Connection, encode_payload
+from wireloom.hub.logins import Logins, encode_revocation
 from wireloom.hub.outbox import Flusher, Outbox
 
 __all__ = ["Hub"]
@@ -73,28 +75,48 @@ class Hub:
     """Reaches every connection of every process: ``await hub.publish("news", data)``.
 
     Args:
-        backplane: carries publications between processes; by default there is one process.
+        backplane: carries publications to other processes; by default there is one process.
     """
 
     def __init__(self, backplane: Backplane | None = None) -> None:
-        self._backplane = backplane or MemoryBackplane()
+        self.backplane: Backplane = backplane or MemoryBackplane()
+        self.logins = Logins()
         self._topics: dict[Topic, _Subscribers] = {}
         self._clients: dict[str, Connection] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._flusher: Flusher | None = None
         self.publications = 0
 
     def bind(self, loop: asyncio.AbstractEventLoop) -> None:
         """Names the event loop of all connections to come."""
+        self._loop = loop
         self._flusher = Flusher(loop)
 
     async def start(self) -> None:
-        """Connects the backplane; called when the application starts."""
+        """Connects the backplane; called when the application starts.
+
+        Raises:
+            ConfigError: the backplane cannot be reached.
+        """
         self.bind(asyncio.get_running_loop())
-        await self._backplane.start(self.deliver)
+        await self.backplane.start(self.deliver)
+        self.backplane.subscribe(CONTROL)
 
     async def stop(self) -> None:
         """Disconnects the backplane."""
-        await self._backplane.stop()
+        self.logins.stop()
+        await self.backplane.stop()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop of this hub's connections.
+
+        Raises:
+            RuntimeError: the hub was not started.
+        """
+        if self._loop is None:
+            raise RuntimeError("the hub is not running; start the application first")
+        return self._loop
 
     @property
     def flusher(self) -> Flusher:
@@ -107,28 +129,65 @@ class Hub:
             raise RuntimeError("the hub is not running; start the application first")
         return self._flusher
 
-    async def publish(self, topic: str, data: Any) -> None:
-        """Sends data to every subscriber of a topic, in every process.
+    @property
+    def degraded(self) -> bool:
+        """Whether publications do not reach other processes now."""
+        return self.backplane.degraded
+
+    # -- publishing --------------------------------------------------------------------------------------------------
+
+    async def publish(self, topic: str, data: Any, *, key: str = "") -> None:
+        """Sends data to every subscriber of a topic, in every process. Waits while the backplane has too much to send.
 
         Args:
             topic: a channel's name, or a `Topic` such as `EVERYONE`.
             data: `str` goes out as text, bytes as binary, anything else as JSON; encoded once.
+            key: what this is the newest state of, for readers whose policy is to conflate.
         """
+        self.publish_nowait(topic, data, key=key)
+        await self.backplane.drain()
+
+    def publish_nowait(self, topic: str, data: Any, *, key: str = "") -> None:
+        """As `publish`, but returns at once. Only for the hub's own event loop; `wireloom.notify` is for any thread."""
         payload, text = encode_payload(data)
+        self.send(Publication(as_topic(topic), payload, text, key))
+
+    def publish_payload(self, topic: Topic, payload: bytes) -> None:
+        """Sends JSON that is already encoded to every subscriber of a topic, in every process."""
+        self.send(Publication(topic, payload, True))
+
+    def send(self, publication: Publication) -> None:
+        """Delivers a publication here and hands it to the backplane."""
         self.publications += 1
-        await self._backplane.publish(Publication(as_topic(topic), payload, text))
+        self.deliver(publication)
+        self.backplane.publish(publication)
 
     def deliver(self, publication: Publication) -> None:
-        """Hands one publication to this process's subscribers."""
+        """Hands one publication to this process's subscribers. It is framed before anyone looks who they are, so that
+        the time it takes does not tell whether there is one.
+        """
         topic = publication.topic
+        frame = publication.frame()
         if topic.startswith("client:"):
             connection = self._clients.get(topic.name)
             if connection is not None:
-                connection.outbox.push(publication.frame())
-            return
-        subscribers = self._topics.get(topic)
-        if subscribers is not None:
-            subscribers.append(publication.frame(), self.flusher)
+                connection.outbox.push(frame)
+        elif topic is CONTROL or topic == CONTROL:
+            self.logins.revoke(publication.payload)
+        else:
+            subscribers = self._topics.get(topic)
+            if subscribers is not None:
+                subscribers.append(frame, self.flusher)
+
+    async def settle(self) -> None:
+        """Waits until every subscription made so far is in force in every process."""
+        await self.backplane.settle()
+
+    def revoke(self, *, user_id: str = "", token_id: str = "") -> None:
+        """Ends what logins allow on the connections of every process: all logins of a user, or those of one token."""
+        self.publish_payload(CONTROL, encode_revocation(user_id, token_id))
+
+    # -- looking -----------------------------------------------------------------------------------------------------
 
     def connections(self, topic: str = EVERYONE) -> list[Connection]:
         """This process's connections that hear a topic."""
@@ -140,24 +199,37 @@ class Hub:
         subscribers = self._topics.get(as_topic(topic))
         return len(subscribers) if subscribers is not None else 0
 
+    def users(self) -> list[str]:
+        """Root ids of those who are logged in on a connection of this process."""
+        return [topic.name for topic in self._topics if topic.startswith("user:") and topic.name != PUBLIC_ROOT_ID]
+
+    # -- connections come and go -------------------------------------------------------------------------------------
+
     def register(self, connection: Connection) -> None:
-        """Takes in a connection that has just opened."""
+        """Takes in a connection that has just opened, with the user whom its endpoint has let in."""
         self.subscribe(connection, EVERYONE)
+        if connection.user is not None:
+            connection.change_user(connection.user)
+            self.logins.track(connection, _close_connection)
+        if connection.has_client_id:
+            self.identify(connection, connection.client_id)
 
     def unregister(self, connection: Connection) -> None:
         """Forgets a connection everywhere."""
         for topic in connection.topics:
             self.unsubscribe(connection, topic)
         self.unsubscribe(connection, EVERYONE)
-        if self._clients and connection.has_client_id:
-            self._clients.pop(connection.client_id, None)
+        self.logins.forget(connection)
+        if connection.has_client_id and connection.client_id in self._clients:
+            del self._clients[connection.client_id]
+            self.backplane.unsubscribe(client(connection.client_id))
 
     def subscribe(self, connection: Connection, topic: Topic) -> None:
         """Adds a connection to a topic; called by `Connection.join`."""
         subscribers = self._topics.get(topic)
         if subscribers is None:
             subscribers = self._topics[topic] = _Subscribers()
-            self._backplane.subscribe(topic)
+            self.backplane.subscribe(topic)
         subscribers.add(connection)
 
     def unsubscribe(self, connection: Connection, topic: Topic) -> None:
@@ -167,8 +239,14 @@ class Hub:
             subscribers.remove(connection, self.flusher)
             if not len(subscribers):
                 del self._topics[topic]
-                self._backplane.unsubscribe(topic)
+                self.backplane.unsubscribe(topic)
 
     def identify(self, connection: Connection, client_id: str) -> None:
         """Makes a connection reachable by `client(client_id)`."""
         self._clients[client_id] = connection
+        self.backplane.subscribe(client(client_id))
+
+
+def _close_connection(connection: Connection, reason: str) -> None:
+    """What the end of a login does where the endpoint let only that user in."""
+    connection.close(4401, reason)

@@ -11,15 +11,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from itertools import islice
+from os import write as _write  # a global of this module, because it is looked up for every delivery
 from typing import Literal, Protocol
 
-__all__ = ["Flushable", "Flusher", "Outbox", "OutboxRules", "Sink"]
+__all__ = ["Flushable", "Flusher", "KeyedFrame", "Outbox", "OutboxRules", "Sink"]
 
 _FLUSH_FRAMES = 64
 _FLUSH_FRAME_BYTES = 16 * 1024
 _WRITES_PER_TURN = 256
 
-Policy = Literal["close", "drop_oldest"]
+Policy = Literal["close", "drop_oldest", "conflate"]
+
+
+class KeyedFrame(bytes):
+    """A frame that a newer one of the same key replaces, where a reader is too slow to get both."""
+
+    key: tuple[str, str]
 
 
 class OutboxRules:
@@ -56,24 +63,32 @@ class Outbox:
         flusher: empties this outbox within the loop turn.
         rules: its bound.
         overflow: called when the policy is to close; it finishes the outbox with a close frame.
+        descriptor: the sink's non-blocking file descriptor, where bytes may go past the sink while it holds none;
+            -1 where they must not.
     """
 
     __slots__ = (
+        "_descriptor",
         "_flusher",
         "_held_bytes",
         "_held_frames",
         "_overflow",
         "_rules",
         "_sink",
+        "direct",
         "frames",
         "marked",
         "paused",
     )
 
-    def __init__(self, sink: Sink, flusher: Flusher, rules: OutboxRules, overflow: Callable[[], None]) -> None:
+    def __init__(
+        self, sink: Sink, flusher: Flusher, rules: OutboxRules, overflow: Callable[[], None], descriptor: int = -1
+    ) -> None:
         self.frames: list[bytes] = []
         self.marked = False  # someone will call flush; the connection's own reading sets it to cork
         self.paused = False  # the sink has enough
+        self.direct = -1  # the descriptor, while the sink is known to hold nothing
+        self._descriptor = descriptor
         self._sink: Sink | None = sink
         self._flusher = flusher
         self._rules = rules
@@ -104,13 +119,29 @@ class Outbox:
         elif self._sink is None:
             frames.clear()
         elif len(frames) == 1:
-            data = frames[0]
-            frames.clear()
-            self._sink.write(data)
+            self.write(frames.pop())
         elif frames:
             data = b"".join(frames) if joined is None else joined
             frames.clear()
-            self._sink.write(data)
+            self.write(data)
+
+    def write(self, data: bytes) -> None:
+        """Writes at once, past the sink while it holds nothing: that saves a tenth of a delivery."""
+        if self.direct < 0 and not self._go_direct():
+            self._sink.write(data)  # type: ignore[union-attr]  # callers know that there is one
+            return
+        try:
+            sent = _write(self.direct, data)
+        except OSError:  # full, or broken: the sink will find out which
+            sent = 0
+        if sent < len(data):
+            self.direct = -1
+            self._sink.write(data[sent:])  # type: ignore[union-attr]
+
+    def _go_direct(self) -> bool:
+        if self._descriptor >= 0 and not self._sink.get_write_buffer_size():  # type: ignore[union-attr]
+            self.direct = self._descriptor
+        return self.direct >= 0
 
     def pause(self) -> None:
         """The sink has enough for now."""
@@ -135,6 +166,7 @@ class Outbox:
     def end(self) -> None:
         """Forgets the sink; whatever is pushed from now on is dropped."""
         self._sink = None
+        self.direct = -1
         self.paused = False
         self.frames.clear()
 
@@ -146,17 +178,35 @@ class Outbox:
 
     def _hold(self) -> None:
         frames = self.frames
+        if self._rules.policy == "conflate":
+            self._conflate()
         self._held_bytes += sum(map(len, islice(frames, self._held_frames, None)))
         self._held_frames = len(frames)
         in_sink = self._sink.get_write_buffer_size() if self._sink is not None else 0
         excess = self._held_bytes + in_sink - self._rules.limit_bytes
         if excess <= 0:
             return
-        if self._rules.policy == "close":
+        if self._rules.policy == "drop_oldest":
+            self._drop_oldest(excess)
+        else:
             frames.clear()
             self._overflow()
-        else:
-            self._drop_oldest(excess)
+
+    def _conflate(self) -> None:
+        """Keeps the newest frame of every key, where it stands in the order, and all frames that have none."""
+        if not any(isinstance(frame, KeyedFrame) for frame in islice(self.frames, self._held_frames, None)):
+            return
+        seen: set[tuple[str, str]] = set()
+        kept: list[bytes] = []
+        for frame in reversed(self.frames):
+            if isinstance(frame, KeyedFrame):
+                if frame.key in seen:
+                    continue
+                seen.add(frame.key)
+            kept.append(frame)
+        self._rules.dropped += len(self.frames) - len(kept)
+        self.frames[:] = reversed(kept)  # in place: topics hold this list's append
+        self._held_frames = self._held_bytes = 0
 
     def _drop_oldest(self, excess: int) -> None:
         count = 0
@@ -223,7 +273,9 @@ class Flusher:
                 outbox = batch.pop()
                 outbox.marked = False
                 frames = outbox.frames
-                if len(frames) > 1:
+                if len(frames) == 1 and outbox.direct >= 0:
+                    outbox.write(frames.pop())
+                elif len(frames) > 1:
                     # Subscribers of one topic wait for the same objects: joined once, written to all of them.
                     if frames != last:
                         last, joined = frames[:], b"".join(frames)

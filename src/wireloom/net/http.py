@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
@@ -24,17 +25,20 @@ class HTTPDoor:
     """Answers HTTP requests: health, the WebSocket paths' 426, then whatever was added, in that order."""
 
     def __init__(self) -> None:
+        self._added: list[BaseRoute] = []
         self._router = Router(default=self._no_route)
         self._answer = ExceptionMiddleware(self._router, handlers={HTTPException: _tell})
         self._listener: Listener | None = None
 
     def add(self, route: BaseRoute) -> None:
         """Adds a Starlette route or mount; they are asked in order."""
+        self._added.append(route)
         self._router.routes.append(route)
 
-    def attach(self, listener: Listener) -> None:
-        """Learns of the WebSocket endpoints beside it."""
+    def attach(self, listener: Listener, routes: Sequence[BaseRoute] = ()) -> None:
+        """Learns of the WebSocket endpoints beside it, and of routes that are asked before those added."""
         self._listener = listener
+        self._router.routes[:] = [*routes, *self._added]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -84,4 +88,7 @@ def _upgrade_required(scope: Scope) -> Response:
 
 def _readiness(listener: Listener | None) -> Response:
     ready = listener is not None and not listener.draining
-    return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
+    body = {"status": "ready" if ready else "not ready"}
+    if listener is not None:
+        body["backplane"] = "degraded" if listener.hub.degraded else "ok"
+    return JSONResponse(body, 200 if ready else 503)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import sys
 from collections.abc import Coroutine
 from typing import Any, TypeAlias
 
@@ -86,7 +87,7 @@ class WebSocketShell(asyncio.Protocol):
         self._transport = transport
         self._connections = connections
         self._reader = MessageReader(plan.reader_rules)
-        self._outbox = Outbox(transport, listener.hub.flusher, plan.outbox_rules, self._overflow)
+        self._outbox = Outbox(transport, listener.hub.flusher, plan.outbox_rules, self._overflow, self._descriptor())
         self._dispatch = plan.dispatch
         self._direct = plan.direct
         self._concurrency = plan.endpoint.concurrency
@@ -103,6 +104,10 @@ class WebSocketShell(asyncio.Protocol):
         self.close_code: int | None = None
         self.close_reason = ""
         self.connection = Connection(plan.endpoint, head, self, listener.hub, self._outbox)
+
+    def _descriptor(self) -> int:
+        """Where bytes may go past the transport. It closes the descriptor only after `connection_lost`."""
+        return -1 if sys.platform == "win32" else self._transport.get_extra_info("socket").fileno()
 
     # -- opening ---------------------------------------------------------------------------------------------------
 
@@ -407,6 +412,10 @@ class BufferedWebSocketShell(WebSocketShell, asyncio.BufferedProtocol):
     """The shell over TLS: there, reading into one shared buffer costs a fifth of being handed bytes."""
 
     __slots__ = ()
+
+    def _descriptor(self) -> int:
+        """What is written has to be encrypted by the transport."""
+        return -1
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """The read buffer that all connections share."""

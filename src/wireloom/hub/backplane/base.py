@@ -1,4 +1,10 @@
-"""Publication, and the interface of what carries it between hubs."""
+"""Publication, and the interface of what carries it between hubs.
+
+Laws of every backplane:
+- It carries publications to *other* hubs; a hub has delivered its own already and never gets them back.
+- What one hub publishes to one topic arrives everywhere in that order.
+- Losing its server raises nothing and stops nothing: it is `degraded` until it has come back by itself.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +12,10 @@ from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 from wireloom.core.topic import Topic
+from wireloom.hub.outbox import KeyedFrame
 from wireloom.wire.frames import binary_frame, text_frame
 
-__all__ = ["Backplane", "Deliver", "Publication"]
+__all__ = ["Backplane", "Publication", "Receive"]
 
 
 class Publication:
@@ -18,37 +25,65 @@ class Publication:
         topic: whom it is for.
         payload: the bytes of the message.
         text: whether it is a text message.
+        key: what it is the newest state of; a reader that is too slow may get only the newest of a key. Empty: none.
     """
 
-    __slots__ = ("payload", "text", "topic")
+    __slots__ = ("key", "payload", "text", "topic")
 
-    def __init__(self, topic: Topic, payload: bytes, text: bool) -> None:
+    def __init__(self, topic: Topic, payload: bytes, text: bool, key: str = "") -> None:
         self.topic = topic
         self.payload = payload
         self.text = text
+        self.key = key
 
     def frame(self) -> bytes:
         """The publication framed for the wire; made once a process."""
-        return text_frame(self.payload) if self.text else binary_frame(self.payload)
+        frame = text_frame(self.payload) if self.text else binary_frame(self.payload)
+        if not self.key:
+            return frame
+        keyed = KeyedFrame(frame)
+        keyed.key = (self.topic, self.key)
+        return keyed
 
 
-Deliver: TypeAlias = Callable[[Publication], None]
+Receive: TypeAlias = Callable[[Publication], None]
 
 
 class Backplane(Protocol):
-    """Carries publications between hubs; a hub gets back its own."""
+    """Carries publications between hubs."""
 
-    async def start(self, deliver: Deliver) -> None:
-        """Connects, and calls `deliver` in the running event loop for every publication to a topic subscribed to."""
+    @property
+    def degraded(self) -> bool:
+        """Whether other hubs cannot be reached now."""
+
+    @property
+    def dropped(self) -> int:
+        """Publications that other hubs did not get, because its server was away or too slow."""
+
+    async def start(self, receive: Receive) -> None:
+        """Connects; from now on calls `receive` in this event loop for every publication of other hubs.
+
+        Raises:
+            ConfigError: its server cannot be reached, or its URL is wrong.
+        """
 
     async def stop(self) -> None:
-        """Disconnects."""
+        """Sends what still waits, for a second at most, and disconnects."""
 
-    async def publish(self, publication: Publication) -> None:
-        """Sends a publication to every hub that subscribes to its topic, in order per publisher and topic."""
+    def publish(self, publication: Publication) -> None:
+        """Takes a publication for every other hub that subscribes to its topic; returns at once, never raises."""
+
+    async def drain(self) -> None:
+        """Waits while too much waits to be sent; returns at once when there is room, or when `degraded`."""
+
+    async def flush(self) -> None:
+        """Waits until everything taken so far has reached its server; returns at once when `degraded`."""
 
     def subscribe(self, topic: Topic) -> None:
-        """This hub has a first subscriber to a topic."""
+        """This hub has a first subscriber to a topic; returns at once."""
 
     def unsubscribe(self, topic: Topic) -> None:
-        """This hub's last subscriber to a topic has gone."""
+        """This hub's last subscriber to a topic has gone; returns at once."""
+
+    async def settle(self) -> None:
+        """Waits until its server has acknowledged every subscription asked for so far."""

@@ -1,37 +1,39 @@
-"""The backplane of a single process: a function call."""
+"""The backplane of a single process: there is nobody else to carry anything to."""
 
 from __future__ import annotations
 
 from wireloom.core.topic import Topic
-from wireloom.hub.backplane.base import Deliver, Publication
+from wireloom.hub.backplane.base import Publication, Receive
 
 __all__ = ["MemoryBackplane"]
 
 
 class MemoryBackplane:
-    """Delivers at once, in the publisher's own call."""
+    """Carries nothing: the hub itself delivers what it publishes."""
 
-    def __init__(self) -> None:
-        self._deliver: Deliver = _nobody
+    degraded = False
+    dropped = 0
 
-    async def start(self, deliver: Deliver) -> None:
-        """Begins to deliver."""
-        self._deliver = deliver
+    async def start(self, receive: Receive) -> None:
+        """Nothing to connect to."""
 
     async def stop(self) -> None:
-        """Ends delivery."""
-        self._deliver = _nobody
+        """Nothing to disconnect from."""
 
-    async def publish(self, publication: Publication) -> None:
-        """Delivers to this process's own hub."""
-        self._deliver(publication)
+    def publish(self, publication: Publication) -> None:
+        """Nobody else is to get it."""
+
+    async def drain(self) -> None:
+        """Nothing waits."""
+
+    async def flush(self) -> None:
+        """Nothing waits."""
 
     def subscribe(self, topic: Topic) -> None:
-        """Nothing to do: every publication reaches the one hub."""
+        """Nobody else is to know."""
 
     def unsubscribe(self, topic: Topic) -> None:
-        """Nothing to do."""
+        """Nobody else is to know."""
 
-
-def _nobody(publication: Publication) -> None:
-    """Where publications go before the start and after the stop."""
+    async def settle(self) -> None:
+        """Nothing is outstanding."""

@@ -1,0 +1,51 @@
+"""REST answers: the one envelope around what HTTP endpoints give, and reading a body within its bound."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from starlette.requests import Request as HTTPRequest
+from starlette.responses import Response
+
+from wireloom.core.codec import error_object
+from wireloom.errors import RequestError
+
+__all__ = ["MAX_BODY_BYTES", "answer", "read_body", "refuse"]
+
+MAX_BODY_BYTES = 1024 * 1024
+
+_encode = msgspec.json.Encoder().encode
+
+
+def answer(data: Any, status: int = 200) -> Response:
+    """What went well: ``{"ok": true, "type": "response", "data": …}``."""
+    return _response({"ok": True, "type": "response", "data": data, "error": None}, status)
+
+
+def refuse(error: RequestError, status: int, headers: Mapping[str, str] | None = None) -> Response:
+    """What did not: ``{"ok": false, "type": "error", "error": {"code", "message"}}``."""
+    return _response({"ok": False, "type": "error", "data": None, "error": error_object(error)}, status, headers)
+
+
+async def read_body(request: HTTPRequest, limit: int = MAX_BODY_BYTES) -> bytes:
+    """The body of a request.
+
+    Args:
+        limit: bytes; what is longer is not read to its end.
+
+    Raises:
+        RequestError: ``TOO_LARGE``.
+    """
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > limit:
+            raise RequestError("TOO_LARGE", f"The body is larger than {limit} bytes")
+    return bytes(body)
+
+
+def _response(members: dict[str, Any], status: int, headers: Mapping[str, str] | None = None) -> Response:
+    body = _encode({**members, "meta": {"extra": {"http_status": status}}})
+    return Response(body, status, dict(headers or {}), "application/json")

@@ -1,0 +1,132 @@
+"""Logins: whose tokens allow what on which connection, until when. Law: one timer for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from wireloom.hub.connection import Connection
+
+__all__ = ["End", "Logins", "encode_revocation"]
+
+WARNING_SECONDS = 60.0
+_LONGEST_TIMER_SECONDS = 3600.0  # event loops measure long times badly, and clocks are set
+
+End = Callable[[Connection, str], None]
+Remind = Callable[[Connection, int], None]
+
+
+class _Revocation(msgspec.Struct):
+    """Whose login ends: all of a user's, or that of one token."""
+
+    user_id: str = ""
+    token_id: str = ""
+
+
+def encode_revocation(user_id: str, token_id: str) -> bytes:
+    """The payload that tells other hubs of a revocation."""
+    return msgspec.json.encode(_Revocation(user_id, token_id))
+
+
+class _Login:
+    """One connection's login."""
+
+    __slots__ = ("connection", "end", "expires_at", "remind", "token_id", "user_id")
+
+    def __init__(self, connection: Connection, end: End, remind: Remind | None) -> None:
+        user: Any = connection.user
+        self.connection = connection
+        self.end = end
+        self.remind = remind
+        self.user_id: str = getattr(user, "user_id", "")
+        self.token_id: str = getattr(user, "token_id", "")
+        self.expires_at: float | None = getattr(user, "expires_at", None)
+
+
+class Logins:
+    """Ends logins when their tokens expire or are revoked; what that does is the connection's endpoint's to say."""
+
+    def __init__(self) -> None:
+        self._logins: dict[Connection, _Login] = {}
+        self._due: list[tuple[float, int, _Login]] = []  # a heap; entries of those who left stay until they are due
+        self._count = itertools.count()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._logins)
+
+    def track(self, connection: Connection, end: End, remind: Remind | None = None) -> None:
+        """Watches the login of a connection's user, in place of one that was watched before.
+
+        Args:
+            connection: its `user` has `user_id`, `token_id` and `expires_at` (unix seconds); what lacks them is not
+                watched for.
+            end: called with the connection and why, once the login has ended.
+            remind: called a minute before its end with the seconds that are left.
+        """
+        login = _Login(connection, end, remind)
+        self._logins[connection] = login
+        if login.expires_at is not None:
+            warned_at = login.expires_at - WARNING_SECONDS if remind else login.expires_at
+            self._remind(max(warned_at, min(time.time(), login.expires_at)), login)
+
+    def forget(self, connection: Connection) -> None:
+        """Watches a connection no longer."""
+        self._logins.pop(connection, None)
+
+    def revoke(self, payload: bytes) -> None:
+        """Ends logins, as another hub or this one says."""
+        revoked = msgspec.json.decode(payload, type=_Revocation)
+        for login in list(self._logins.values()):
+            if (revoked.user_id and login.user_id == revoked.user_id) or (
+                revoked.token_id and login.token_id == revoked.token_id
+            ):
+                self._end(login, "Token revoked")
+
+    def stop(self) -> None:
+        """Ends the watch."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._logins.clear()
+        self._due.clear()
+
+    def _end(self, login: _Login, reason: str) -> None:
+        del self._logins[login.connection]
+        login.end(login.connection, reason)
+
+    def _remind(self, at: float, login: _Login) -> None:
+        heapq.heappush(self._due, (at, next(self._count), login))
+        if self._due[0][2] is login:
+            self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._due:
+            delay = min(max(self._due[0][0] - time.time(), 0.0), _LONGEST_TIMER_SECONDS)
+            self._timer = asyncio.get_running_loop().call_later(delay, self._look)
+
+    def _look(self) -> None:
+        now = time.time()
+        while self._due and self._due[0][0] <= now:
+            login = heapq.heappop(self._due)[2]
+            if self._logins.get(login.connection) is login:
+                self._tell(login, now)
+        self._set_timer()
+
+    def _tell(self, login: _Login, now: float) -> None:
+        assert login.expires_at is not None
+        left = login.expires_at - now
+        if left > 0 and login.remind is not None:
+            login.remind(login.connection, round(left))
+            heapq.heappush(self._due, (login.expires_at, next(self._count), login))
+        else:
+            self._end(login, "Token expired")
