@@ -12,12 +12,15 @@ if TYPE_CHECKING:
     from wireloom.core.request import Request
     from wireloom.core.topic import EVERYONE, Topic, client, user
     from wireloom.errors import ConfigError, ConnectionClosed, Deny, Disconnect, RequestError, WireloomError
-    from wireloom.faces.websocket import WebSocketHandler, websocket
+    from wireloom.faces.websocket import EventHandler, WebSocketHandler, event, websocket
     from wireloom.hub.connection import Connection
     from wireloom.hub.hub import Hub
+    from wireloom.hub.notify import WEBSOCKET_MANAGER, notify
+    from wireloom.identity.user import User
 
 __all__ = [
     "EVERYONE",
+    "WEBSOCKET_MANAGER",
     "App",
     "Config",
     "ConfigError",
@@ -25,6 +28,7 @@ __all__ = [
     "ConnectionClosed",
     "Deny",
     "Disconnect",
+    "EventHandler",
     "Hub",
     "Limits",
     "Provide",
@@ -32,9 +36,12 @@ __all__ = [
     "Request",
     "RequestError",
     "Topic",
+    "User",
     "WebSocketHandler",
     "WireloomError",
     "client",
+    "event",
+    "notify",
     "user",
     "websocket",
 ]
@@ -67,11 +74,18 @@ _HOMES = {
         "WireloomError",
     ),
     "wireloom.faces.websocket": (
+        "EventHandler",
         "WebSocketHandler",
+        "event",
         "websocket",
     ),
     "wireloom.hub.connection": ("Connection",),
     "wireloom.hub.hub": ("Hub",),
+    "wireloom.hub.notify": (
+        "WEBSOCKET_MANAGER",
+        "notify",
+    ),
+    "wireloom.identity.user": ("User",),
 }
 
 

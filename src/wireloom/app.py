@@ -1,4 +1,4 @@
-"""App: the composition root. Configuration, declarations and hub become an ASGI application."""
+"""App: the composition root. Configuration, declarations, users and hub become an ASGI application."""
 
 from __future__ import annotations
 
@@ -6,25 +6,42 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from wireloom.config import Config, choose_options, load_config
+from wireloom.core.actions import Actions
 from wireloom.core.describe import Description, describe
 from wireloom.core.router import Router
-from wireloom.errors import ConfigError
-from wireloom.faces.websocket import WebSocketHandler, compile_websocket, websocket
+from wireloom.errors import ConfigError, Deny, Unauthorized
+from wireloom.faces.websocket import (
+    EventHandler,
+    WebSocketHandler,
+    compile_event,
+    compile_websocket,
+    event,
+    websocket,
+)
+from wireloom.hub.backplane.choose import make_backplane
 from wireloom.hub.hub import Hub
+from wireloom.hub.notify import notify
 from wireloom.net.asgi import serve_websocket
 from wireloom.net.http import HTTPDoor
 from wireloom.net.listener import Listener
 
 if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from wireloom.core.endpoint import Endpoint
     from wireloom.core.request import Request
+    from wireloom.faces.events.policy import Allow
+    from wireloom.faces.events.socket import EventOptions
+    from wireloom.identity.identity import Identity
+    from wireloom.identity.user import User
 
 __all__ = ["App"]
 
@@ -32,12 +49,12 @@ Lifespan = Callable[["App"], AbstractAsyncContextManager[None]]
 
 
 class App:
-    """An application: typed WebSocket handlers, static files and other ASGI applications on one port.
+    """An application: typed handlers, the event socket, static files and other ASGI applications on one port.
 
     It is an ASGI 3 application, so any ASGI server can run it; ``wireloom serve`` runs it fastest.
 
     Args:
-        declarations: what `websocket` declared.
+        declarations: what `websocket` and `event` declared.
         lifespan: an asynchronous context manager function of the app, entered at start and left at the end.
         **chosen: options by name (`wireloom.Config`); files, environment and flags win over them.
 
@@ -46,13 +63,20 @@ class App:
     """
 
     def __init__(
-        self, declarations: Iterable[WebSocketHandler] = (), *, lifespan: Lifespan | None = None, **chosen: Any
+        self,
+        declarations: Iterable[WebSocketHandler | EventHandler] = (),
+        *,
+        lifespan: Lifespan | None = None,
+        **chosen: Any,
     ) -> None:
         self.config = choose_options(chosen)
         self.hub = Hub()
+        self.identity: Identity | None = None
         self.listener: Listener | None = None
-        self._declarations: list[WebSocketHandler] = []
+        self._declarations: list[WebSocketHandler | EventHandler] = []
+        self._events: EventOptions | None = None
         self._router = Router()
+        self._actions = Actions()
         self._http = HTTPDoor()
         self._lifespan = lifespan
         self._starting: asyncio.Lock | None = None
@@ -92,14 +116,63 @@ class App:
 
         return add
 
-    def add(self, *declarations: WebSocketHandler) -> None:
+    def event(
+        self,
+        name: str | None = None,
+        *,
+        message_schema: dict[str, Any] | bool | None = None,
+        response_schema: dict[str, Any] | bool | None = None,
+        auth: bool | Callable[[Request], Awaitable[Any]] = False,
+    ) -> Callable[[Callable[..., Any]], EventHandler]:
+        """Declares a function that clients of the event socket call by name; the arguments are those of
+        `wireloom.event`.
+        """
+        declare = event(name, message_schema=message_schema, response_schema=response_schema, auth=auth)
+
+        def add(function: Callable[..., Any]) -> EventHandler:
+            handler = declare(function)
+            self.add(handler)
+            return handler
+
+        return add
+
+    def events(
+        self,
+        path: str = "/websocket",
+        *,
+        allow: Allow | None = None,
+        on_connect: Callable[..., Any] | None = None,
+        on_disconnect: Callable[..., Any] | None = None,
+    ) -> None:
+        """Serves the event socket: users, channels and clients reach each other, and named events, on one connection.
+
+        With it come the endpoints of users: ``/user/register``, ``/user/login`` and the others.
+
+        Args:
+            path: where it listens.
+            allow: an async function of the connection, the kind (``"user"``, ``"channel"``, ``"client"``,
+                ``"subscribe"``) and the ids, which says whether it may; by default as the option ``peer_events`` says.
+            on_connect: called once a connection was told who and where it is; its parameters are found as a handler's.
+            on_disconnect: called exactly once, after a connection's last event.
+
+        Raises:
+            ConfigError: the path is taken, or there is an event socket already.
+        """
+        from wireloom.faces.events.socket import EventOptions
+
+        if self._events is not None:
+            raise ConfigError(f"this application has its event socket already, at {self._events.path!r}")
+        self._events = EventOptions(path, allow, on_connect, on_disconnect)
+        self._compile(self.config)
+
+    def add(self, *declarations: WebSocketHandler | EventHandler) -> None:
         """Adds declarations that were made without an application.
 
         Raises:
-            ConfigError: a path that is served already.
+            ConfigError: a path that is served already, or a name that is taken.
         """
         for handler in declarations:
-            self._router.add(compile_websocket(handler, self.config, self.hub))
+            self._compile_one(handler, self.config, self._router, self._actions)
             self._declarations.append(handler)
 
     def mount(self, path: str, app: ASGIApp, name: str | None = None) -> None:
@@ -125,7 +198,7 @@ class App:
 
     def describe(self) -> list[Description]:
         """What this application serves, sorted by path."""
-        return describe(self._router)
+        return describe([*self._router, *self._actions])
 
     # -- running -----------------------------------------------------------------------------------------------------
 
@@ -158,19 +231,90 @@ class App:
     async def _start(self) -> None:
         if not self._configured:
             self.config = load_config(base=self.config)
-        router = Router()
-        for handler in self._declarations:
-            router.add(compile_websocket(handler, self.config, self.hub))
-        self._router = router
-        listener = Listener(router, self.hub, self.config, asyncio.get_running_loop())
-        await listener.start()
-        self._http.attach(listener)
-        self.listener = listener
+        config = self.config
+        self.hub.backplane = make_backplane(config.backplane, config.backplane_prefix)
+        async with AsyncExitStack() as undo:
+            routes: list[BaseRoute] = []
+            if self._needs_users():
+                routes = await self._start_identity(config, undo)
+            self._compile(config)
+            listener = Listener(self._router, self.hub, config, asyncio.get_running_loop())
+            await listener.start()
+            self._http.attach(listener, routes)
+            self.listener = listener
+            notify.attach(self.hub)
+            undo.pop_all()
 
     async def _stop(self) -> None:
         listener, self.listener = self.listener, None
         if listener is not None:
+            notify.detach(self.hub)
             await listener.stop()
+        if self.identity is not None:
+            await self.identity.stop()
+            self.identity = None
+
+    def _needs_users(self) -> bool:
+        """Whether anything here asks who somebody is."""
+        return self._events is not None or any(handler.options.auth is True for handler in self._declarations)
+
+    async def _start_identity(self, config: Config, undo: AsyncExitStack) -> list[BaseRoute]:
+        """Opens the store of users; gives the HTTP endpoints that come with it."""
+        from wireloom.faces.accounts import account_routes
+        from wireloom.faces.notify import notify_route
+        from wireloom.identity.identity import Identity
+
+        identity = Identity(config)
+        await identity.start()
+        undo.push_async_callback(identity.stop)
+        identity.on_revoked = lambda user_id, token_id: self.hub.revoke(user_id=user_id, token_id=token_id)
+        self.identity = identity
+        return [*account_routes(identity, config), notify_route(self.hub, identity.check_api_key)]
+
+    def _compile(self, config: Config) -> None:
+        """Makes the endpoints of all declarations anew."""
+        router, actions = Router(), Actions()
+        for handler in self._declarations:
+            self._compile_one(handler, config, router, actions)
+        if self._events is not None:
+            router.add(self._compile_events(self._events, config, actions))
+        self._router, self._actions = router, actions
+
+    def _compile_one(
+        self, handler: WebSocketHandler | EventHandler, config: Config, router: Router, actions: Actions
+    ) -> None:
+        login = partial(self._log_in, in_query=config.allow_token_in_query)
+        if isinstance(handler, EventHandler):
+            actions.add(compile_event(handler, config, self.hub, _require_user))
+        else:
+            router.add(compile_websocket(handler, config, self.hub, login))
+
+    def _compile_events(self, options: EventOptions, config: Config, actions: Actions) -> Endpoint:
+        from wireloom.faces.events.socket import compile_event_socket
+
+        return compile_event_socket(options, config, self.hub, actions, self._authenticate)
+
+    async def _authenticate(self, token: str) -> User:
+        assert self.identity is not None  # started before anything is served
+        return await self.identity.authenticate(token)
+
+    async def _log_in(self, request: Request, *, in_query: bool) -> User:
+        """The user whose token a handshake brings: what ``auth=True`` asks for.
+
+        Raises:
+            Deny: 401.
+        """
+        from wireloom.identity.bearer import find_token
+        from wireloom.identity.refusal import TokenInvalid
+
+        token = find_token(request.headers, request.query, request.subprotocols, in_query=in_query)
+        try:
+            if token is None:
+                raise TokenInvalid("Token missing")
+            return await self._authenticate(token)
+        except TokenInvalid as invalid:
+            body = {"error": "Unauthorized", "message": invalid.reason}
+            raise Deny(401, body, {"WWW-Authenticate": "Bearer"}) from invalid
 
     async def _start_mounted(self) -> Listener:
         """Mounted in a host that sends no lifespan: the first request starts the application."""
@@ -194,3 +338,10 @@ class App:
             await send({"type": f"lifespan.{kind}.failed", "message": f"{type(error).__name__}: {error}"})
             raise
         await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _require_user(request: Request) -> Any:
+    """What ``auth=True`` asks of an event: that its connection is logged in."""
+    if request.user is None:
+        raise Unauthorized()
+    return request.user

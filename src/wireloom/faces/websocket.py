@@ -1,4 +1,4 @@
-"""Typed WebSocket handlers: a function with annotations becomes an endpoint."""
+"""Typed handlers: a function with annotations becomes an endpoint, on a path of its own or as a named event."""
 
 from __future__ import annotations
 
@@ -11,17 +11,27 @@ from typing import Any, Literal
 import msgspec
 
 from wireloom.config import Config, Limits
-from wireloom.core.codec import Codec
+from wireloom.core.codec import Codec, error_object
 from wireloom.core.endpoint import Authorize, Door, Endpoint
-from wireloom.core.provide import Parameters, compile_bind, compile_call, hints_of, may_wait, read_parameters, source_of
+from wireloom.core.provide import (
+    Parameters,
+    compile_bind,
+    compile_call,
+    hints_of,
+    may_wait,
+    read_parameters,
+    source_of,
+    uses_query,
+)
 from wireloom.core.request import Request
 from wireloom.core.router import parameter_names
 from wireloom.core.schema import compile_message, compile_response, encode_raw
-from wireloom.errors import ConfigError, InternalError, InvalidJSON, RequestError, ValidationFailed
+from wireloom.errors import ConfigError, InternalError, InvalidJSON, RequestError, Unauthorized, ValidationFailed
 from wireloom.hub.connection import Connection
 from wireloom.hub.hub import Hub
+from wireloom.identity.bearer import BEARER_SUBPROTOCOL
 
-__all__ = ["WebSocketHandler", "compile_websocket", "websocket"]
+__all__ = ["EventHandler", "WebSocketHandler", "compile_event", "compile_websocket", "event", "websocket"]
 
 Function = Callable[..., Any]
 Hook = Literal["on_handshake", "on_connect", "on_disconnect"]
@@ -107,7 +117,8 @@ def websocket(
         message_schema: JSON Schema for messages; the handler then gets plain values.
         response_schema: JSON Schema for replies.
         name: what logs and documents call it; by default the function's name.
-        auth: an async function of the request that gives the user or raises `Deny`.
+        auth: True: only with a token of this application's users; or an async function of the request that gives the
+            user or raises `Deny`.
         concurrency: how many messages of one connection are handled at a time; above 1 replies are unordered.
         subprotocols: those spoken, most wanted first.
         max_message_bytes: size of one message; by default the application's option of that name.
@@ -127,12 +138,115 @@ def websocket(
     return declare
 
 
-def compile_websocket(handler: WebSocketHandler, config: Config, hub: Hub | None) -> Endpoint:
+class EventHandler:
+    """A function that clients call by name over the event socket. It is still the function: calling it calls it.
+
+    Args:
+        function: the decorated function.
+        options: the decorator's arguments; the path is the name.
+    """
+
+    def __init__(self, function: Function, options: _Options) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.options = options
+        compile_event(self, Config(), None)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the function as it was written."""
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<event {self.options.path} {self.function.__qualname__}>"
+
+
+def event(
+    name: str | None = None,
+    *,
+    message_schema: dict[str, Any] | bool | None = None,
+    response_schema: dict[str, Any] | bool | None = None,
+    auth: bool | Callable[[Request], Awaitable[Any]] = False,
+) -> Callable[[Function], EventHandler]:
+    """Declares a function that clients of the event socket call by name, with a ``walker`` event.
+
+    Its message is the event's ``context``, decoded and validated as for `websocket`; what it returns, or all that it
+    yields, are the ``reports``.
+
+    Args:
+        name: by default the function's.
+        message_schema: JSON Schema for the context; the function then gets plain values.
+        response_schema: JSON Schema for each report.
+        auth: True: only for connections that are logged in; or an async function of the request that raises `Deny`.
+
+    Raises:
+        ConfigError: as `websocket` does.
+    """
+
+    def declare(function: Function) -> EventHandler:
+        target = function.function if isinstance(function, WebSocketHandler) else function
+        options = _Options(name or target.__name__, message_schema, response_schema, None, auth, 1, (), None)
+        return EventHandler(target, options)
+
+    return declare
+
+
+def compile_event(handler: EventHandler, config: Config, hub: Hub | None, login: Authorize | None = None) -> Endpoint:
+    """The endpoint of a named event.
+
+    Args:
+        config: the application's options.
+        hub: what parameters annotated `Hub` get; None where only the declaration is checked.
+        login: what ``auth=True`` stands for.
+    """
+    function, options = handler.function, handler.options
+    source = source_of(function)
+    parameters = read_parameters(function, [], _services(hub), takes_message=True)
+    if uses_query(parameters):
+        raise ConfigError(f"{function.__name__!r}: an event has no query parameters; put them into the context", source)
+    annotation = parameters.message[1] if parameters.message is not None else dict[str, Any]
+    return Endpoint(
+        name=options.path,
+        path=options.path,
+        door=Door.EVENT,
+        codec=_compile_event_codec(handler, annotation, source),
+        on_message=compile_call(function, parameters),
+        authorize=_authorize(options.auth, function.__name__, source, login),
+        limits=config.limits,
+        streams=inspect.isasyncgenfunction(function),
+        waits=may_wait(function, parameters),
+        summary=(inspect.getdoc(function) or "").partition("\n")[0],
+        source=source,
+    )
+
+
+def _compile_event_codec(handler: EventHandler, annotation: Any, source: str) -> Codec:
+    """Context → message, and what is returned → the JSON array of reports."""
+    function, options = handler.function, handler.options
+    owner = function.__name__
+    message = compile_message(annotation, schema=options.message_schema, owner=owner, source=source)
+    if not message.json:
+        raise ConfigError(f"{owner!r}: an event's context is a JSON object, so its message is no str or bytes", source)
+    returned = _return_annotation(function)
+    response = compile_response(returned, schema=options.response_schema, owner=owner, source=source)
+    write = response.encode
+
+    def encode(reply: Any) -> bytes:
+        replies = reply if streams else (reply,)
+        return b"[%b]" % b",".join(write(each) for each in replies if each is not None)
+
+    streams = inspect.isasyncgenfunction(function)
+    return Codec(message.decode, encode, _encode_error_object, True, message.schema, response.schema)
+
+
+def compile_websocket(
+    handler: WebSocketHandler, config: Config, hub: Hub | None, login: Authorize | None = None
+) -> Endpoint:
     """The endpoint of a declaration.
 
     Args:
         config: the application's options.
         hub: what parameters annotated `Hub` get; None where only the declaration is checked.
+        login: what ``auth=True`` stands for.
     """
     function, options = handler.function, handler.options
     source = source_of(function)
@@ -152,9 +266,9 @@ def compile_websocket(handler: WebSocketHandler, config: Config, hub: Hub | None
         codec=_compile_codec(handler, parameters.message[1], source, config),
         on_message=compile_call(function, parameters),
         bind=compile_bind([parameters, *(found for _, found in hooks.values())]),
-        authorize=_authorize(options.auth, function.__name__, source),
+        authorize=_authorize(options.auth, function.__name__, source, login),
         limits=_limits(options, config),
-        subprotocols=options.subprotocols,
+        subprotocols=(*options.subprotocols, BEARER_SUBPROTOCOL) if options.auth is True else options.subprotocols,
         concurrency=options.concurrency,
         streams=inspect.isasyncgenfunction(function),
         waits=may_wait(function, parameters),
@@ -188,14 +302,21 @@ def _is_async(function: Function) -> bool:
     return inspect.iscoroutinefunction(target)
 
 
-def _authorize(auth: bool | Authorize, name: str, source: str) -> Authorize | None:
+def _authorize(auth: bool | Authorize, name: str, source: str, login: Authorize | None) -> Authorize | None:
     if auth is False:
         return None
-    if auth is True or not callable(auth) or not _is_async(auth):
+    if auth is True:
+        return login or _nobody
+    if not callable(auth) or not _is_async(auth):
         raise ConfigError(
-            f"{name!r}: auth must be an async function of the request that gives the user or raises Deny", source
+            f"{name!r}: auth is True, or an async function of the request that gives the user or raises Deny", source
         )
     return auth
+
+
+async def _nobody(request: Request) -> Any:
+    """Stands for ``auth=True`` while no application serves the declaration."""
+    raise Unauthorized()
 
 
 def _compile_codec(handler: WebSocketHandler, annotation: Any, source: str, config: Config) -> Codec:
@@ -227,6 +348,10 @@ def _encode_error(error: RequestError) -> bytes:
     if isinstance(error, InternalError):
         return _encode({"error": error.message, "id": error.error_id})
     return _encode({"error": error.message, "code": error.code})
+
+
+def _encode_error_object(error: RequestError) -> bytes:
+    return _encode(error_object(error))
 
 
 def _encode_error_with_details(error: RequestError) -> bytes:

@@ -1,0 +1,303 @@
+"""The event socket's endpoint: what each event does.
+
+Laws:
+- Nobody learns from an answer, or from the lack of one, whether an id belongs to anyone.
+- Bad input gets its error and the connection stays.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import msgspec
+
+from wireloom.config import Config
+from wireloom.core.actions import Actions
+from wireloom.core.codec import Codec, error_object
+from wireloom.core.dispatch import invoke
+from wireloom.core.endpoint import Door, Endpoint, Handler
+from wireloom.core.provide import compile_call, read_parameters
+from wireloom.core.request import Request
+from wireloom.core.topic import Topic, channel, client, user
+from wireloom.errors import RequestError, Unauthorized
+from wireloom.faces.events.messages import (
+    ChangeUser,
+    ChannelEvent,
+    ClientEvent,
+    ConnectionEvent,
+    Event,
+    EventError,
+    EventId,
+    Subscribe,
+    Unsubscribe,
+    UserEvent,
+    WalkerEvent,
+    decode_event,
+    encode_error,
+    encode_frame,
+)
+from wireloom.faces.events.policy import Allow, Kind, allow_guarded, allow_open
+from wireloom.hub.connection import Connection
+from wireloom.hub.hub import Hub
+from wireloom.identity.bearer import BEARER_SUBPROTOCOL, find_token
+from wireloom.identity.refusal import TokenInvalid
+
+__all__ = ["Authenticate", "EventOptions", "compile_event_socket"]
+
+_SETTLE_SECONDS = 5.0  # for the backplane to acknowledge a subscription
+_UNAVAILABLE = {
+    "code": "UNAVAILABLE",
+    "message": "Subscribed in this process; the others cannot be reached now and follow when they can",
+}
+
+Authenticate = Callable[[str], Awaitable[Any]]
+"""A token → its user. Raises `TokenInvalid`."""
+
+Hook = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class EventOptions:
+    """What an event socket was declared with.
+
+    Args:
+        path: where it listens.
+        allow: whom a connection may address; None: as the option ``peer_events`` says.
+        on_connect: called once a connection was told who and where it is.
+        on_disconnect: called exactly once, after its last event.
+    """
+
+    path: str
+    allow: Allow | None = None
+    on_connect: Hook | None = None
+    on_disconnect: Hook | None = None
+
+
+def compile_event_socket(
+    options: EventOptions, config: Config, hub: Hub, actions: Actions, authenticate: Authenticate
+) -> Endpoint:
+    """The endpoint of the event socket.
+
+    Args:
+        options: what it was declared with.
+        config: the application's options.
+        hub: reaches users, channels and clients.
+        actions: what ``walker`` events run.
+        authenticate: gives the user of a token.
+
+    Raises:
+        ConfigError: a hook with a parameter that nothing explains.
+    """
+    allow = options.allow or (allow_open if config.peer_events == "open" else allow_guarded)
+    came, left = _compile_hook(options.on_connect, hub), _compile_hook(options.on_disconnect, hub)
+    events = _EventSocket(config, hub, actions, authenticate, allow, came, left)
+    return Endpoint(
+        name="events",
+        path=options.path,
+        door=Door.WEBSOCKET,
+        codec=Codec(decode_event, bytes, encode_error, message_schema=_schema()),
+        on_message=events.on_message,
+        on_connect=events.on_connect,
+        on_disconnect=events.on_disconnect,
+        limits=config.limits,
+        subprotocols=(BEARER_SUBPROTOCOL,),
+        summary="The event socket: walkers, users, channels and clients over one connection.",
+    )
+
+
+def _schema() -> dict[str, Any]:
+    return msgspec.json.schema(Event)
+
+
+def _compile_hook(hook: Hook | None, hub: Hub) -> Handler | None:
+    """A function of the request that gives a hook the parameters that it asks for."""
+    if hook is None:
+        return None
+    services = {Connection: "request.connection", Request: "request", Hub: hub}
+    return compile_call(hook, read_parameters(hook, [], services, takes_message=False))
+
+
+class _EventSocket:
+    """What the event socket does, for all its connections."""
+
+    def __init__(
+        self,
+        config: Config,
+        hub: Hub,
+        actions: Actions,
+        authenticate: Authenticate,
+        allow: Allow,
+        came: Handler | None,
+        left: Handler | None,
+    ) -> None:
+        self._config = config
+        self._hub = hub
+        self._actions = actions
+        self._authenticate = authenticate
+        self._allow = allow
+        self._came = came
+        self._left = left
+        self._channels: dict[Connection, str] = {}  # each connection's own, told in its connection frame
+        self._answers: dict[type[Any], Callable[[Connection, Any], Awaitable[bytes | None]]] = {
+            ConnectionEvent: self._connection,
+            WalkerEvent: self._walker,
+            UserEvent: self._user,
+            ChannelEvent: self._channel,
+            ClientEvent: self._client,
+            ChangeUser: self._change_user,
+            Subscribe: self._subscribe,
+            Unsubscribe: self._unsubscribe,
+        }
+
+    # -- coming and going ----------------------------------------------------------------------------------------------
+
+    async def on_connect(self, request: Request) -> None:
+        """Logs the connection in where it brings a token, joins its channel and tells it who and where it is."""
+        connection: Connection = request.connection
+        token = find_token(
+            request.headers, request.query, request.subprotocols, in_query=self._config.allow_token_in_query
+        )
+        problems = await self._log_in(connection, token)
+        wanted = request.query.get("channel_id") or ""
+        if wanted and not await self._allow(connection, "subscribe", (wanted,)):
+            wanted, problems = "", {**problems, "channel_error": "Not allowed"}
+        own = self._channels[connection] = wanted or f"{int(time.time())}:{uuid.uuid4().hex}"
+        connection.join(own)
+        if not self._hub.degraded:
+            await self._settle()
+        connection.send_json(self._connection_frame(connection, problems))
+        if self._came is not None:
+            await self._came(request)
+
+    async def on_disconnect(self, request: Request) -> None:
+        """Forgets the connection's channel."""
+        self._channels.pop(request.connection, None)
+        if self._left is not None:
+            await self._left(request)
+
+    async def on_message(self, request: Request) -> bytes | None:
+        """Does what one event asks for; gives the answer, if it has one."""
+        event: Event = request.message
+        return await self._answers[type(event)](request.connection, event)
+
+    def _connection_frame(
+        self, connection: Connection, problems: dict[str, str] | None = None, event_id: EventId = None
+    ) -> bytes:
+        data = {
+            "client_id": connection.client_id,
+            "root_id": connection.root_id,
+            "channel_id": self._channels[connection],
+            **(problems or {}),
+        }
+        return encode_frame({"type": "connection", "data": data}, event_id)
+
+    # -- who it is -----------------------------------------------------------------------------------------------------
+
+    async def _connection(self, connection: Connection, event: ConnectionEvent) -> bytes:
+        return self._connection_frame(connection, None, event.id)
+
+    async def _change_user(self, connection: Connection, event: ChangeUser) -> bytes:
+        problems = await self._log_in(connection, event.token)
+        await self._settle()
+        return self._connection_frame(connection, problems, event.id)
+
+    async def _log_in(self, connection: Connection, token: str | None) -> dict[str, str]:
+        """Makes it the connection of the token's user, or of the public; gives what was wrong with the token."""
+        found, problems = None, {}
+        if token:
+            try:
+                found = await self._authenticate(token)
+            except TokenInvalid as invalid:
+                problems = {"auth_error": invalid.reason}
+        connection.change_user(found)
+        self._hub.logins.forget(connection)
+        if found is not None and connection.is_open:
+            self._hub.logins.track(connection, self._log_out, _warn)
+        return problems
+
+    def _log_out(self, connection: Connection, reason: str) -> None:
+        """The login has ended: the connection is the public's from now on, and is told so."""
+        connection.change_user(None)
+        connection.send_json(self._connection_frame(connection, {"auth_error": reason}))
+
+    # -- whom it addresses ---------------------------------------------------------------------------------------------
+
+    async def _user(self, connection: Connection, event: UserEvent) -> None:
+        await self._publish(connection, "user", event.root_ids, user, event)
+
+    async def _channel(self, connection: Connection, event: ChannelEvent) -> None:
+        await self._publish(connection, "channel", event.channel_ids, channel, event)
+
+    async def _client(self, connection: Connection, event: ClientEvent) -> None:
+        await self._publish(connection, "client", event.client_ids, client, event)
+
+    async def _publish(
+        self,
+        connection: Connection,
+        kind: Kind,
+        ids: Sequence[str],
+        topic: Callable[[str], Topic],
+        event: UserEvent | ChannelEvent | ClientEvent,
+    ) -> None:
+        targets = list(dict.fromkeys(ids))  # an id that is repeated delivers once
+        if not await self._allow(connection, kind, targets):
+            raise EventError(kind, "Not allowed", event.id)
+        payload = bytes(event.data)
+        for target in targets:
+            self._hub.publish_payload(topic(target), payload)
+        await self._hub.backplane.drain()
+
+    # -- which channels it hears ---------------------------------------------------------------------------------------
+
+    async def _subscribe(self, connection: Connection, event: Subscribe) -> bytes:
+        names = list(dict.fromkeys(event.channel_ids))
+        if not await self._allow(connection, "subscribe", names):
+            raise EventError("subscribe", "Not allowed", event.id)
+        heard = connection.channels
+        try:
+            for name in names:
+                connection.join(name)
+        except RequestError as error:
+            for name in set(names) - heard:
+                connection.leave(name)
+            raise EventError("error", error_object(error), event.id) from error
+        if not await self._settle():
+            raise EventError("error", _UNAVAILABLE, event.id)
+        return encode_frame({"type": "subscribed", "channel_ids": names}, event.id)
+
+    async def _unsubscribe(self, connection: Connection, event: Unsubscribe) -> bytes:
+        names = list(dict.fromkeys(event.channel_ids))
+        for name in names:
+            connection.leave(name)
+        return encode_frame({"type": "unsubscribed", "channel_ids": names}, event.id)
+
+    async def _settle(self) -> bool:
+        """Waits until other processes reach the connection by what it has just joined, for so long and no longer."""
+        with anyio.move_on_after(_SETTLE_SECONDS) as waiting:
+            await self._hub.settle()
+        return not waiting.cancelled_caught
+
+    # -- what it runs --------------------------------------------------------------------------------------------------
+
+    async def _walker(self, connection: Connection, event: WalkerEvent) -> bytes | None:
+        endpoint = self._actions.find(event.walker)
+        if endpoint is None:
+            raise EventError("walker", "Invalid request! Please use valid walker event!", event.id)
+        try:
+            reports = await invoke(Request(endpoint, connection, None, event.node), bytes(event.context))
+        except Unauthorized as error:
+            raise EventError("walker", f"Event {event.walker} requires to be authenticated!", event.id) from error
+        except RequestError as error:
+            raise EventError("walker", error_object(error), event.id) from error
+        if not event.response:
+            return None
+        return encode_frame({"status": 200, "reports": msgspec.Raw(reports)}, event.id)
+
+
+def _warn(connection: Connection, seconds: int) -> None:
+    connection.send({"type": "token_expiring", "expires_in": seconds})

@@ -1,0 +1,85 @@
+"""``POST /notify``: publications for users, channels and clients from services in any language, with an API key."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+from starlette.requests import Request as HTTPRequest
+from starlette.responses import Response
+from starlette.routing import Route
+
+from wireloom.core.json_text import CLIENT_ERRORS, refusal_of
+from wireloom.core.rest import answer, read_body, refuse
+from wireloom.core.topic import Topic, channel, client, user
+from wireloom.errors import RequestError, Unauthorized, ValidationFailed
+from wireloom.hub.hub import Hub
+from wireloom.identity.refusal import KeyInvalid
+
+__all__ = ["CheckKey", "notify_route"]
+
+CheckKey: TypeAlias = Callable[[str], Awaitable[Any]]
+"""Lets an API key in, or raises `KeyInvalid`."""
+
+_Names: TypeAlias = Annotated[list[Annotated[str, msgspec.Meta(min_length=1)]], msgspec.Meta(min_length=1)]
+
+
+class _Notice(msgspec.Struct, forbid_unknown_fields=True):
+    """One entry of a batch: data, and whom it is for."""
+
+    data: msgspec.Raw
+    users: _Names | None = None
+    channels: _Names | None = None
+    clients: _Names | None = None
+
+    def topics(self) -> list[Topic]:
+        """Everything that it is addressed to, each once."""
+        kinds = ((self.users, user), (self.channels, channel), (self.clients, client))
+        return list(dict.fromkeys(topic(name) for names, topic in kinds for name in names or ()))
+
+
+_decode_one = msgspec.json.Decoder(_Notice).decode
+_decode_many = msgspec.json.Decoder(list[_Notice]).decode
+
+
+def notify_route(hub: Hub, check_key: CheckKey) -> Route:
+    """The route.
+
+    Args:
+        hub: publishes.
+        check_key: knows the API keys.
+    """
+
+    async def notify(request: HTTPRequest) -> Response:
+        try:
+            await check_key(request.headers.get("x-api-key", ""))
+            notices = _decode(await read_body(request))
+        except KeyInvalid as invalid:
+            return refuse(Unauthorized(invalid.reason), 401)
+        except RequestError as error:
+            return refuse(error, {"TOO_LARGE": 413, "INVALID_JSON": 400}.get(error.code, 422))
+        count = 0
+        for notice in notices:
+            for topic in notice.topics():
+                hub.publish_payload(topic, bytes(notice.data))
+                count += 1
+            await hub.backplane.drain()
+        return answer({"publications": count}, 202)
+
+    return Route("/notify", notify, methods=["POST"])
+
+
+def _decode(body: bytes) -> list[_Notice]:
+    """The entries of a batch, or the one entry; nothing is published unless all of them are valid."""
+    many = body.lstrip()[:1] == b"["
+    try:
+        text = str(body, "utf-8")
+        notices = _decode_many(text) if many else [_decode_one(text)]
+    except CLIENT_ERRORS as error:
+        raise refusal_of(error, body) from error
+    for index, notice in enumerate(notices):
+        if not notice.topics():
+            path = f"$[{index}]" if many else "$"
+            raise ValidationFailed([{"path": path, "message": "Needs one of users, channels and clients"}])
+    return notices
