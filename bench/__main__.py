@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from bench.backplane import BACKPLANES
+from bench.backplane import measure as measure_backplane
 from bench.load import Client, find_client
 from bench.micro import CASES, TABLES
 from bench.process import Failed, cores, cpu_seconds_of_others, last_line, serve, spawn, stop
-from bench.report import Outcomes, Setting, Table, environment, render_micro, render_scenarios
+from bench.report import Outcomes, Setting, Table, environment, render_backplanes, render_micro, render_scenarios
 from bench.scenarios import SCENARIOS, Scenario, Trial, raise_open_files
 from bench.servers import SERVERS, Server
 
@@ -47,12 +49,13 @@ def main() -> int:
             print(failure, file=sys.stderr)
             return 2
         measured = {scenario: _scenario(scenario, servers, client, server_core, options) for scenario in scenarios}
+        backplanes = _backplanes(options) if "backplane" in options.only else {}
         micro = _micro(options, server_core) if "micro" in options.only else {}
     after = cpu_seconds_of_others()
     disturbance = None if others is None or after is None else max(0.0, after - others) / (time.monotonic() - begin)
     pinned = load_core is not None
     setting = Setting(options.rounds, options.seconds, client.name, client.is_python, pinned, servers, disturbance)
-    _publish(_report(measured, micro, setting), options.write)
+    _publish(_report(measured, backplanes, micro, setting), options.write)
     return 0
 
 
@@ -85,6 +88,13 @@ def _micro(options: argparse.Namespace, core: int | None) -> Table:
     return _interleaved({name: name for name in CASES}, once, options.rounds, "micro", "each_us")
 
 
+def _backplanes(options: argparse.Namespace) -> Table:
+    def once(kind: str) -> Mapping[str, float]:
+        return measure_backplane(kind, max(options.seconds, 1.0))
+
+    return _interleaved({kind: kind for kind in BACKPLANES}, once, options.rounds, "backplane", "p99_ms")
+
+
 def _interleaved(
     rows: Mapping[str, T], once: Callable[[T], Mapping[str, float]], rounds: int, title: str, key: str
 ) -> Table:
@@ -109,8 +119,10 @@ def _turns(names: Sequence[str], rounds: int) -> Iterator[tuple[int, str]]:
         yield from ((number + 1, name) for name in (*names[first:], *names[:first]))
 
 
-def _report(measured: Mapping[Scenario, Table], micro: Table, setting: Setting) -> str:
+def _report(measured: Mapping[Scenario, Table], backplanes: Table, micro: Table, setting: Setting) -> str:
     parts = [INTRODUCTION, environment(setting), "", render_scenarios(measured, setting)]
+    if backplanes:
+        parts.append(render_backplanes(backplanes))
     for key, title in TABLES.items():
         rows = {name: outcomes for name, outcomes in micro.items() if CASES[name].table == key}
         if rows:
@@ -135,7 +147,7 @@ def _choice(known: Sequence[str]) -> Callable[[str], list[str]]:
 
 
 def _parse() -> argparse.Namespace:
-    groups = [*dict.fromkeys(scenario.group for scenario in SCENARIOS), "micro"]
+    groups = [*dict.fromkeys(scenario.group for scenario in SCENARIOS), "backplane", "micro"]
     names = [*groups, *(scenario.name for scenario in SCENARIOS if scenario.name not in groups)]
     parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").partition(": ")[2])
     parser.add_argument("--quick", action="store_true", help="one round of one second: a smoke test, not a measurement")

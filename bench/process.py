@@ -23,8 +23,10 @@ __all__ = [
     "ROOT",
     "Failed",
     "Running",
+    "accepts",
     "cores",
     "cpu_seconds_of_others",
+    "free_port",
     "last_line",
     "resident_bytes",
     "serve",
@@ -84,7 +86,7 @@ def serve(arguments: Sequence[str], core: int | None) -> Iterator[Running]:
     Raises:
         Failed: it ended, or accepted nothing in 20 s.
     """
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, *(argument.replace("{port}", str(port)) for argument in arguments)]
     with tempfile.TemporaryFile() as log:
         child = spawn(command, core, stdout=log, stderr=log)
@@ -145,7 +147,8 @@ def last_line(text: str) -> str:
     return without_paths.removeprefix("…: ").replace("|", "¦")[:160]
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -158,10 +161,17 @@ def _wait_until_it_accepts(child: subprocess.Popen[bytes], port: int, log: IO[by
             log.seek(0)
             reason = last_line(log.read().decode(errors="replace"))
             raise Failed(f"did not start: {reason or f'exit code {child.returncode}'}")
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        if accepts(port):
             return
         time.sleep(0.05)
     raise Failed(f"did not start: accepted nothing in {START_TIMEOUT_SECONDS:.0f} s")
+
+
+def accepts(port: int) -> bool:
+    """Whether someone accepts connections on a port of the loopback."""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 def _descendants(pid: int) -> list[int]:

@@ -103,6 +103,17 @@ def render_micro(title: str, table: Table, labels: Mapping[str, str]) -> str:
     return f"## {title}\n\n`--only micro`, more is better.\n\n{_table(table, labels, 'case', main, others, False)}\n"
 
 
+def render_backplanes(table: Table) -> str:
+    """Publications from one process to another."""
+    main = Column("p99 ms", "p99_ms", 1, 2)
+    others = (Column("p50 ms", "p50_ms", 1, 2), Column("longest ms", "max_ms", 1, 1), Column("lost", "lost", 1, 0))
+    title = "From a process to another: 1,000 publications a second through a backplane"
+    note = "Publisher, two servers, the backplane and the subscriber all on this machine's cores."
+    labels = {name: name for name in table}
+    text = _table(table, labels, "backplane", main, others, False)
+    return f"## {title}\n\n`--only backplane`, less is better. {note}\n\n{text}\n"
+
+
 def environment(setting: Setting) -> str:
     """Where and how it was measured."""
     optimised = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
