@@ -114,6 +114,14 @@ class _OneEvent:
 class _Nowhere:
     """A transport that takes everything and does nothing."""
 
+    def get_extra_info(self, name: str) -> _Nowhere:
+        """Its socket."""
+        return self
+
+    def fileno(self) -> int:
+        """No descriptor: everything is written by way of the transport."""
+        return -1
+
     def write(self, data: bytes) -> None:
         """Takes bytes."""
 

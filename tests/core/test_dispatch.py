@@ -3,12 +3,14 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
 
+from wireloom.core.caller import current_caller
 from wireloom.core.codec import Codec, ReplyInvalid
-from wireloom.core.dispatch import compile_direct, compile_dispatch, log_bug, run_hook
+from wireloom.core.dispatch import compile_direct, compile_dispatch, context_of, log_bug, run_hook
 from wireloom.core.endpoint import Door, Endpoint
 from wireloom.core.request import Request
 from wireloom.errors import ConnectionClosed, Disconnect, InternalError, RequestError, ValidationFailed
@@ -71,7 +73,7 @@ async def dispatched(on_message: Callable[[Request], Any], payload: str | bytes 
     direct = compile_direct(endpoint(on_message, waits=False, **fields))
     if direct is not None and "streams" not in fields:
         again = Caller()
-        direct(again, payload)
+        direct(context_of(again), again, payload)
         if not any(b"InternalError" in value for kind, value in caller.log if kind == "json"):
             assert again.log == caller.log
     return caller.log
@@ -206,11 +208,29 @@ async def test_direct_goes_on_after_an_exception_that_ends_it() -> None:
 
     direct, caller = compile_direct(endpoint(on_message, waits=False)), Caller()
     assert direct is not None
-    direct(caller, "one")
+    context = context_of(caller)
+    direct(context, caller, "one")
     with pytest.raises(SystemExit):
-        direct(caller, "exit")
-    direct(caller, "two")
+        direct(context, caller, "exit")
+    direct(context, caller, "two")
     assert caller.log == [("json", b"<one>"), ("json", b"<two>")]
+
+
+async def test_direct_handlers_know_their_connection_and_leave_no_trace_in_its_context() -> None:
+    variable: ContextVar[str] = ContextVar("variable", default="untouched")
+    seen = []
+
+    async def on_message(request: Request) -> None:
+        seen.append((current_caller.get(), variable.get()))
+        variable.set("touched")
+
+    direct, caller = compile_direct(endpoint(on_message, waits=False)), Caller()
+    assert direct is not None
+    context = context_of(caller)
+    for _ in range(2):
+        direct(context, caller, "x")
+    assert seen == [(caller, "untouched")] * 2
+    assert current_caller.get(None) is None
 
 
 async def test_hooks_tell_whether_they_went_well(caplog: pytest.LogCaptureFixture) -> None:

@@ -133,9 +133,14 @@ def websocket(
         options = _Options(
             path, message_schema, response_schema, name, auth, concurrency, tuple(subprotocols), max_message_bytes
         )
-        return WebSocketHandler(function, options)
+        return WebSocketHandler(_bare(function), options)
 
     return declare
+
+
+def _bare(function: Function) -> Function:
+    """The function inside another declaration: one function may be reached both ways."""
+    return function.function if isinstance(function, (WebSocketHandler, EventHandler)) else function
 
 
 class EventHandler:
@@ -183,7 +188,7 @@ def event(
     """
 
     def declare(function: Function) -> EventHandler:
-        target = function.function if isinstance(function, WebSocketHandler) else function
+        target = _bare(function)
         options = _Options(name or target.__name__, message_schema, response_schema, None, auth, 1, (), None)
         return EventHandler(target, options)
 
@@ -200,6 +205,7 @@ def compile_event(handler: EventHandler, config: Config, hub: Hub | None, login:
     """
     function, options = handler.function, handler.options
     source = source_of(function)
+    _refuse_generator(function, source)
     parameters = read_parameters(function, [], _services(hub), takes_message=True)
     if uses_query(parameters):
         raise ConfigError(f"{function.__name__!r}: an event has no query parameters; put them into the context", source)
@@ -252,8 +258,7 @@ def compile_websocket(
     source = source_of(function)
     if options.concurrency < 1:
         raise ConfigError(f"{function.__name__!r}: concurrency must be 1 or more", source)
-    if inspect.isgeneratorfunction(function):
-        raise ConfigError(f"{function.__name__!r}: a generator that streams is an async def", source)
+    _refuse_generator(function, source)
     names = parameter_names(options.path, source)
     parameters = read_parameters(function, names, _services(hub), takes_message=True)
     if parameters.message is None:
@@ -276,6 +281,11 @@ def compile_websocket(
         source=source,
         **{name: compile_call(hook, found) for name, (hook, found) in hooks.items()},
     )
+
+
+def _refuse_generator(function: Function, source: str) -> None:
+    if inspect.isgeneratorfunction(function):
+        raise ConfigError(f"{function.__name__!r}: a generator that streams is an async def", source)
 
 
 def _services(hub: Hub | None) -> dict[Any, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from wireloom.core.caller import current_caller
 from wireloom.core.dispatch import run_hook
 from wireloom.errors import ConnectionClosed, Deny, require_sendable
 from wireloom.hub.connection import Connection
@@ -205,6 +206,7 @@ class _Carrier:
         while True:
             payload = await queue.get()
             if self._close is None:
+                current_caller.set(self.connection)
                 await self._plan.dispatch(self.connection, payload)
             queue.task_done()
 

@@ -14,11 +14,13 @@ import json
 import random
 import sys
 from collections.abc import Coroutine
+from contextvars import Context
 from typing import Any, TypeAlias
 
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from wireloom.core.dispatch import run_hook
+from wireloom.core.caller import current_caller
+from wireloom.core.dispatch import Direct, context_of, run_hook
 from wireloom.errors import ConnectionClosed, ProtocolError, require_sendable
 from wireloom.hub.connection import Connection
 from wireloom.hub.outbox import Outbox
@@ -58,6 +60,7 @@ class WebSocketShell(asyncio.Protocol):
         "_cancelled",
         "_concurrency",
         "_connections",
+        "_context",
         "_deaf",
         "_direct",
         "_dispatch",
@@ -88,6 +91,7 @@ class WebSocketShell(asyncio.Protocol):
         self._connections = connections
         self._reader = MessageReader(plan.reader_rules)
         self._outbox = Outbox(transport, listener.hub.flusher, plan.outbox_rules, self._overflow, self._descriptor())
+        self._context: Context | None = None  # made with the first message that is handled directly
         self._dispatch = plan.dispatch
         self._direct = plan.direct
         self._concurrency = plan.endpoint.concurrency
@@ -142,17 +146,24 @@ class WebSocketShell(asyncio.Protocol):
         outbox.marked = True
         events = self._reader.feed(data)
         if self._state == _OPEN and self._tasks is None and self._direct is not None:
-            left = iter(events)
-            for event in left:
-                if (type(event) is not str and type(event) is not bytes) or self._state != _OPEN:
-                    self._take([event, *left])
-                    break
-                self._direct(self.connection, event)
+            self._call_directly(self._direct, events)
         elif events:
             self._take(events)
         outbox.marked = False
         if outbox.frames:
             outbox.flush()
+
+    def _call_directly(self, direct: Direct, events: list[Event]) -> None:
+        """Handles messages without a task, up to the first event that is none."""
+        connection, context = self.connection, self._context
+        if context is None:
+            context = self._context = context_of(connection)
+        left = iter(events)
+        for event in left:
+            if (type(event) is not str and type(event) is not bytes) or self._state != _OPEN:
+                self._take([event, *left])
+                break
+            direct(context, connection, event)
 
     def _take(self, events: list[Event]) -> None:
         if self._state == _CLOSING:
@@ -200,6 +211,7 @@ class WebSocketShell(asyncio.Protocol):
 
     async def _drain(self, work: list[Work]) -> None:
         dispatch, connection = self._dispatch, self.connection
+        current_caller.set(connection)
         for item in work:
             if isinstance(item, (Close, ProtocolError)):
                 self._end(item)

@@ -166,6 +166,8 @@ class _EventSocket:
         wanted = request.query.get("channel_id") or ""
         if wanted and not await self._allow(connection, "subscribe", (wanted,)):
             wanted, problems = "", {**problems, "channel_error": "Not allowed"}
+        if token and connection.user is None and not problems:  # it ended while the policy was asked
+            problems = {"auth_error": "Token expired"}
         own = self._channels[connection] = wanted or f"{int(time.time())}:{uuid.uuid4().hex}"
         connection.join(own)
         if not self._hub.degraded:
@@ -223,7 +225,8 @@ class _EventSocket:
     def _log_out(self, connection: Connection, reason: str) -> None:
         """The login has ended: the connection is the public's from now on, and is told so."""
         connection.change_user(None)
-        connection.send_json(self._connection_frame(connection, {"auth_error": reason}))
+        if connection in self._channels:  # else its first frame is still to come
+            connection.send_json(self._connection_frame(connection, {"auth_error": reason}))
 
     # -- whom it addresses ---------------------------------------------------------------------------------------------
 
