@@ -334,7 +334,7 @@ async def test_plain_http(carrier: Any) -> None:
         assert reply.status_code == 426
         assert reply.headers["upgrade"] == "websocket"
         assert (await http.get(f"{server.http}/healthz/live")).json() == {"status": "ok"}
-        assert (await http.get(f"{server.http}/healthz/ready")).json() == {"status": "ready"}
+        assert (await http.get(f"{server.http}/healthz/ready")).json() == {"status": "ready", "backplane": "ok"}
         reply = await http.get(f"{server.http}/nowhere")
         assert (reply.status_code, reply.json()["error"]) == (404, "Not Found")
         if server.name == "fastapi":

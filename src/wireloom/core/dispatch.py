@@ -82,8 +82,8 @@ def _steps(dispatch: Dispatch) -> Generator[None, Any, None]:
 def compile_dispatch(endpoint: Endpoint) -> Dispatch:
     """The coroutine function that handles one message of an endpoint, from payload to reply.
 
-    Everything that depends on the endpoint alone is looked up here, once. Whoever runs it sets `current_caller` first, in
-    the context that messages of the connection are handled in.
+    Everything that depends on the endpoint alone is looked up here, once. Whoever runs it sets `current_caller` first,
+    in the context that messages of the connection are handled in.
     """
     return _stream(endpoint) if endpoint.streams else _call(endpoint)
 
