@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.hub.fakes import member
 from tests.services import Service, free_port, redis_service
 from wireloom.core.topic import CONTROL, EVERYONE, channel, client, user
 from wireloom.errors import ConfigError
@@ -16,6 +17,7 @@ from wireloom.hub.backplane import courier
 from wireloom.hub.backplane.base import Publication
 from wireloom.hub.backplane.choose import make_backplane
 from wireloom.hub.backplane.memory import MemoryBackplane
+from wireloom.hub.hub import Hub
 from wireloom.wire.frames import binary_frame, text_frame
 
 from .places import MIB, NEWS, PASSWORDS, SECONDS, SERVERS, Place, Process, no_tasks_but, placed, until
@@ -438,9 +440,6 @@ async def test_a_unix_socket() -> None:
 
 
 async def test_hubs_reach_each_others_connections(place: Place) -> None:
-    from tests.hub.fakes import member
-    from wireloom.hub.hub import Hub
-
     here, there = Hub(place.make()), Hub(place.make())
     for hub in (here, there):
         await hub.start()
@@ -469,10 +468,26 @@ async def test_hubs_reach_each_others_connections(place: Place) -> None:
     assert [name for name in there.backplane._topics.values() if name != EVERYONE] == [CONTROL]  # type: ignore[attr-defined]
 
 
-async def test_a_revoked_login_ends_in_the_other_process(place: Place) -> None:
-    from tests.hub.fakes import member
-    from wireloom.hub.hub import Hub
+async def test_five_thousand_publications_to_a_thousand_subscribers_come_whole_and_in_order(anywhere: Place) -> None:
+    here = Hub(anywhere.make())
+    there = here if anywhere.name == "memory" else Hub(anywhere.make())
+    for hub in {here, there}:
+        await hub.start()
+        anywhere.stack.push_async_callback(hub.stop)
+    subscribers = [member(there) for _ in range(1000)]
+    for each in subscribers:
+        each.connection.join("news")
+    await asyncio.wait_for(there.settle(), SECONDS)
+    for number in range(5000):
+        await here.publish("news", number)
+        if number % 100 == 99:
+            await asyncio.sleep(0)  # a loop that does nothing else for long is no publisher that we know
+    expected = b"".join(text_frame(b"%d" % number) for number in range(5000))
+    await until(lambda: subscribers[-1].sink.size == len(expected))
+    assert all(each.sink.data == expected for each in subscribers)
 
+
+async def test_a_revoked_login_ends_in_the_other_process(place: Place) -> None:
     here, there = Hub(place.make()), Hub(place.make())
     for hub in (here, there):
         await hub.start()
@@ -486,9 +501,6 @@ async def test_a_revoked_login_ends_in_the_other_process(place: Place) -> None:
 
 
 async def test_hubs_go_on_alone_through_an_outage(own_place: Place, own_service: Service) -> None:
-    from tests.hub.fakes import member
-    from wireloom.hub.hub import Hub
-
     here, there = Hub(own_place.make()), Hub(own_place.make())
     for hub in (here, there):
         await hub.start()

@@ -22,6 +22,10 @@ class Sink:
     def data(self) -> bytes:
         return b"".join(self.writes)
 
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.writes))
+
     def write(self, data: bytes) -> None:
         self.writes.append(data)
 
