@@ -247,12 +247,12 @@ class App:
 
     async def _stop(self) -> None:
         listener, self.listener = self.listener, None
+        identity, self.identity = self.identity, None
+        if identity is not None:
+            await identity.stop()  # before the hub, which carries its last revocations
         if listener is not None:
             notify.detach(self.hub)
             await listener.stop()
-        if self.identity is not None:
-            await self.identity.stop()
-            self.identity = None
 
     def _needs_users(self) -> bool:
         """Whether anything here asks who somebody is."""
@@ -269,7 +269,8 @@ class App:
         undo.push_async_callback(identity.stop)
         identity.on_revoked = lambda user_id, token_id: self.hub.revoke(user_id=user_id, token_id=token_id)
         self.identity = identity
-        return [*account_routes(identity, config), notify_route(self.hub, identity.check_api_key)]
+        guarded = self._events is not None and self._events.allow is not None
+        return [*account_routes(identity, config), notify_route(self.hub, identity.check_api_key, admins_only=guarded)]
 
     def _compile(self, config: Config) -> None:
         """Makes the endpoints of all declarations anew."""

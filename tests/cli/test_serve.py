@@ -231,7 +231,8 @@ def test_workers_answer_and_end_together(start: Start) -> None:
     client = talk(start, f"{server.started()}/raw", "here")
     server.signal(signal.SIGTERM)
     assert server.end() == 0
-    warning = "warning: 2 workers without a backplane: handlers work, but a publication stays within its worker\n"
+    advice = "a publication reaches only the clients of its own worker; give --backplane redis://… or nats://…"
+    warning = f"warning: 2 workers without a backplane: {advice}\n"
     assert server.stderr.removesuffix("Stopping; Ctrl-C again ends at once\n") == warning
     client.end()
     assert "1012" in client.stderr

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from wireloom import __version__
+from wireloom.cli.accounts import key, token, user
 from wireloom.cli.check import check
 from wireloom.cli.connect import connect
 from wireloom.cli.output import explain
@@ -31,7 +32,7 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (serve, demo, check, routes, connect):
+for _command in (serve, demo, check, routes, connect, user, key, token):
     cli.add_command(_command)
 
 

@@ -116,8 +116,9 @@ def _leave_within(seconds: float) -> None:
 
 
 def _run_workers(config: Config, targets: tuple[str, ...], sockets: list[socket.socket], announcement: str) -> int:
-    note = "handlers work, but a publication stays within its worker"
-    click.echo(f"warning: {config.workers} workers without a backplane: {note}", err=True)
+    if config.backplane == "memory":
+        note = "a publication reaches only the clients of its own worker; give --backplane redis://… or nats://…"
+        click.echo(f"warning: {config.workers} workers without a backplane: {note}", err=True)
     factory = partial(_load_in_worker, targets, config)
     multiprocess.Process = _Worker  # type: ignore[misc]  # uvicorn's supervisor offers no other way to choose the server
     workers = _Workers(uvicorn_config(factory, config, factory=True), sockets, announcement)

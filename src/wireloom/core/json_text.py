@@ -6,6 +6,7 @@ client's doing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,6 +30,8 @@ __all__ = [
 MAX_DETAILS = 20  # entries of one ValidationFailed
 MAX_MESSAGE = 300  # characters of one entry's message; parts of it may be the client's
 MAX_DEPTH = 200  # levels of nesting for decoders in Rust; jiter, pydantic's JSON parser, has the same limit
+
+_NAMED_FIELD = re.compile(r"^Object (?:missing required|contains unknown) field `([^`]*)`$")
 
 # What msgspec raises for reasons that lie in the payload. DecodeError: syntax, shape; UnicodeError: invalid UTF-8, lone
 # surrogates; RecursionError: nesting; TypeError: a list or object as the member of a set. (What ``__post_init__`` or an
@@ -61,14 +64,18 @@ def refusal_of(error: Exception, text: str | bytes) -> RequestError:
 
 
 def problem_of(error: Exception) -> dict[str, str]:
-    """The entry of ``details`` for an error of msgspec, whose text ends in `` - at `$.path` `` below the top."""
+    """The entry of ``details`` for an error of msgspec, whose text ends in `` - at `$.path` `` below the top.
+
+    The path of a field that is missing or unknown is the field's own.
+    """
     message, found, path = str(error).rpartition(" - at `")
     if not found or not path.endswith("`"):
-        return problem("$", str(error))
-    path = path[:-1]
+        message, path = str(error), "$"
+    path = path.removesuffix("`")
     if path.startswith("key` in `"):
         return problem(path.removeprefix("key` in `"), f"{message} (a key)")
-    return problem(path, message)
+    named = _NAMED_FIELD.search(message)
+    return problem(f"{path}.{named[1]}" if named else path, message)
 
 
 def problem(path: str, message: str) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 from starlette.requests import Request as HTTPRequest
@@ -15,12 +15,13 @@ from wireloom.core.rest import answer, read_body, refuse
 from wireloom.core.topic import Topic, channel, client, user
 from wireloom.errors import RequestError, Unauthorized, ValidationFailed
 from wireloom.hub.hub import Hub
-from wireloom.identity.refusal import KeyInvalid
+from wireloom.identity.api_key import ApiKey
+from wireloom.identity.refusal import Forbidden, KeyInvalid
 
 __all__ = ["CheckKey", "notify_route"]
 
-CheckKey: TypeAlias = Callable[[str], Awaitable[Any]]
-"""Lets an API key in, or raises `KeyInvalid`."""
+CheckKey: TypeAlias = Callable[[str], Awaitable[ApiKey]]
+"""The API key of a text. Raises `KeyInvalid`."""
 
 _Names: TypeAlias = Annotated[list[Annotated[str, msgspec.Meta(min_length=1)]], msgspec.Meta(min_length=1)]
 
@@ -43,17 +44,21 @@ _decode_one = msgspec.json.Decoder(_Notice).decode
 _decode_many = msgspec.json.Decoder(list[_Notice]).decode
 
 
-def notify_route(hub: Hub, check_key: CheckKey) -> Route:
+def notify_route(hub: Hub, check_key: CheckKey, *, admins_only: bool) -> Route:
     """The route.
 
     Args:
         hub: publishes.
         check_key: knows the API keys.
+        admins_only: only the keys of users whose role is ``admin``. Everyone may make a key, so where the application
+            has its own policy for whom clients may address, the others' keys must not go around it.
     """
 
     async def notify(request: HTTPRequest) -> Response:
         try:
-            await check_key(request.headers.get("x-api-key", ""))
+            key = await check_key(request.headers.get("x-api-key", ""))
+            if admins_only and key.user.role != "admin":
+                return refuse(Forbidden("Only the keys of administrators may publish here"), 403)
             notices = _decode(await read_body(request))
         except KeyInvalid as invalid:
             return refuse(Unauthorized(invalid.reason), 401)

@@ -17,12 +17,13 @@ from typing import Any
 
 from wireloom.config import load_config
 from wireloom.core.caller import current_caller
-from wireloom.core.topic import Topic, channel, client, user
+from wireloom.core.topic import CONTROL, Topic, channel, client, user
 from wireloom.errors import WireloomError
 from wireloom.hub.backplane.base import Publication
 from wireloom.hub.backplane.choose import make_backplane
 from wireloom.hub.connection import Connection, encode_payload
 from wireloom.hub.hub import Hub
+from wireloom.hub.logins import encode_revocation
 
 __all__ = ["WEBSOCKET_MANAGER", "NoHub", "Notify", "notify"]
 
@@ -110,9 +111,19 @@ class Notify:
         if publisher is not None and publisher.pid == os.getpid():
             publisher.flush(timeout)
 
+    def revoked(self, *, user_id: str = "", token_id: str = "") -> None:
+        """Tells every process that all logins of a user have ended, or those of one token.
+
+        Raises:
+            NoHub: nothing in this process can publish.
+        """
+        self._send([Publication(CONTROL, encode_revocation(user_id, token_id), True)])
+
     def _publish(self, topics: list[Topic], data: Any, key: str) -> None:
         payload, text = encode_payload(data)
-        publications = [Publication(topic, payload, text, key) for topic in dict.fromkeys(topics)]
+        self._send([Publication(topic, payload, text, key) for topic in dict.fromkeys(topics)])
+
+    def _send(self, publications: list[Publication]) -> None:
         hub = self._hub()
         if _runs_here(hub.loop):
             _publish_all(hub, publications)
