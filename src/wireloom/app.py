@@ -162,8 +162,9 @@ class App:
 
         if self._events is not None:
             raise ConfigError(f"this application has its event socket already, at {self._events.path!r}")
-        self._events = EventOptions(path, allow, on_connect, on_disconnect)
-        self._compile(self.config)
+        options = EventOptions(path, allow, on_connect, on_disconnect)
+        self._router.add(self._compile_events(options, self.config, self._actions))
+        self._events = options
 
     def add(self, *declarations: WebSocketHandler | EventHandler) -> None:
         """Adds declarations that were made without an application.

@@ -1,14 +1,17 @@
-"""The outbox: order, one write a turn, a bound with two policies; and the flusher behind all outboxes."""
+"""The outbox: order, one write a turn, a bound and its policies, writes past the sink; and the flusher behind."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
 
-from wireloom.hub.outbox import Flusher, Outbox, OutboxRules
+from wireloom.hub import outbox as outbox_module
+from wireloom.hub.outbox import Flusher, KeyedFrame, Outbox, OutboxRules
 
 from .fakes import Sink
 
@@ -213,6 +216,229 @@ def test_the_list_of_frames_is_always_the_same() -> None:
     box.outbox.resume()
     box.outbox.finish(b"")
     assert box.outbox.frames is frames
+
+
+# -- conflate --------------------------------------------------------------------------------------------------------
+
+
+def keyed(data: bytes, key: str, topic: str = "topic") -> KeyedFrame:
+    frame = KeyedFrame(data)
+    frame.key = (topic, key)
+    return frame
+
+
+def test_conflate_keeps_the_newest_of_every_key_where_it_stands_and_all_without_one() -> None:
+    box = Box(policy="conflate")
+    box.outbox.pause()
+    frames = [b"1", keyed(b"a1", "a"), b"2", keyed(b"b1", "b"), keyed(b"a2", "a"), b"3", keyed(b"a3", "a"), b"4"]
+    for frame in frames:
+        box.outbox.push(frame)
+    box.outbox.flush()
+    assert box.outbox.frames == [b"1", b"2", b"b1", b"3", b"a3", b"4"]
+    assert box.rules.dropped == 2
+    box.outbox.push(keyed(b"b2", "b"))
+    box.outbox.flush()
+    box.outbox.flush()
+    assert box.outbox.frames == [b"1", b"2", b"3", b"a3", b"4", b"b2"]
+    assert box.rules.dropped == 3
+    box.outbox.resume()
+    assert box.sink.writes == [b"123a34b2"]
+    assert box.overflows == 0
+
+
+def test_conflate_does_not_mix_up_the_keys_of_different_topics() -> None:
+    box = Box(policy="conflate")
+    box.outbox.pause()
+    for topic in ("one", "other", "one"):
+        box.outbox.push(keyed(topic.encode(), "key", topic))
+    box.outbox.flush()
+    assert box.outbox.frames == [b"other", b"one"]
+
+
+def test_conflate_bounds_what_one_key_costs_however_much_is_published() -> None:
+    box = Box(limit=100, policy="conflate")
+    box.outbox.pause()
+    for number in range(10_000):
+        box.outbox.push(keyed(b"%050d" % number, "ab"[number % 2]))
+        box.outbox.flush()
+        assert box.outbox.waiting_bytes <= 100
+    assert box.overflows == 0
+    assert box.rules.dropped == 9998
+    box.outbox.resume()
+    assert box.sink.data == b"%050d%050d" % (9998, 9999)
+
+
+@pytest.mark.parametrize("different", [True, False])
+def test_conflate_closes_where_too_much_waits_all_the_same(different: bool) -> None:
+    box = Box(limit=100, policy="conflate")
+    box.outbox.pause()
+    for number in range(11):
+        frame = b"x" * 10
+        box.outbox.push(keyed(frame, f"{number}") if different else frame)
+        box.outbox.flush()
+        assert box.overflows == (number == 10)
+    box.outbox.resume()
+    assert box.sink.writes == [b"close 1013"]
+
+
+@pytest.mark.parametrize("policy", ["close", "drop_oldest"])
+def test_other_policies_do_not_look_at_keys(policy: str) -> None:
+    box = Box(limit=100, policy=policy)
+    box.outbox.pause()
+    for number in range(5):
+        box.outbox.push(keyed(b"%d" % number, "key"))
+    box.outbox.flush()
+    assert box.outbox.frames == [b"0", b"1", b"2", b"3", b"4"]
+    assert box.rules.dropped == 0
+
+
+# -- past the sink ---------------------------------------------------------------------------------------------------
+
+
+class Pair:
+    """An outbox that writes past its sink into a real socket with a small buffer; the sink notes what comes to it."""
+
+    def __init__(self, policy: Any = "close") -> None:
+        self.near, self.far = socket.socketpair()
+        self.near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+        self.near.setblocking(False)
+        self.far.setblocking(False)
+        self.sink = Sink()
+        flusher: Any = Flushes()
+        self.rules = OutboxRules(1 << 30, policy)
+        self.outbox = Outbox(self.sink, flusher, self.rules, lambda: None, self.near.fileno())
+
+    def send(self, *frames: bytes) -> None:
+        for frame in frames:
+            self.outbox.push(frame)
+        self.outbox.flush()
+        self.sink.held = len(self.sink.data)  # as a transport: what it was given waits in it
+
+    def read(self) -> bytes:
+        """All that the peer can read now."""
+        parts = []
+        try:
+            while part := self.far.recv(1 << 20):
+                parts.append(part)
+        except BlockingIOError:
+            pass
+        return b"".join(parts)
+
+    def pass_on(self) -> bytes:
+        """The peer reads; the sink writes all that it holds, as a transport does."""
+        data = self.read()
+        while waiting := self.sink.data:
+            sent = os.write(self.near.fileno(), waiting)
+            self.sink.writes[:] = [waiting[sent:]]
+            data += self.read()
+        self.sink.writes.clear()
+        self.sink.held = 0
+        return data
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    pair = Pair()
+    yield pair
+    pair.near.close()
+    pair.far.close()
+
+
+def test_what_the_socket_takes_in_part_goes_on_in_the_sink_and_nothing_overtakes_it(pair: Pair) -> None:
+    data = os.urandom(1 << 20)
+    pair.send(b"one")
+    pair.send(b"two", b"three")
+    assert (pair.read(), pair.sink.writes) == (b"onetwothree", [])
+    pair.send(data)
+    assert 0 < len(pair.sink.data) < len(data)
+    assert data.endswith(pair.sink.data)
+    pair.send(b"after")
+    assert pair.sink.data.endswith(b"after")
+    first = pair.read()  # now the socket has room, but the sink's bytes are first
+    pair.send(b"last")
+    assert pair.sink.data.endswith(b"afterlast")
+    assert first + pair.pass_on() == data + b"afterlast"
+    pair.send(b"past again")
+    assert pair.sink.writes == []
+    assert pair.read() == b"past again"
+
+
+def test_a_full_socket_gives_everything_to_the_sink_in_order(pair: Pair) -> None:
+    sent = []
+    for number in range(2000):
+        sent.append(b"%06d" % number * 10)
+        pair.send(sent[-1])
+    assert pair.sink.writes
+    assert pair.read() + pair.pass_on() == b"".join(sent)
+
+
+def test_order_is_kept_through_pauses(pair: Pair) -> None:
+    data = b"a" * (1 << 19)
+    pair.send(data)
+    pair.outbox.pause()
+    pair.send(b"held")
+    assert not pair.sink.data.endswith(b"held")
+    got = pair.pass_on()
+    pair.outbox.resume()
+    pair.send(b"then")
+    assert got + pair.read() + pair.pass_on() == data + b"heldthen"
+
+
+def test_a_broken_pipe_is_for_the_sink_to_find_out(pair: Pair) -> None:
+    pair.send(b"fine")
+    pair.far.close()
+    pair.send(b"broken")
+    assert pair.sink.writes == [b"broken"]
+
+
+def test_a_descriptor_that_is_closed_raises_nothing() -> None:
+    pair = Pair()
+    pair.send(b"fine")
+    pair.near.close()
+    pair.send(b"lost")
+    assert pair.sink.writes == [b"lost"]
+    pair.far.close()
+
+
+def test_nothing_goes_past_a_sink_that_holds_bytes(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[bytes] = []
+    monkeypatch.setattr(outbox_module, "_write", lambda descriptor, data: written.append(data) or len(data))
+    pair.sink.held = 1  # such as the answer to the handshake
+    pair.outbox.push(b"first")
+    pair.outbox.flush()
+    assert (pair.sink.data, written) == (b"first", [])
+    pair.sink.held = 0
+    pair.outbox.push(b"second")
+    pair.outbox.flush()
+    assert (pair.sink.data, written) == (b"first", [b"second"])
+
+
+def test_nothing_goes_past_the_sink_after_the_end(pair: Pair) -> None:
+    pair.send(b"first")
+    pair.outbox.push(b"waits")
+    pair.outbox.finish(b"close")
+    assert pair.outbox.direct < 0
+    assert pair.sink.data == b"waitsclose"
+    assert pair.read() == b"first"
+    pair.send(b"too late")
+    assert pair.read() == b""
+    assert pair.sink.data == b"waitsclose"
+
+
+async def test_the_flusher_writes_past_the_sink_in_order_and_never_while_it_holds_bytes(pair: Pair) -> None:
+    flusher = Flusher(asyncio.get_running_loop())
+    pair.outbox._flusher = flusher
+    sent = []
+    for number in range(3000):
+        sent.append(b"%05d" % number)
+        pair.outbox.push(sent[-1])
+        await turn()
+        pair.sink.held = len(pair.sink.data)
+    assert pair.sink.writes  # so much does not fit
+    assert pair.read() + pair.pass_on() == b"".join(sent)
+    pair.outbox.push(b"on")
+    await turn()
+    assert pair.read() == b"on"
 
 
 # -- the flusher -----------------------------------------------------------------------------------------------------

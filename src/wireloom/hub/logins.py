@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,8 +16,11 @@ from wireloom.hub.connection import Connection
 
 __all__ = ["End", "Logins", "encode_revocation"]
 
+logger = logging.getLogger(__name__)
+
 WARNING_SECONDS = 60.0
 _LONGEST_TIMER_SECONDS = 3600.0  # event loops measure long times badly, and clocks are set
+_LEFT_OVER = 64  # entries of those who left, below which the heap is not worth rebuilding
 
 End = Callable[[Connection, str], None]
 Remind = Callable[[Connection, int], None]
@@ -41,12 +45,22 @@ class _Login:
 
     def __init__(self, connection: Connection, end: End, remind: Remind | None) -> None:
         user: Any = connection.user
-        self.connection = connection
+        self.connection: Connection | None = connection
         self.end = end
         self.remind = remind
         self.user_id: str = getattr(user, "user_id", "")
         self.token_id: str = getattr(user, "token_id", "")
         self.expires_at: float | None = getattr(user, "expires_at", None)
+
+    def let_go(self) -> None:
+        """Keeps nothing alive while it waits in the heap for its time."""
+        self.connection = None
+        self.end = _nobody
+        self.remind = None
+
+
+def _nobody(connection: Connection, reason: str) -> None:
+    """Who is told once a login is over."""
 
 
 class Logins:
@@ -70,24 +84,29 @@ class Logins:
             end: called with the connection and why, once the login has ended.
             remind: called a minute before its end with the seconds that are left.
         """
-        login = _Login(connection, end, remind)
-        self._logins[connection] = login
+        self.forget(connection)
+        login = self._logins[connection] = _Login(connection, end, remind)
         if login.expires_at is not None:
             warned_at = login.expires_at - WARNING_SECONDS if remind else login.expires_at
             self._remind(max(warned_at, min(time.time(), login.expires_at)), login)
 
     def forget(self, connection: Connection) -> None:
         """Watches a connection no longer."""
-        self._logins.pop(connection, None)
+        login = self._logins.pop(connection, None)
+        if login is not None:
+            login.let_go()
+            if len(self._due) > 2 * len(self._logins) + _LEFT_OVER:
+                self._due = [entry for entry in self._due if entry[2].connection is not None]
+                heapq.heapify(self._due)
 
     def revoke(self, payload: bytes) -> None:
         """Ends logins, as another hub or this one says."""
         revoked = msgspec.json.decode(payload, type=_Revocation)
-        for login in list(self._logins.values()):
+        for connection, login in list(self._logins.items()):
             if (revoked.user_id and login.user_id == revoked.user_id) or (
                 revoked.token_id and login.token_id == revoked.token_id
             ):
-                self._end(login, "Token revoked")
+                self._end(connection, login, "Token revoked")
 
     def stop(self) -> None:
         """Ends the watch."""
@@ -97,9 +116,10 @@ class Logins:
         self._logins.clear()
         self._due.clear()
 
-    def _end(self, login: _Login, reason: str) -> None:
-        del self._logins[login.connection]
-        login.end(login.connection, reason)
+    def _end(self, connection: Connection, login: _Login, reason: str) -> None:
+        end = login.end
+        self.forget(connection)
+        _call(lambda: end(connection, reason))
 
     def _remind(self, at: float, login: _Login) -> None:
         heapq.heappush(self._due, (at, next(self._count), login))
@@ -118,15 +138,23 @@ class Logins:
         now = time.time()
         while self._due and self._due[0][0] <= now:
             login = heapq.heappop(self._due)[2]
-            if self._logins.get(login.connection) is login:
-                self._tell(login, now)
+            if login.connection is not None:
+                self._tell(login.connection, login, now)
         self._set_timer()
 
-    def _tell(self, login: _Login, now: float) -> None:
+    def _tell(self, connection: Connection, login: _Login, now: float) -> None:
         assert login.expires_at is not None
-        left = login.expires_at - now
-        if left > 0 and login.remind is not None:
-            login.remind(login.connection, round(left))
+        left, remind = login.expires_at - now, login.remind
+        if left > 0 and remind is not None:
             heapq.heappush(self._due, (login.expires_at, next(self._count), login))
+            _call(lambda: remind(connection, round(left)))
         else:
-            self._end(login, "Token expired")
+            self._end(connection, login, "Token expired")
+
+
+def _call(tell: Callable[[], None]) -> None:
+    """Tells one connection; if that fails, the others are told all the same."""
+    try:
+        tell()
+    except Exception:
+        logger.exception("a connection could not be told that its login ends")

@@ -1,7 +1,7 @@
 """Notify: publications from any code, in any thread, and from processes that serve nothing.
 
 Laws:
-- A call returns at once and never waits for anyone.
+- A call returns at once. Only the first in a process that serves nothing waits, for the backplane.
 - What one caller sends to one target arrives in that order.
 """
 
@@ -49,7 +49,7 @@ class Notify:
 
     def __init__(self, connect: Connect) -> None:
         self._connect = connect
-        self._hubs: list[Hub] = []
+        self._hubs: list[tuple[int, Hub]] = []  # with the process that they run in: a fork copies this, not the loop
         self._publisher: _Publisher | None = None
         self._lock = threading.Lock()
 
@@ -64,7 +64,8 @@ class Notify:
         if hub is None or _runs_here(hub.loop):
             caller.send(data)
         else:
-            hub.loop.call_soon_threadsafe(caller.send, data)
+            payload, text = encode_payload(data)  # now: the caller may change it afterwards
+            hub.loop.call_soon_threadsafe(caller.send_json if text else caller.send_bytes, payload)
 
     def users(self, roots: Iterable[Any], data: Any, *, key: str = "") -> None:
         """Sends to every connection of some users.
@@ -81,11 +82,11 @@ class Notify:
 
     def channels(self, names: Iterable[str], data: Any, *, key: str = "") -> None:
         """Sends to every subscriber of some channels; arguments as for `users`."""
-        self._publish([channel(name) for name in _list(names)], data, key)
+        self._publish([channel(name) for name in _texts(names)], data, key)
 
     def clients(self, client_ids: Iterable[str], data: Any, *, key: str = "") -> None:
         """Sends to some connections, whichever process holds them; arguments as for `users`."""
-        self._publish([client(client_id) for client_id in _list(client_ids)], data, key)
+        self._publish([client(client_id) for client_id in _texts(client_ids)], data, key)
 
     notify_self = self
     notify_users = users
@@ -99,7 +100,11 @@ class Notify:
             url: ``redis://…`` or ``nats://…``, as the application's option ``backplane`` has it.
             prefix: as the application's option ``backplane_prefix`` has it.
         """
-        self._connect = lambda: _connect(url, prefix)
+        with self._lock:
+            self._connect = lambda: _connect(url, prefix)
+            publisher, self._publisher = self._publisher, None
+        if publisher is not None:
+            publisher.stop()
 
     def flush(self, timeout: float = _FLUSH_SECONDS) -> None:
         """Waits until what a process that serves nothing has sent is with the backplane. Happens by itself at exit.
@@ -134,11 +139,11 @@ class Notify:
 
     def attach(self, hub: Hub) -> None:
         """An application runs in this process."""
-        self._hubs.append(hub)
+        self._hubs.append((os.getpid(), hub))
 
     def detach(self, hub: Hub) -> None:
         """It has ended."""
-        self._hubs.remove(hub)
+        self._hubs.remove((os.getpid(), hub))
 
     def _hub(self) -> Hub:
         """The hub of the application whose code runs; else the newest that runs here; else one of our own."""
@@ -146,15 +151,19 @@ class Notify:
         hub = self._hub_of(caller) if isinstance(caller, Connection) else None
         if hub is not None:
             return hub
-        if self._hubs:
-            return self._hubs[-1]
+        if running := self._running():
+            return running[-1]
         with self._lock:
             if self._publisher is None or self._publisher.pid != os.getpid():  # threads do not survive a fork
                 self._publisher = _Publisher(self._connect())
             return self._publisher.hub
 
     def _hub_of(self, connection: Connection) -> Hub | None:
-        return next((hub for hub in self._hubs if hub is connection.registry), None)
+        return next((hub for hub in self._running() if hub is connection.registry), None)
+
+    def _running(self) -> list[Hub]:
+        pid = os.getpid()
+        return [hub for started_in, hub in self._hubs if started_in == pid]
 
 
 class _Publisher:
@@ -177,21 +186,12 @@ class _Publisher:
         self._leave = asyncio.Event()
         try:
             await self.hub.start()
-        except WireloomError as error:
-            self._started.set_exception(error)
+        except BaseException as error:
+            self._started.set_exception(error)  # the caller's to hear, whatever it is
             return
         self._started.set_result(None)
         await self._leave.wait()
         await self.hub.stop()
-
-    def connect(self, url: str, prefix: str = "wireloom") -> None:
-        """Names the backplane for a process that serves nothing, in place of ``WIRELOOM_BACKPLANE``.
-
-        Args:
-            url: ``redis://…`` or ``nats://…``, as the application's option ``backplane`` has it.
-            prefix: as the application's option ``backplane_prefix`` has it.
-        """
-        self._connect = lambda: _connect(url, prefix)
 
     def flush(self, timeout: float) -> None:
         asyncio.run_coroutine_threadsafe(self.hub.backplane.flush(), self.hub.loop).result(timeout)
@@ -219,6 +219,14 @@ def _list(targets: Iterable[Any]) -> list[Any]:
     if isinstance(targets, str):
         raise TypeError(f"notify takes a list of targets, not the text {targets!r}")
     return list(targets)
+
+
+def _texts(targets: Iterable[str]) -> list[str]:
+    texts = _list(targets)
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"notify takes names and ids as text, not {type(text).__name__}")
+    return texts
 
 
 def _root_id(root: Any) -> str:

@@ -95,7 +95,7 @@ def compile_event_socket(
     """
     allow = options.allow or (allow_open if config.peer_events == "open" else allow_guarded)
     came, left = _compile_hook(options.on_connect, hub), _compile_hook(options.on_disconnect, hub)
-    events = _EventSocket(config, hub, actions, authenticate, allow, came, left)
+    events = _EventSocket(config, hub, actions, authenticate, allow, came, left, own_policy=options.allow is not None)
     return Endpoint(
         name="events",
         path=options.path,
@@ -134,12 +134,15 @@ class _EventSocket:
         allow: Allow,
         came: Handler | None,
         left: Handler | None,
+        *,
+        own_policy: bool,
     ) -> None:
         self._config = config
         self._hub = hub
         self._actions = actions
         self._authenticate = authenticate
         self._allow = allow
+        self._own_policy = own_policy
         self._came = came
         self._left = left
         self._channels: dict[Connection, str] = {}  # each connection's own, told in its connection frame
@@ -168,7 +171,7 @@ class _EventSocket:
             wanted, problems = "", {**problems, "channel_error": "Not allowed"}
         if token and connection.user is None and not problems:  # it ended while the policy was asked
             problems = {"auth_error": "Token expired"}
-        own = self._channels[connection] = wanted or f"{int(time.time())}:{uuid.uuid4().hex}"
+        own = self._channels[connection] = wanted or _new_channel_id()
         connection.join(own)
         if not self._hub.degraded:
             await self._settle()
@@ -205,6 +208,7 @@ class _EventSocket:
 
     async def _change_user(self, connection: Connection, event: ChangeUser) -> bytes:
         problems = await self._log_in(connection, event.token)
+        problems |= await self._review_channels(connection)
         await self._settle()
         return self._connection_frame(connection, problems, event.id)
 
@@ -225,8 +229,29 @@ class _EventSocket:
     def _log_out(self, connection: Connection, reason: str) -> None:
         """The login has ended: the connection is the public's from now on, and is told so."""
         connection.change_user(None)
+        if self._own_policy:  # it let somebody else in; whoever logs in again asks again
+            for name in connection.channels:
+                connection.leave(name)
         if connection in self._channels:  # else its first frame is still to come
+            self._keep_own_channel(connection)
             connection.send_json(self._connection_frame(connection, {"auth_error": reason}))
+
+    async def _review_channels(self, connection: Connection) -> dict[str, str]:
+        """Leaves the channels that the connection's new user may not hear."""
+        own = self._channels[connection]
+        made = {own} if own != connection.query.get("channel_id") else set()
+        for name in connection.channels - made:  # what was made for it is nobody else's
+            if not await self._allow(connection, "subscribe", (name,)):
+                connection.leave(name)
+        return {} if self._keep_own_channel(connection) else {"channel_error": "Not allowed"}
+
+    def _keep_own_channel(self, connection: Connection) -> bool:
+        """Gives a connection that had to leave its own channel another; says whether it still has the old one."""
+        if not connection.is_open or self._channels[connection] in connection.channels:
+            return True
+        own = self._channels[connection] = _new_channel_id()
+        connection.join(own)
+        return False
 
     # -- whom it addresses ---------------------------------------------------------------------------------------------
 
@@ -300,6 +325,11 @@ class _EventSocket:
         if not event.response:
             return None
         return encode_frame({"status": 200, "reports": msgspec.Raw(reports)}, event.id)
+
+
+def _new_channel_id() -> str:
+    """As client ids are made: nobody guesses it."""
+    return f"{int(time.time())}:{uuid.uuid4().hex}"
 
 
 def _warn(connection: Connection, seconds: int) -> None:

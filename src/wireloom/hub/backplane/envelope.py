@@ -53,8 +53,7 @@ def split_envelope(envelope: bytes, number: int, limit_bytes: int) -> list[bytes
     origin = envelope[3:_LENGTH_START]
     count = -(-len(envelope) // size)
     return [
-        _PART.pack(_MARK, VERSION, _IS_PART, origin, number, index, count)
-        + envelope[index * size : (index + 1) * size]
+        _PART.pack(_MARK, VERSION, _IS_PART, origin, number, index, count) + envelope[index * size : (index + 1) * size]
         for index in range(count)
     ]
 

@@ -140,6 +140,7 @@ class _NatsLink(Link):
         self._subscriptions: dict[str, Subscription] = {}
         self._number = 0
         self._refusal_logged = False
+        self._flushes: set[asyncio.Task[None]] = set()
         self.reason: Exception | None = None
 
     async def note(self, error: Exception) -> None:
@@ -194,6 +195,22 @@ class _NatsLink(Link):
         with contextlib.suppress(Exception):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._client.close()
+        for task in self._flushes:
+            task.cancel()
+        await asyncio.gather(*self._flushes, return_exceptions=True)
+
+    async def _flush(self) -> None:
+        """The library's flush. Cancelled halfway, the library would trip over the answer when it comes."""
+        timeout: Any = ANSWER_SECONDS  # annotated as whole seconds there
+        task = asyncio.create_task(self._client.flush(timeout))
+        self._flushes.add(task)
+        task.add_done_callback(self._flushed)
+        await asyncio.shield(task)
+
+    def _flushed(self, task: asyncio.Task[None]) -> None:
+        self._flushes.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever still waits has got it
 
     async def _acknowledge(self) -> None:
         """Waits until the server has taken everything that was commanded so far.
@@ -202,10 +219,9 @@ class _NatsLink(Link):
         only when nothing waited.
         """
         await asyncio.sleep(0)
-        timeout: Any = ANSWER_SECONDS  # annotated as whole seconds there
         written = False
         while not written:
             written = self._client.pending_data_size == 0
-            await self._client.flush(timeout)
+            await self._flush()
             if not self._client.is_connected:
                 raise self.reason or ConnectionError("the connection to the NATS server has ended")

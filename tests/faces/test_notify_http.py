@@ -1,0 +1,304 @@
+"""POST /notify: publications for services in any language, with an API key."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wireloom import App
+from wireloom.core.rest import MAX_BODY_BYTES
+from wireloom.faces import notify as notify_module
+from wireloom.identity.login import Login
+from wireloom.testing import TestServer, TestWebSocket
+
+pytestmark = pytest.mark.anyio
+
+
+async def heard(ws: TestWebSocket) -> list[str]:
+    """Everything that came before the answer to an event sent now."""
+    await ws.send_json({"type": "connection", "id": "so far"})
+    texts: list[str] = []
+    while not (text := await ws.receive_text()).endswith('"id":"so far"}'):
+        texts.append(text)
+    return texts
+
+
+class Service:
+    """A server with a key, a logged-in listener, and what it is known by."""
+
+    def __init__(self, server: TestServer, login: Login, key: Any, ws: TestWebSocket, data: Any) -> None:
+        self.server = server
+        self.login = login
+        self.key = key
+        self.ws = ws
+        self.client_id: str = data["client_id"]
+        self.root_id: str = data["root_id"]
+
+    async def post(self, body: Any, key: str | None = None) -> Any:
+        headers = {"X-API-Key": (self.key.api_key if key is None else key).encode("latin-1")}
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return await self.server.http.post("/notify", content=content, headers=headers)
+
+
+async def started(stack: AsyncExitStack) -> Service:
+    app = App(database="sqlite://")
+    app.events()
+    server = await stack.enter_async_context(TestServer(app))
+    assert app.identity is not None
+    login = await app.identity.register({"username": "alice"}, "password1")
+    key = await app.identity.create_api_key(login.user, "service")
+    headers = {"Authorization": f"Bearer {login.token}"}
+    ws = await stack.enter_async_context(server.websocket("/websocket?channel_id=room", headers=headers))
+    return Service(server, login, key, ws, (await ws.receive_json())["data"])
+
+
+def require_refusal(reply: Any, status: int, code: str) -> Any:
+    """The REST envelope of an error; gives the error."""
+    body = reply.json()
+    assert reply.status_code == status, reply.text
+    assert reply.headers["content-type"] == "application/json"
+    error = body.pop("error")
+    assert body == {"ok": False, "type": "error", "data": None, "meta": {"extra": {"http_status": status}}}
+    assert error["code"] == code
+    assert error["message"]
+    return error
+
+
+def require_count(reply: Any, count: int) -> None:
+    """202 and how many publications were made."""
+    assert reply.status_code == 202, reply.text
+    assert reply.json() == {
+        "ok": True,
+        "type": "response",
+        "data": {"publications": count},
+        "error": None,
+        "meta": {"extra": {"http_status": 202}},
+    }
+
+
+# -- the key -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["", "nonsense", "x" * 10_000, "ü\x80"])
+async def test_without_a_good_key_it_is_401_and_the_body_is_not_looked_at(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Any] = []
+
+    async def read_body(request: Any) -> bytes:
+        read.append(request)
+        return b""
+
+    monkeypatch.setattr(notify_module, "read_body", read_body)
+    async with AsyncExitStack() as stack:
+        service = await started(stack)
+        before = service.server.app.hub.publications
+        for body in ({"channels": ["room"], "data": {}}, b"{", b""):
+            require_refusal(await service.post(body, key), 401, "UNAUTHORIZED")
+        assert read == []
+        assert service.server.app.hub.publications == before
+
+
+async def test_without_the_header_it_is_401() -> None:
+    async with AsyncExitStack() as stack:
+        service = await started(stack)
+        body = {"channels": ["room"], "data": {}}
+        require_refusal(await service.server.http.post("/notify", json=body), 401, "UNAUTHORIZED")
+        token = {"Authorization": f"Bearer {service.login.token}"}  # a user's token is no key
+        require_refusal(await service.server.http.post("/notify", json=body, headers=token), 401, "UNAUTHORIZED")
+        assert await heard(service.ws) == []
+
+
+async def test_a_revoked_an_expired_and_an_altered_key_are_401() -> None:
+    async with AsyncExitStack() as stack:
+        service = await started(stack)
+        identity: Any = service.server.app.identity
+        body = {"channels": ["room"], "data": {}}
+        good = service.key.api_key
+        altered = good[:-1] + ("a" if good[-1] != "a" else "b")
+        require_refusal(await service.post(body, altered), 401, "UNAUTHORIZED")
+        require_refusal(await service.post(body, good + "x"), 401, "UNAUTHORIZED")
+        short = await identity.create_api_key(service.login.user, "short", expiry_days=1)
+        require_count(await service.post(body, short.api_key), 1)
+        clock, identity._clock = identity._clock, lambda: clock() + 2 * 24 * 3600
+        require_refusal(await service.post(body, short.api_key), 401, "UNAUTHORIZED")
+        identity._clock = clock
+        require_count(await service.post(body), 1)
+        await identity.revoke_api_key(service.key.key.key_id, service.login.user.user_id)
+        require_refusal(await service.post(body), 401, "UNAUTHORIZED")
+        assert await heard(service.ws) == ["{}"] * 2
+
+
+async def test_a_refusal_does_not_wait_for_the_body() -> None:
+    async with AsyncExitStack() as stack:
+        service = await started(stack)
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.server.port)
+        head = "POST /notify HTTP/1.1\r\nHost: x\r\nX-API-Key: no\r\nContent-Length: 1000\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode())
+        async with asyncio.timeout(5):
+            assert (await reader.readline()).split()[1] == b"401"
+        writer.close()
+        await writer.wait_closed()
+
+
+# -- what it publishes -------------------------------------------------------------------------------------------------
+
+
+async def test_one_object_reaches_users_channels_and_clients() -> None:
+    async with AsyncExitStack() as stack:
+        service = await started(stack)
+        require_count(await service.post({"users": [service.root_id], "data": {"to": "user"}}), 1)
+        require_count(await service.post({"channels": ["room"], "data": {"to": "channel"}}), 1)
+        require_count(await service.post({"clients": [service.client_id], "data": {"to": "client"}}), 1)
+        assert await heard(service.ws) == ['{"to": "user"}', '{"to": "channel"}', '{"to": "client"}']
+
+
+async def test_a_repeated_id_is_one_publication_and_unknown_ones_count_the_same() -> None:
+    async with AsyncExitStack() as stack:
+        service = await started(stack)
+        require_count(await service.post({"channels": ["room", "room", "nobody's"], "data": {"n": 1}}), 2)
+        assert await heard(service.ws) == ['{"n": 1}']
+        mixed = {"users": [service.root_id], "channels": ["room"], "clients": [service.client_id], "data": {"n": 2}}
+        require_count(await service.post(mixed), 3)
+        assert await heard(service.ws) == ['{"n": 2}'] * 3
+
+
+async def test_a_batch_is_published_in_order() -> None:
+    async with AsyncExitStack() as stack:
+        service = await started(stack)
+        batch = [{"channels": ["room"], "data": {"n": number}} for number in range(50)]
+        batch.append({"users": [service.root_id], "clients": [service.client_id], "data": {"n": 50}})
+        require_count(await service.post(batch), 52)
+        numbers = [json.loads(text)["n"] for text in await heard(service.ws)]
+        assert numbers == [*range(51), 50]
+
+
+async def test_an_empty_batch_publishes_nothing() -> None:
+    async with AsyncExitStack() as stack:
+        service = await started(stack)
+        require_count(await service.post([]), 0)
+
+
+async def test_data_is_delivered_verbatim() -> None:
+    async with AsyncExitStack() as stack:
+        service = await started(stack)
+        data = '{ "ü" : "\\u00fc", "big":123456789012345678901234567890, "f": 1.10e+2,\n"a":1,"a":2 }'
+        require_count(await service.post(f' \n{{"data": {data} ,"channels":["room"]}}'.encode()), 1)
+        require_count(await service.post(f'\t[{{"channels":["room"],"data":{data}}}]'.encode()), 1)
+        assert await heard(service.ws) == [data, data]
+
+
+async def test_it_is_there_without_an_event_socket_where_users_are(wireloom_server: Any) -> None:
+    app = App(database="sqlite://")
+
+    @app.websocket("/typed", auth=True)
+    async def typed(message: str) -> str:
+        return message
+
+    async with wireloom_server(app) as server:
+        require_refusal(await server.http.post("/notify", json={}), 401, "UNAUTHORIZED")
+        login = await app.identity.register({"username": "alice"}, "password1")  # type: ignore[union-attr]
+        key = await app.identity.create_api_key(login.user, "service")  # type: ignore[union-attr]
+        async with server.websocket("/typed", headers={"Authorization": f"Bearer {login.token}"}) as ws:
+            body = {"users": [login.user.root_id], "data": {"n": 1}}
+            require_count(await server.http.post("/notify", json=body, headers={"X-API-Key": key.api_key}), 1)
+            assert await ws.receive_text() == '{"n":1}'
+
+
+# -- what it refuses ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"{", 400),
+        (b"[", 400),
+        (b"nonsense", 400),
+        (b'{"channels":["room"],"data":{}} x', 400),
+        (b'{"channels":["room"],"data":{"x":NaN}}', 400),
+        (b'{"channels":["room"],"data":{"x":"\xff"}}', 400),
+        (b"null", 422),
+        (b'"text"', 422),
+        (b"{}", 422),
+        (b'{"data":{}}', 422),
+        (b'{"channels":["room"]}', 422),
+        (b'{"channels":[],"data":{}}', 422),
+        (b'{"channels":"room","data":{}}', 422),
+        (b'{"channels":["room",1],"data":{}}', 422),
+        (b'{"channels":["room",""],"data":{}}', 422),
+        (b'{"channels":["room"],"data":{},"other":1}', 422),
+        (b'{"channel_ids":["room"],"data":{}}', 422),
+        (b'{"channels":["room"],"users":5,"data":{}}', 422),
+        (b"[[]]", 422),
+        (b"[1]", 422),
+    ],
+)
+async def test_a_wrong_body_is_told_and_publishes_nothing(body: bytes, status: int) -> None:
+    async with AsyncExitStack() as stack:
+        service = await started(stack)
+        before = service.server.app.hub.publications
+        reply = await service.post(body)
+        error = require_refusal(reply, status, "INVALID_JSON" if status == 400 else "VALIDATION_ERROR")
+        if status == 422:
+            assert error["path"].startswith("$")
+        assert service.server.app.hub.publications == before
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+@pytest.mark.parametrize(
+    "wrong", [{}, {"channels": ["room"]}, {"data": {}}, {"channels": ["room"], "data": {}, "x": 1}]
+)
+async def test_nothing_is_published_when_one_of_a_batch_is_wrong(at: int, wrong: Any) -> None:
+    async with AsyncExitStack() as stack:
+        service = await started(stack)
+        batch = [{"channels": ["room"], "data": {"n": number}} for number in range(3)]
+        batch[at] = wrong
+        before = service.server.app.hub.publications
+        error = require_refusal(await service.post(batch), 422, "VALIDATION_ERROR")
+        assert error["path"].startswith(f"$[{at}]")
+        assert service.server.app.hub.publications == before
+        assert await heard(service.ws) == []
+
+
+async def test_a_body_may_have_a_mebibyte_and_not_a_byte_more() -> None:
+    assert MAX_BODY_BYTES == 1024 * 1024
+    async with AsyncExitStack() as stack:
+        service = await started(stack)
+        body = b'{"clients":["nobody"],"data":{"x":"%b"}}'
+        filler = b"x" * (MAX_BODY_BYTES - len(body) + 2)
+        require_count(await service.post(body % filler), 1)
+        require_refusal(await service.post(body % (filler + b"x")), 413, "TOO_LARGE")
+        require_refusal(await service.post(b"[" * (3 * MAX_BODY_BYTES)), 413, "TOO_LARGE")
+        require_count(await service.post({"channels": ["room"], "data": {}}), 1)
+
+
+async def test_other_methods_are_405() -> None:
+    async with AsyncExitStack() as stack:
+        service = await started(stack)
+        for method in ("GET", "PUT", "DELETE"):
+            assert (await service.server.http.request(method, "/notify")).status_code == 405
+
+
+async def test_where_the_application_has_a_policy_only_administrators_keys_publish(tmp_path: Path) -> None:
+    async def allow(connection: Any, kind: str, ids: Any) -> bool:
+        return False
+
+    app = App(database=f"sqlite:///{tmp_path / 'users.db'}")
+    app.events(allow=allow)
+    async with TestServer(app) as server:
+        assert app.identity is not None
+        answers = []
+        for role in ("user", "admin"):
+            await app.identity.add_user({"username": f"the {role}"}, "correct horse", role)
+            login = await app.identity.login(f"the {role}", "correct horse")
+            key = await app.identity.create_api_key(login.user, "ci")
+            body = {"channels": ["news"], "data": {}}
+            answers.append(await server.http.post("/notify", json=body, headers={"X-API-Key": key.api_key}))
+    assert [answer.status_code for answer in answers] == [403, 202]
+    assert answers[0].json()["error"]["code"] == "FORBIDDEN"
