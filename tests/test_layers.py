@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": {"errors"},
     "wire": {"errors"},
     "core": {"errors", "config"},
-    "hub": {"errors", "config", "metrics", "wire.frames", "core.topic", "core.caller"},
+    "hub": {"errors", "config", "metrics", "wire.frames", "core.topic", "core.caller", "core.plain"},
     "identity": {"errors", "config", "core.topic"},
     "graph": {"errors", "config", "core.topic"},
     "faces": {"core", "hub", "errors", "config", "identity"},

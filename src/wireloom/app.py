@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -45,6 +46,10 @@ if TYPE_CHECKING:
 
 __all__ = ["App"]
 
+logger = logging.getLogger(__name__)
+
+_CHECK_SECONDS = 30.0  # between looks at the tokens in use
+
 Lifespan = Callable[["App"], AbstractAsyncContextManager[None]]
 
 
@@ -79,6 +84,7 @@ class App:
         self._actions = Actions()
         self._http = HTTPDoor()
         self._lifespan = lifespan
+        self._watching: asyncio.Task[None] | None = None
         self._starting: asyncio.Lock | None = None
         self._configured = False
         self.add(*declarations)
@@ -191,9 +197,14 @@ class App:
         self.mount(path, StaticFiles(directory=directory, html=True))
 
     def configure(self, config: Config) -> None:
-        """Puts other options in force; only before the start."""
+        """Puts other options in force; only before the start.
+
+        Raises:
+            ConfigError: a backplane or database that there cannot be.
+        """
         if self.listener is not None:
             raise RuntimeError("the application is running; configure it before")
+        make_backplane(config.backplane, config.backplane_prefix)
         self.config = config
         self._configured = True
 
@@ -249,6 +260,9 @@ class App:
     async def _stop(self) -> None:
         listener, self.listener = self.listener, None
         identity, self.identity = self.identity, None
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
         if identity is not None:
             await identity.stop()  # before the hub, which carries its last revocations
         if listener is not None:
@@ -270,8 +284,23 @@ class App:
         undo.push_async_callback(identity.stop)
         identity.on_revoked = lambda user_id, token_id: self.hub.revoke(user_id=user_id, token_id=token_id)
         self.identity = identity
-        guarded = self._events is not None and self._events.allow is not None
-        return [*account_routes(identity, config), notify_route(self.hub, identity.check_api_key, admins_only=guarded)]
+        watching = asyncio.create_task(self._watch_logins(identity))
+        undo.callback(watching.cancel)
+        self._watching = watching
+        routes: list[BaseRoute] = [*account_routes(identity, config)]
+        if self._events is not None:
+            admins_only = self._events.allow is not None
+            routes.append(notify_route(self.hub, identity.check_api_key, admins_only=admins_only))
+        return routes
+
+    async def _watch_logins(self, identity: Identity) -> None:
+        """Ends what was revoked while nobody could tell this process: a backplane was away, a process was killed."""
+        while True:
+            await asyncio.sleep(_CHECK_SECONDS)
+            try:
+                await self.hub.logins.check(identity.standing)
+            except Exception:
+                logger.exception("the tokens in use could not be checked; it is tried again in %d s", _CHECK_SECONDS)
 
     def _compile(self, config: Config) -> None:
         """Makes the endpoints of all declarations anew."""
@@ -331,12 +360,13 @@ class App:
 
     async def _serve_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
+        kind = "startup"
         try:
             async with self.running():
                 await send({"type": "lifespan.startup.complete"})
+                kind = "shutdown"
                 await receive()
         except Exception as error:
-            kind = "startup" if self.listener is None else "shutdown"
             await send({"type": f"lifespan.{kind}.failed", "message": f"{type(error).__name__}: {error}"})
             raise
         await send({"type": "lifespan.shutdown.complete"})

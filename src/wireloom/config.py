@@ -68,7 +68,9 @@ class Config:
     max_header_bytes: int = _option(16 * 1024, "size of a request head", "bytes")
     max_connections: int = _option(100_000, "open WebSocket connections of one process; 0 for no limit", "connections")
     drain_timeout_seconds: float = _option(30.0, "time to shut down in, at most", "seconds")
-    backplane: str = _option("memory", "what carries publications between processes: memory, redis://… or nats://…")
+    backplane: str = _option(
+        "memory", "what carries publications between processes: memory, redis://… or nats://…", secret=True
+    )
     backplane_prefix: str = _option("wireloom", "names of ours begin with it on a backplane that others use too")
     database: str = _option(
         "sqlite:///.wireloom/wireloom.db",

@@ -25,7 +25,7 @@ class Caller:
         self.log: list[tuple[str, Any]] = []
         self.cancelled = cancelled
 
-    def send_json(self, payload: bytes) -> None:
+    def send_encoded(self, payload: bytes) -> None:
         self.log.append(("json", payload))
 
     def send(self, data: Any) -> None:

@@ -106,6 +106,9 @@ async def test_who_may_not_come_in_is_told_before_anything_is_decoded() -> None:
     async def deny(request: Request) -> Any:
         assert request.message is None
         log.append("authorize")
+        raise Deny(401, "not you")
+
+    async def forbid(request: Request) -> Any:
         raise Deny(403, "not you")
 
     async def refuse(request: Request) -> Any:
@@ -114,6 +117,8 @@ async def test_who_may_not_come_in_is_told_before_anything_is_decoded() -> None:
     with pytest.raises(Unauthorized):
         await invoke(request(raising(AssertionError()), log, authorize=deny), b"wrong")
     assert log == ["authorize"]
+    with pytest.raises(RequestError, match="FORBIDDEN: not you"):
+        await invoke(request(raising(AssertionError()), log, authorize=forbid), b"wrong")
     with pytest.raises(RequestError, match="QUOTA"):
         await invoke(request(raising(AssertionError()), log, authorize=refuse), b"wrong")
     assert log == ["authorize"]

@@ -148,6 +148,7 @@ def test_channels_are_apart(browser: Browser, team: Team) -> None:
         expect(bob.locator("#log .body")).to_have_text(["for everyone"])
         assert not bob.evaluate("heard.some(frame => frame.includes('designers'))")
         bob.click("[data-key='#design']")
+        expect(bob.locator("#title")).to_have_text("#design")
         say(bob, "me too")
         expect(alice.locator("[data-key='#design'] .count")).to_contain_text("1")
         bob.click("#leave")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -330,3 +331,61 @@ async def test_the_end_of_a_login_ends_what_a_policy_let_it_hear() -> None:
             await app.hub.publish("secret", {"for": "members"})
             await app.hub.publish(data["channel_id"], {"for": "everyone"})
             assert await ws.receive_json() == {"for": "everyone"}
+
+
+async def test_a_policy_that_had_another_user_before_it_is_asked_again() -> None:
+    asked: list[bool] = []
+    logged_out = asyncio.Event()
+
+    async def slow(connection: Connection, kind: str, ids: Any) -> bool:
+        was_logged_in = connection.user is not None
+        asked.append(was_logged_in)
+        if len(asked) == 1:
+            await logged_out.wait()
+        return was_logged_in
+
+    app = application(slow)
+    async with TestServer(app) as server:
+        login = await register(app)
+        bearer = {"Authorization": f"Bearer {login.token}"}
+        async with server.websocket("/websocket", headers=bearer) as ws:
+            await ws.receive_json()
+            await ws.send_json({"type": "subscribe", "channel_ids": ["staff"]})
+            await server.http.post("/user/logout", headers=bearer)
+            assert (await ws.receive_json())["data"]["auth_error"] == "Token revoked"
+            logged_out.set()
+            assert await ws.receive_json() == {"type": "subscribe", "error": "Not allowed"}
+            [connection] = app.hub.connections()
+            assert "staff" not in connection.channels
+            assert asked == [True, False]
+
+
+async def test_a_policy_that_fails_lets_another_user_hear_nothing_and_is_told_with_the_events_id() -> None:
+    async def failing(connection: Connection, kind: str, ids: Any) -> bool:
+        if connection.user is None:
+            raise ValueError("the database is away")
+        return True
+
+    app = application(failing)
+    async with TestServer(app) as server:
+        login = await register(app)
+        async with server.websocket("/websocket", headers={"Authorization": f"Bearer {login.token}"}) as ws:
+            await ws.receive_json()
+            await ws.send_json({"type": "subscribe", "channel_ids": ["staff"]})
+            await ws.receive_json()
+            await ws.send_json({"type": "change_user", "id": 7})
+            answer = await ws.receive_json()
+            assert (answer["error"]["code"], answer["id"]) == ("INTERNAL_ERROR", 7)
+            [connection] = app.hub.connections()
+            assert "staff" not in connection.channels
+
+
+async def test_who_leaves_its_own_channel_gets_another_and_nobody_is_told_of_a_refusal() -> None:
+    async with TestServer(application()) as server, server.websocket("/websocket?channel_id=lobby") as ws:
+        await ws.receive_json()
+        await ws.send_json({"type": "unsubscribe", "channel_ids": ["lobby"]})
+        assert await ws.receive_json() == {"type": "unsubscribed", "channel_ids": ["lobby"]}
+        await ws.send_json({"type": "change_user"})
+        data = (await ws.receive_json())["data"]
+        assert data["channel_id"] != "lobby"
+        assert "channel_error" not in data

@@ -242,7 +242,7 @@ async def test_auth_may_be_a_function_that_denies() -> None:
     async def gate(request: Request) -> Any:
         asked.append(request.connection.query.get("channel_id"))
         if asked[-1] != "open":
-            raise Deny(403)
+            raise Deny(401 if asked[-1] == "shut" else 403, "Not you")
         return None
 
     @app.event(auth=gate)
@@ -255,7 +255,10 @@ async def test_auth_may_be_a_function_that_denies() -> None:
         assert await run(inside, "gated") == [{"status": 200, "reports": ["in"]}]
         refusal = {"type": "walker", "error": "Event gated requires to be authenticated!"}
         assert await run(outside, "gated") == [refusal]
-        assert asked == ["open", "shut"]
+        elsewhere, _ = await opened(stack, server, query="?channel_id=elsewhere")
+        refusal = {"type": "walker", "error": {"code": "FORBIDDEN", "message": "Not you"}}
+        assert await run(elsewhere, "gated") == [refusal]
+        assert asked == ["open", "shut", "elsewhere"]
 
 
 # -- parameters --------------------------------------------------------------------------------------------------------

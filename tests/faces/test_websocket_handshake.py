@@ -391,3 +391,32 @@ def test_auth_is_true_or_an_async_function(auth: Any) -> None:
         @wireloom.websocket("/", auth=auth)
         async def handler(message: str) -> None:
             """Nothing."""
+
+
+async def test_before_the_upgrade_there_is_no_connection_to_use(wireloom_server: Any) -> None:
+    app, seen = App(), []
+
+    async def gate(request: Request) -> Any:
+        connection = request.connection
+        connection.send("too early")
+        connection.join("news")
+        connection.close(1000)
+        seen.append((connection.is_open, connection.client_id))
+        if request.query.get("in") is None:
+            raise Deny(401)
+        return None
+
+    @app.websocket("/", auth=gate)
+    async def handler(message: str) -> str:
+        return message
+
+    async with wireloom_server(app) as server:
+        assert (await refusal(server)).status == 401
+        assert app.hub.count("news") == 0
+        assert app.hub.count(wireloom.client(seen[0][1])) == 0
+        async with server.websocket("/?in=1") as ws:
+            await ws.send_text("hello")
+            assert await ws.receive_text() == "hello"
+            assert app.hub.count("news") == 0
+            assert app.hub.connections(wireloom.client(seen[1][1])) == app.hub.connections()
+        assert [is_open for is_open, _ in seen] == [False, False]

@@ -94,7 +94,7 @@ async def test_every_outbox_gets_the_same_object_encoded_and_framed_once(monkeyp
         framed.append(payload)
         return real_frame(payload)
 
-    monkeypatch.setattr(connection_module, "_encode_json", encode)
+    monkeypatch.setattr(connection_module, "encode_plain", encode)
     monkeypatch.setattr(base, "text_frame", frame)
     async with running() as hub:
         members = [member(hub) for _ in range(100)]

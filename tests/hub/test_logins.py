@@ -321,3 +321,41 @@ async def test_the_event_loop_is_the_timer() -> None:
         await ended.wait()
     assert len(logins) == 0
     logins.stop()
+
+
+def tracked(logins: Logins, log: Log, since: int | None = None, **user: Any) -> Connection:
+    connection = Connection(User(**user))
+    logins.track(connection, log.end, since=since)  # type: ignore[arg-type]
+    return connection
+
+
+@pytest.mark.parametrize("revoked", [{"user_id": "u"}, {"token_id": "t"}], ids=["all of the user's", "the token"])
+async def test_what_is_revoked_while_a_handshake_is_under_way_ends_at_once(
+    monkeypatch: pytest.MonkeyPatch, revoked: dict[str, str]
+) -> None:
+    logins, log = Logins(), Log(Clock(monkeypatch))
+    since = logins.revocations
+    logins.revoke(encode_revocation(revoked.get("user_id", ""), revoked.get("token_id", "")))
+    tracked(logins, log, since, user_id="u", token_id="t")
+    assert [reason for _, _, reason in log.entries] == ["Token revoked"]
+    tracked(logins, log, logins.revocations, user_id="u", token_id="new")  # logged in again, after it
+    tracked(logins, log, since, user_id="other", token_id="other")
+    assert len(log.entries) == 1
+    assert len(logins) == 2
+
+
+async def test_logins_whose_tokens_no_longer_stand_end_when_they_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    logins, log = Logins(), Log(Clock(monkeypatch))
+    for number in range(1200):
+        tracked(logins, log, token_id=f"token {number}")
+    tracked(logins, log)  # of an application's own, without a token
+    asked: list[int] = []
+
+    async def standing(ids: list[str]) -> set[str]:
+        asked.append(len(ids))
+        return set(ids) - {"token 7", "token 1100"}
+
+    await logins.check(standing)
+    assert sorted(token for _, token, _ in log.entries) == ["token 1100", "token 7"]
+    assert asked == [500, 500, 200]
+    assert len(logins) == 1199

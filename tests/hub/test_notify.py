@@ -309,8 +309,8 @@ async def test_one_notification_costs_one_encoding_and_one_framing_however_many_
     async with TestServer(application()) as server, AsyncExitStack() as stack:
         sockets = [(await opened(stack, server))[0] for _ in range(50)]
         made: list[str] = []
-        encode, frame = connection_module._encode_json, base.text_frame
-        monkeypatch.setattr(connection_module, "_encode_json", lambda data: made.append("encode") or encode(data))  # type: ignore[func-returns-value]
+        encode, frame = connection_module.encode_plain, base.text_frame
+        monkeypatch.setattr(connection_module, "encode_plain", lambda data: made.append("encode") or encode(data))  # type: ignore[func-returns-value]
         monkeypatch.setattr(base, "text_frame", lambda data: made.append("frame") or frame(data))  # type: ignore[func-returns-value]
         notify.channels(["room"], {"n": 1})
         assert made == ["encode", "frame"]

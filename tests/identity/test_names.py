@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
 from wireloom.identity.names import fold, require_name, require_password
@@ -84,3 +86,17 @@ def test_lengths_of_passwords(password: str, new: bool, fits: bool) -> None:
     with pytest.raises(FieldInvalid) as caught:
         require_password(password, "old_password", new=new)
     assert caught.value.field == "old_password"
+
+
+def test_nothing_is_composed_that_is_too_long_to_be_a_name_or_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Composing takes time by the square of the length of marks such as these: 160 kB of them take seconds."""
+    marks = "a" + "\u0300\u0316" * 80_000
+    composed: list[int] = []
+    real = unicodedata.normalize
+    monkeypatch.setattr(unicodedata, "normalize", lambda form, text: (composed.append(len(text)), real(form, text))[1])
+    assert fold(marks) == marks
+    with pytest.raises(FieldInvalid, match="at most 150 characters"):
+        require_name("username", marks)
+    with pytest.raises(FieldInvalid, match="at most 1024 bytes"):
+        require_password(marks, new=False)
+    assert composed == []

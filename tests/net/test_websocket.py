@@ -281,6 +281,21 @@ async def test_reading_pauses_at_the_queues_limit_and_goes_on_after() -> None:
             assert frame.payload.startswith(b"%d x" % number)
 
 
+async def test_reading_pauses_when_as_much_waits_as_one_message_may_have() -> None:
+    app = echo_app(max_message_bytes=1_000_000)
+    async with TestServer(app) as server, dial(server.port) as peer:
+        await peer.upgrade("/gate")
+        connection = await only_connection(app)
+        for _ in range(12):
+            peer.send(texts("x" * 500_000))
+        link: Any = connection._link
+        await eventually(lambda: not link._reading)
+        assert sum(len(item) for item in link._queue) < 3_000_000
+        app.gate.set()  # type: ignore[attr-defined]
+        for _ in range(12):
+            await peer.expect_text("x" * 500_000)
+
+
 async def test_drain_waits_for_a_slow_reader_and_ends_with_the_connection() -> None:
     app, states = App(outbox_bytes=50_000_000), []
 

@@ -536,3 +536,15 @@ def test_both_sides_agree() -> None:
     head = parse_head(data)
     said = switching_protocols(check_upgrade(head), choose_subprotocol(head, ["y", "x"]))
     assert check_answer(said, KEY.encode(), ["x", "y"]) == "y"
+
+
+@pytest.mark.parametrize("header", ["Content-Length: 5", "Transfer-Encoding: chunked", "Content-Length: x"])
+def test_a_handshake_with_a_body_is_refused(header: str) -> None:
+    """What a proxy takes for the body would be read here as frames."""
+    head = parse_head(request().replace(b"\r\n\r\n", f"\r\n{header}\r\n\r\n".encode()))
+    assert status(head) == 400
+
+
+def test_a_handshake_that_says_that_it_has_no_body_is_accepted() -> None:
+    head = parse_head(request().replace(b"\r\n\r\n", b"\r\nContent-Length: 0\r\n\r\n"))
+    assert check_upgrade(head)

@@ -39,7 +39,7 @@ class Caller(Protocol):
     def send(self, data: Any) -> None:
         """Sends `str` as text and bytes as binary."""
 
-    def send_json(self, payload: bytes) -> None:
+    def send_encoded(self, payload: bytes) -> None:
         """Sends encoded JSON as text."""
 
     def close(self, code: int = 1000, reason: str = "") -> None:

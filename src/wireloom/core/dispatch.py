@@ -95,7 +95,7 @@ def _call(endpoint: Endpoint) -> Dispatch:
         try:
             reply = await on_message(Request(endpoint, connection, decode(payload)))
             if reply is not None:
-                connection.send_json(encode(reply))
+                connection.send_encoded(encode(reply))
         except BaseException as error:
             _answer(endpoint, connection, error)
 
@@ -112,7 +112,7 @@ def _call(endpoint: Endpoint) -> Dispatch:
 
 def _stream(endpoint: Endpoint) -> Dispatch:
     decode, encode, on_message = endpoint.codec.decode, endpoint.codec.encode, endpoint.on_message
-    send: Callable[[Caller, Any], None] = _send_json if endpoint.codec.json else _send
+    send: Callable[[Caller, Any], None] = _send_encoded if endpoint.codec.json else _send
 
     async def dispatch(connection: Caller, payload: str | bytes) -> None:
         try:
@@ -127,8 +127,8 @@ def _stream(endpoint: Endpoint) -> Dispatch:
     return dispatch
 
 
-def _send_json(connection: Caller, payload: bytes) -> None:
-    connection.send_json(payload)
+def _send_encoded(connection: Caller, payload: bytes) -> None:
+    connection.send_encoded(payload)
 
 
 def _send(connection: Caller, payload: str | bytes) -> None:
@@ -198,7 +198,10 @@ async def _authorize(request: Request) -> None:
     try:
         await request.endpoint.authorize(request)
     except Deny as deny:
-        raise Unauthorized() from deny
+        if deny.status == 401:
+            raise Unauthorized() from deny
+        told = deny.body if isinstance(deny.body, str) and deny.body else "Not allowed"
+        raise RequestError("FORBIDDEN", told) from deny
 
 
 def log_bug(endpoint: Endpoint, error: BaseException, where: str) -> str:
@@ -227,7 +230,7 @@ def _answer(endpoint: Endpoint, connection: Caller, error: BaseException) -> Non
         raise error
     try:
         if isinstance(error, RequestError):
-            connection.send_json(endpoint.codec.encode_error(error))
+            connection.send_encoded(endpoint.codec.encode_error(error))
         elif isinstance(error, Disconnect):
             connection.close(error.code, error.reason)
         elif isinstance(error, ReplyInvalid):
@@ -240,4 +243,4 @@ def _answer(endpoint: Endpoint, connection: Caller, error: BaseException) -> Non
 
 def _tell_bug(endpoint: Endpoint, connection: Caller, error: BaseException) -> None:
     told = InternalError(log_bug(endpoint, error, "handler"))
-    connection.send_json(endpoint.codec.encode_error(told))
+    connection.send_encoded(endpoint.codec.encode_error(told))

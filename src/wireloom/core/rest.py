@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import anyio
 import msgspec
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response
@@ -12,9 +13,10 @@ from starlette.responses import Response
 from wireloom.core.codec import error_object
 from wireloom.errors import RequestError
 
-__all__ = ["MAX_BODY_BYTES", "answer", "read_body", "refuse"]
+__all__ = ["BODY_SECONDS", "MAX_BODY_BYTES", "answer", "read_body", "refuse"]
 
 MAX_BODY_BYTES = 1024 * 1024
+BODY_SECONDS = 30.0
 
 _encode = msgspec.json.Encoder().encode
 
@@ -36,13 +38,17 @@ async def read_body(request: HTTPRequest, limit: int = MAX_BODY_BYTES) -> bytes:
         limit: bytes; what is longer is not read to its end.
 
     Raises:
-        RequestError: ``TOO_LARGE``.
+        RequestError: ``TOO_LARGE``, or ``TIMEOUT`` when it does not come within `BODY_SECONDS`.
     """
     body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > limit:
-            raise RequestError("TOO_LARGE", f"The body is larger than {limit} bytes")
+    try:
+        with anyio.fail_after(BODY_SECONDS):
+            async for part in request.stream():
+                body += part
+                if len(body) > limit:
+                    raise RequestError("TOO_LARGE", f"The body is larger than {limit} bytes")
+    except TimeoutError:
+        raise RequestError("TIMEOUT", f"The body did not come within {BODY_SECONDS:.0f} s") from None
     return bytes(body)
 
 

@@ -21,6 +21,7 @@ import msgspec
 from wireloom.core.codec import ReplyInvalid
 from wireloom.core.json_schema import compile_check, validate_wire
 from wireloom.core.json_text import CLIENT_ERRORS, cut, problem_of, refusal_of
+from wireloom.core.plain import plain_of
 from wireloom.core.pydantic_schema import Marks, compile_adapter, decoder_of, encoder_of, marks_of
 from wireloom.errors import ConfigError, RequestError, ValidationFailed
 
@@ -119,7 +120,7 @@ def compile_response(annotation: Any, *, schema: Schema | None = None, owner: st
     Raises:
         ConfigError: the annotation or the schema cannot be compiled.
     """
-    write = msgspec.json.Encoder(enc_hook=_plain_of).encode
+    write = msgspec.json.Encoder(enc_hook=plain_of).encode
     if schema is not None:
         with _compiling("response_schema", owner, source):
             check = compile_check(schema)
@@ -312,14 +313,6 @@ def _checked(write: Callable[[Any], bytes], check: Callable[[bytes], Any]) -> Ca
         return payload
 
     return encode
-
-
-def _plain_of(value: Any) -> Any:
-    """A pydantic model in a reply that is not annotated as one; known by its method, so that nothing is imported."""
-    dump = getattr(value, "model_dump", None)
-    if dump is None:
-        raise TypeError(f"a reply with {type(value).__qualname__} in it has no JSON form")
-    return dump(mode="json", by_alias=True)
 
 
 def _yielded(annotation: Any) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeAlias
 
+import anyio
+import anyio.lowlevel
 import msgspec
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response
@@ -23,7 +25,13 @@ __all__ = ["CheckKey", "notify_route"]
 CheckKey: TypeAlias = Callable[[str], Awaitable[ApiKey]]
 """The API key of a text. Raises `KeyInvalid`."""
 
-_Names: TypeAlias = Annotated[list[Annotated[str, msgspec.Meta(min_length=1)]], msgspec.Meta(min_length=1)]
+_MAX_PUBLICATIONS = 1000  # of one request
+_MAX_BYTES = 16 * 1024 * 1024  # that one request may send in all
+
+_Names: TypeAlias = Annotated[
+    list[Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]],
+    msgspec.Meta(min_length=1, max_length=_MAX_PUBLICATIONS),
+]
 
 
 class _Notice(msgspec.Struct, forbid_unknown_fields=True):
@@ -57,20 +65,20 @@ def notify_route(hub: Hub, check_key: CheckKey, *, admins_only: bool) -> Route:
     async def notify(request: HTTPRequest) -> Response:
         try:
             key = await check_key(request.headers.get("x-api-key", ""))
+            if key.allowed_walkers is not None:
+                return refuse(Forbidden("This key is for walkers only"), 403)
             if admins_only and key.user.role != "admin":
                 return refuse(Forbidden("Only the keys of administrators may publish here"), 403)
             notices = _decode(await read_body(request))
         except KeyInvalid as invalid:
             return refuse(Unauthorized(invalid.reason), 401)
         except RequestError as error:
-            return refuse(error, {"TOO_LARGE": 413, "INVALID_JSON": 400}.get(error.code, 422))
-        count = 0
+            return refuse(error, {"TOO_LARGE": 413, "INVALID_JSON": 400, "TIMEOUT": 408}.get(error.code, 422))
         for notice in notices:
-            for topic in notice.topics():
-                hub.publish_payload(topic, bytes(notice.data))
-                count += 1
+            hub.publish_payload(notice.topics(), bytes(notice.data))
             await hub.backplane.drain()
-        return answer({"publications": count}, 202)
+            await anyio.lowlevel.checkpoint()  # a large batch lets the others have their turn
+        return answer({"publications": sum(len(notice.topics()) for notice in notices)}, 202)
 
     return Route("/notify", notify, methods=["POST"])
 
@@ -87,4 +95,9 @@ def _decode(body: bytes) -> list[_Notice]:
         if not notice.topics():
             path = f"$[{index}]" if many else "$"
             raise ValidationFailed([{"path": path, "message": "Needs one of users, channels and clients"}])
+    sizes = [(len(notice.topics()), len(bytes(notice.data))) for notice in notices]
+    if sum(count for count, _ in sizes) > _MAX_PUBLICATIONS:
+        raise ValidationFailed([{"path": "$", "message": f"More than {_MAX_PUBLICATIONS} publications at once"}])
+    if sum(count * size for count, size in sizes) > _MAX_BYTES:
+        raise ValidationFailed([{"path": "$", "message": f"More than {_MAX_BYTES} bytes to send in all"}])
     return notices

@@ -273,7 +273,7 @@ def compile_websocket(
         bind=compile_bind([parameters, *(found for _, found in hooks.values())]),
         authorize=_authorize(options.auth, function.__name__, source, login),
         limits=_limits(options, config),
-        subprotocols=(*options.subprotocols, BEARER_SUBPROTOCOL) if options.auth is True else options.subprotocols,
+        subprotocols=options.subprotocols if options.auth is False else (*options.subprotocols, BEARER_SUBPROTOCOL),
         concurrency=options.concurrency,
         streams=inspect.isasyncgenfunction(function),
         waits=may_wait(function, parameters),

@@ -7,9 +7,9 @@ import uuid
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-import msgspec
 from starlette.datastructures import Headers, QueryParams
 
+from wireloom.core.plain import encode_plain
 from wireloom.core.topic import PUBLIC_ROOT_ID, Topic, channel
 from wireloom.core.topic import user as user_topic
 from wireloom.errors import RequestError
@@ -17,8 +17,6 @@ from wireloom.hub.outbox import Outbox
 from wireloom.wire.frames import binary_frame, text_frame
 
 __all__ = ["Connection", "Link", "Registry", "encode_payload"]
-
-_encode_json = msgspec.json.Encoder().encode
 
 
 class Link(Protocol):
@@ -66,7 +64,7 @@ def encode_payload(data: Any) -> tuple[bytes, bool]:
         return data.encode(), True
     if isinstance(data, (bytes, bytearray, memoryview)):
         return bytes(data), False
-    return _encode_json(data), True
+    return encode_plain(data), True
 
 
 class Connection:
@@ -204,7 +202,7 @@ class Connection:
         """Sends a binary message."""
         self.outbox.push(binary_frame(bytes(data)))
 
-    def send_json(self, payload: bytes) -> None:
+    def send_encoded(self, payload: bytes) -> None:
         """Sends JSON that is already encoded, as text."""
         self.outbox.push(text_frame(payload))
 

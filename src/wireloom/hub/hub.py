@@ -10,7 +10,7 @@ Laws:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, KeysView
+from collections.abc import Callable, Iterable, KeysView, Sequence
 from typing import Any
 
 from wireloom.core.topic import CONTROL, EVERYONE, PUBLIC_ROOT_ID, Topic, as_topic, client
@@ -152,22 +152,30 @@ class Hub:
         payload, text = encode_payload(data)
         self.send(Publication(as_topic(topic), payload, text, key))
 
-    def publish_payload(self, topic: Topic, payload: bytes) -> None:
-        """Sends JSON that is already encoded to every subscriber of a topic, in every process."""
-        self.send(Publication(topic, payload, True))
+    def publish_payload(self, topics: Sequence[Topic], payload: bytes) -> None:
+        """Sends JSON that is already encoded to every subscriber of each topic, in every process; framed once."""
+        frame = None
+        for topic in topics:
+            publication = Publication(topic, payload, True)
+            frame = frame or publication.frame()
+            self.send(publication, frame)
 
-    def send(self, publication: Publication) -> None:
-        """Delivers a publication here and hands it to the backplane."""
+    def send(self, publication: Publication, frame: bytes | None = None) -> None:
+        """Delivers a publication here and hands it to the backplane.
+
+        Args:
+            frame: the publication's, where the caller has it already.
+        """
         self.publications += 1
-        self.deliver(publication)
+        self.deliver(publication, frame)
         self.backplane.publish(publication)
 
-    def deliver(self, publication: Publication) -> None:
+    def deliver(self, publication: Publication, frame: bytes | None = None) -> None:
         """Hands one publication to this process's subscribers. It is framed before anyone looks who they are, so that
         the time it takes does not tell whether there is one.
         """
         topic = publication.topic
-        frame = publication.frame()
+        frame = frame or publication.frame()
         if topic.startswith("client:"):
             connection = self._clients.get(topic.name)
             if connection is not None:
@@ -185,18 +193,25 @@ class Hub:
 
     def revoke(self, *, user_id: str = "", token_id: str = "") -> None:
         """Ends what logins allow on the connections of every process: all logins of a user, or those of one token."""
-        self.publish_payload(CONTROL, encode_revocation(user_id, token_id))
+        self.publish_payload([CONTROL], encode_revocation(user_id, token_id))
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
     def connections(self, topic: str = EVERYONE) -> list[Connection]:
         """This process's connections that hear a topic."""
-        subscribers = self._topics.get(as_topic(topic))
+        found = as_topic(topic)
+        if found.startswith("client:"):
+            connection = self._clients.get(found.name)
+            return [] if connection is None else [connection]
+        subscribers = self._topics.get(found)
         return list(subscribers.connections) if subscribers is not None else []
 
     def count(self, topic: str = EVERYONE) -> int:
         """How many connections of this process hear a topic."""
-        subscribers = self._topics.get(as_topic(topic))
+        found = as_topic(topic)
+        if found.startswith("client:"):
+            return int(found.name in self._clients)
+        subscribers = self._topics.get(found)
         return len(subscribers) if subscribers is not None else 0
 
     def users(self) -> list[str]:
@@ -205,12 +220,16 @@ class Hub:
 
     # -- connections come and go -------------------------------------------------------------------------------------
 
-    def register(self, connection: Connection) -> None:
-        """Takes in a connection that has just opened, with the user whom its endpoint has let in."""
+    def register(self, connection: Connection, since: int | None = None) -> None:
+        """Takes in a connection that has just opened, with the user whom its endpoint has let in.
+
+        Args:
+            since: `Logins.revocations` before its endpoint was asked.
+        """
         self.subscribe(connection, EVERYONE)
         if connection.user is not None:
             connection.change_user(connection.user)
-            self.logins.track(connection, _close_connection)
+            self.logins.track(connection, _close_connection, since=since)
         if connection.has_client_id:
             self.identify(connection, connection.client_id)
 

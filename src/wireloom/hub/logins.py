@@ -7,7 +7,7 @@ import heapq
 import itertools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 WARNING_SECONDS = 60.0
 _LONGEST_TIMER_SECONDS = 3600.0  # event loops measure long times badly, and clocks are set
+_REMEMBERED_SECONDS = 120.0
+_CHECKED_AT_ONCE = 500
 _LEFT_OVER = 64  # entries of those who left, below which the heap is not worth rebuilding
 
 End = Callable[[Connection, str], None]
@@ -70,12 +72,23 @@ class Logins:
         self._logins: dict[Connection, _Login] = {}
         self._due: list[tuple[float, int, _Login]] = []  # a heap; entries of those who left stay until they are due
         self._count = itertools.count()
+        self._count_revoked = 0
+        self._revoked: dict[
+            str, tuple[int, float]
+        ] = {}  # users' and tokens' ids, which revocation and when; oldest first
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._logins)
 
-    def track(self, connection: Connection, end: End, remind: Remind | None = None) -> None:
+    @property
+    def revocations(self) -> int:
+        """How many there have been; noted before a token is looked up, it tells `track` which have come since."""
+        return self._count_revoked
+
+    def track(
+        self, connection: Connection, end: End, remind: Remind | None = None, *, since: int | None = None
+    ) -> None:
         """Watches the login of a connection's user, in place of one that was watched before.
 
         Args:
@@ -83,9 +96,15 @@ class Logins:
                 watched for.
             end: called with the connection and why, once the login has ended.
             remind: called a minute before its end with the seconds that are left.
+            since: `revocations` before the token was looked up; what was revoked meanwhile ends at once.
         """
         self.forget(connection)
         login = self._logins[connection] = _Login(connection, end, remind)
+        if since is not None and any(
+            self._revoked.get(id, (0, 0.0))[0] > since for id in (login.user_id, login.token_id)
+        ):
+            self._end(connection, login, "Token revoked")
+            return
         if login.expires_at is not None:
             warned_at = login.expires_at - WARNING_SECONDS if remind else login.expires_at
             self._remind(max(warned_at, min(time.time(), login.expires_at)), login)
@@ -102,11 +121,36 @@ class Logins:
     def revoke(self, payload: bytes) -> None:
         """Ends logins, as another hub or this one says."""
         revoked = msgspec.json.decode(payload, type=_Revocation)
+        self._remember(revoked)
         for connection, login in list(self._logins.items()):
             if (revoked.user_id and login.user_id == revoked.user_id) or (
                 revoked.token_id and login.token_id == revoked.token_id
             ):
                 self._end(connection, login, "Token revoked")
+
+    async def check(self, standing: Callable[[list[str]], Awaitable[set[str]]]) -> None:
+        """Ends logins whose tokens no longer stand: revoked while nobody could tell this process.
+
+        Args:
+            standing: gives those of some tokens' ids that stand.
+        """
+        ids = list({login.token_id for login in self._logins.values() if login.token_id})
+        for begin in range(0, len(ids), _CHECKED_AT_ONCE):
+            some = ids[begin : begin + _CHECKED_AT_ONCE]
+            for token_id in set(some) - await standing(some):
+                self.revoke(encode_revocation("", token_id))
+
+    def _remember(self, revoked: _Revocation) -> None:
+        """Keeps what was revoked for as long as a handshake may be under way that looked it up before."""
+        now = time.monotonic()
+        for id in list(self._revoked):
+            if self._revoked[id][1] >= now - _REMEMBERED_SECONDS:
+                break
+            del self._revoked[id]
+        self._count_revoked += 1
+        for id in filter(None, (revoked.user_id, revoked.token_id)):
+            self._revoked.pop(id, None)  # the newest goes last
+            self._revoked[id] = self._count_revoked, now
 
     def stop(self) -> None:
         """Ends the watch."""

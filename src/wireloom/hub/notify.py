@@ -65,7 +65,7 @@ class Notify:
             caller.send(data)
         else:
             payload, text = encode_payload(data)  # now: the caller may change it afterwards
-            hub.loop.call_soon_threadsafe(caller.send_json if text else caller.send_bytes, payload)
+            hub.loop.call_soon_threadsafe(caller.send_encoded if text else caller.send_bytes, payload)
 
     def users(self, roots: Iterable[Any], data: Any, *, key: str = "") -> None:
         """Sends to every connection of some users.

@@ -59,7 +59,7 @@ class Outbox:
     """One connection's queue of frames.
 
     Args:
-        sink: where the bytes go.
+        sink: where the bytes go; None: nowhere before `begin`.
         flusher: empties this outbox within the loop turn.
         rules: its bound.
         overflow: called when the policy is to close; it finishes the outbox with a close frame.
@@ -82,19 +82,29 @@ class Outbox:
     )
 
     def __init__(
-        self, sink: Sink, flusher: Flusher, rules: OutboxRules, overflow: Callable[[], None], descriptor: int = -1
+        self,
+        sink: Sink | None,
+        flusher: Flusher,
+        rules: OutboxRules,
+        overflow: Callable[[], None],
+        descriptor: int = -1,
     ) -> None:
         self.frames: list[bytes] = []
         self.marked = False  # someone will call flush; the connection's own reading sets it to cork
         self.paused = False  # the sink has enough
         self.direct = -1  # the descriptor, while the sink is known to hold nothing
         self._descriptor = descriptor
-        self._sink: Sink | None = sink
+        self._sink = sink
         self._flusher = flusher
         self._rules = rules
         self._overflow = overflow
         self._held_frames = 0  # of the frames: how many are counted in _held_bytes
         self._held_bytes = 0
+
+    def begin(self, sink: Sink, descriptor: int = -1) -> None:
+        """The connection has opened: from now on what is pushed goes to the sink."""
+        self._sink = sink
+        self._descriptor = descriptor
 
     def push(self, frame: bytes) -> None:
         """Takes one frame; it leaves within this loop turn if the peer reads."""

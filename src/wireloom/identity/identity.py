@@ -172,6 +172,10 @@ class Identity:
             rehashed = await self._passwords.hash(password)
         return await self._log_in(account, rehashed)
 
+    async def standing(self, token_ids: Sequence[str]) -> set[str]:
+        """Those of some tokens, by their ids, that have not been revoked; an external issuer's all stand."""
+        return set(token_ids) if self.is_external else await self._users.standing(token_ids)
+
     async def refresh(self, user: User) -> Login:
         """A new token; the one it replaces is good for `GRACE_SECONDS` more.
 

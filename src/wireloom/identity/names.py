@@ -11,13 +11,19 @@ __all__ = ["MAX_PASSWORD_BYTES", "MIN_PASSWORD_CHARACTERS", "fold", "require_nam
 MIN_PASSWORD_CHARACTERS = 8
 MAX_PASSWORD_BYTES = 1024
 _MAX_CHARACTERS = {"username": 150, "email": 254}  # RFC 5321 §4.5.3.1.3, as RFC 3696's erratum reads it
+_MAX_RAW_CHARACTERS = 4 * 254  # before composing, which shortens what is written in pieces
 # Control and format characters (also the invisible and those that turn the direction of writing), surrogates, private
 # and unassigned ones, separators of lines.
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 def fold(name: str) -> str:
-    """The form in which names are compared: compatibility-composed, without case."""
+    """The form in which names are compared: compatibility-composed, without case.
+
+    What is too long to be anybody's name stays as it is: composing takes time by the square of some texts' length.
+    """
+    if len(name) > _MAX_RAW_CHARACTERS:
+        return name
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
@@ -33,6 +39,8 @@ def require_name(kind: str, value: str) -> str:
     """
     if kind not in _MAX_CHARACTERS:
         raise FieldInvalid("type", "must be 'username' or 'email'")
+    if len(value) > _MAX_RAW_CHARACTERS:
+        raise FieldInvalid(kind, f"must have at most {_MAX_CHARACTERS[kind]} characters")
     name = unicodedata.normalize("NFC", value).strip()
     if not name or not fold(name).strip():
         raise FieldInvalid(kind, "must not be empty")
@@ -63,6 +71,8 @@ def require_password(password: str, field: str = "password", *, new: bool = True
     Raises:
         FieldInvalid: empty, too short or too long, or not text.
     """
+    if len(password) > MAX_PASSWORD_BYTES:
+        raise FieldInvalid(field, f"must have at most {MAX_PASSWORD_BYTES} bytes")
     text = unicodedata.normalize("NFC", password)
     if not text:
         raise FieldInvalid(field, "must not be empty")

@@ -65,6 +65,13 @@ class Users:
             return _account((await connection.execute(query.where(standing))).one_or_none())
 
     @unbroken
+    async def standing(self, token_ids: Sequence[str]) -> set[str]:
+        """Those of some tokens that stand."""
+        query = select(tokens.c.token_id).where(tokens.c.token_id.in_(token_ids))
+        async with self._store.reading() as connection:
+            return set((await connection.execute(query)).scalars())
+
+    @unbroken
     async def all(self) -> Sequence[Account]:
         """All users, the oldest first."""
         async with self._store.reading() as connection:

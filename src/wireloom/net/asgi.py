@@ -30,12 +30,13 @@ async def serve_websocket(listener: Listener, scope: Scope, receive: Receive, se
         endpoint, path_params, query_params = find_endpoint(listener, head, _path(scope))
         carrier = _Carrier(listener, listener.plan(endpoint), head, scope, send)
         carrier.connection.path_params, carrier.connection.query_params = path_params, query_params
+        since = listener.hub.logins.revocations
         await admit(carrier.connection)
         listener.check_room()
     except Deny as deny:
         await _refuse(deny, scope, send)
         return
-    await carrier.run(receive)
+    await carrier.run(receive, since)
 
 
 def _head(scope: Scope) -> RequestHead:
@@ -82,12 +83,13 @@ class _Carrier:
         self._room = asyncio.Event()
         self._room.set()
         self._close: tuple[int, str] | None = None
+        self._accepted = False
         self._gone = False
         self.cancelled = False
         self.close_code: int | None = None
         self.close_reason = ""
         self.subprotocol = choose_subprotocol(head, plan.endpoint.subprotocols)
-        self._outbox = _MessageOutbox(self, listener.hub.flusher, plan.outbox_rules, self._overflow)
+        self._outbox = _MessageOutbox(None, listener.hub.flusher, plan.outbox_rules, self._overflow)
         self.connection = Connection(plan.endpoint, head, self, listener.hub, self._outbox)
 
     # -- link --------------------------------------------------------------------------------------------------------
@@ -95,7 +97,7 @@ class _Carrier:
     @property
     def is_open(self) -> bool:
         """Whether messages can be sent."""
-        return self._close is None and not self._gone
+        return self._accepted and self._close is None and not self._gone
 
     @property
     def client(self) -> tuple[str, int] | None:
@@ -129,6 +131,9 @@ class _Carrier:
         self._waiting.clear()
         self._gone = True
         self._close = (1013, "Too slow")
+        self.close_code, self.close_reason = self._close
+        self._outbox.end()
+        self._room.set()
         self._more.set()
 
     # -- sink --------------------------------------------------------------------------------------------------------
@@ -148,12 +153,14 @@ class _Carrier:
 
     # -- life --------------------------------------------------------------------------------------------------------
 
-    async def run(self, receive: Receive) -> None:
+    async def run(self, receive: Receive, since: int) -> None:
         """From the acceptance to the last hook."""
         endpoint, listener = self._plan.endpoint, self._listener
         await self._send({"type": "websocket.accept", "subprotocol": self.subprotocol, "headers": []})
+        self._accepted = True
+        self._outbox.begin(self)
         listener.shells.add(self)
-        listener.hub.register(self.connection)
+        listener.hub.register(self.connection, since)
         sender = asyncio.ensure_future(self._pass_on())
         try:
             if await run_hook(endpoint, "on_connect", self.connection):

@@ -189,6 +189,7 @@ class Front(asyncio.Protocol):
         return shell
 
     async def _admit(self, shell: WebSocketShell, head: RequestHead, accept: str) -> None:
+        since = self._listener.hub.logins.revocations
         try:
             await admit(shell.connection)
             self._listener.check_room()
@@ -197,9 +198,11 @@ class Front(asyncio.Protocol):
             return
         assert self._transport is not None
         self._transport.resume_reading()
-        self._switch(shell, head, accept, self._received)
+        self._switch(shell, head, accept, self._received, since)
 
-    def _switch(self, shell: WebSocketShell, head: RequestHead, accept: str, rest: bytes) -> None:
+    def _switch(
+        self, shell: WebSocketShell, head: RequestHead, accept: str, rest: bytes, since: int | None = None
+    ) -> None:
         """101: from now on the shell has the transport."""
         transport = self._transport
         assert transport is not None
@@ -208,7 +211,7 @@ class Front(asyncio.Protocol):
         head.compact()
         transport.set_protocol(shell)
         transport.write(switching_protocols(accept, shell.subprotocol))
-        shell.open()
+        shell.open(since)
         if rest:
             shell.data_received(rest)
 

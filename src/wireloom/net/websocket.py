@@ -1,7 +1,7 @@
 """The WebSocket shell: an asyncio protocol that drives `wire` and conducts messages to dispatch.
 
 Laws:
-- States only go forward: OPENING → OPEN → CLOSING → CLOSED.
+- States only go forward: ASKED → OPENING → OPEN → CLOSING → CLOSED.
 - Messages of a connection are handled in order; `on_connect` ends before the first, `on_disconnect` follows the last.
 - What one read brings about leaves in one write (cork); while a handler is slow, reading pauses at the queue's limit.
 - An idle connection owns no task, no timer, no buffer and no queue.
@@ -35,9 +35,10 @@ __all__ = ["WebSocketShell", "forwarded_client", "shutdown_reason"]
 Work: TypeAlias = "str | bytes | Close | ProtocolError | _Restart"
 
 
-# States. OPENING: on_connect has not ended; CLOSING: a close frame was sent, what arrives is read to find the peer's;
-# CLOSED: the transport is gone.
-_OPENING, _OPEN, _CLOSING, _CLOSED = range(4)
+# States. ASKED: before the 101, while the application decides; OPENING: on_connect has not ended; CLOSING: a close
+# frame was sent, what arrives is read to find the peer's; CLOSED: the transport is gone.
+_ASKED, _OPENING, _OPEN, _CLOSING, _CLOSED = range(5)
+_QUEUED_BYTES = 1024 * 1024  # that may wait for handlers where messages have no limit
 _NOT_SINCE_PING = -1.0  # in the place of the time when something was last heard
 
 
@@ -90,12 +91,12 @@ class WebSocketShell(asyncio.Protocol):
         self._transport = transport
         self._connections = connections
         self._reader = MessageReader(plan.reader_rules)
-        self._outbox = Outbox(transport, listener.hub.flusher, plan.outbox_rules, self._overflow, self._descriptor())
+        self._outbox = Outbox(None, listener.hub.flusher, plan.outbox_rules, self._overflow)
         self._context: Context | None = None  # made with the first message that is handled directly
         self._dispatch = plan.dispatch
         self._direct = plan.direct
         self._concurrency = plan.endpoint.concurrency
-        self._state = _OPENING
+        self._state = _ASKED
         self._tasks: set[asyncio.Task[None]] | None = None  # handlers that have not ended
         self._queue: list[Work] | None = None  # what arrived while they run
         self._drained: list[asyncio.Future[None]] | None = None
@@ -115,12 +116,18 @@ class WebSocketShell(asyncio.Protocol):
 
     # -- opening ---------------------------------------------------------------------------------------------------
 
-    def open(self) -> None:
-        """The 101 is on its way: the connection exists from now on."""
+    def open(self, since: int | None = None) -> None:
+        """The 101 is on its way: the connection exists from now on.
+
+        Args:
+            since: `Logins.revocations` before the endpoint was asked.
+        """
         listener, endpoint = self._listener, self._plan.endpoint
+        self._state = _OPENING
+        self._outbox.begin(self._transport, self._descriptor())
         listener.shells.add(self)
         self._connections.add(self)
-        listener.hub.register(self.connection)
+        listener.hub.register(self.connection, since)
         interval = endpoint.limits.ping_interval_seconds
         if interval:
             listener.wheel.add(self, interval)
@@ -205,9 +212,17 @@ class WebSocketShell(asyncio.Protocol):
 
     def _wait(self, work: list[Work]) -> None:
         self._queue = [*(self._queue or ()), *work] or None
-        if self._reading and self.is_open and len(self._queue or ()) >= self._plan.endpoint.limits.inbound_queue:
+        if self._reading and self.is_open and self._is_full():
             self._reading = False
             self._transport.pause_reading()
+
+    def _is_full(self) -> bool:
+        """Whether so much waits for handlers that nothing more is read: many messages, or one of the largest."""
+        queue, limits = self._queue or (), self._plan.endpoint.limits
+        if len(queue) >= limits.inbound_queue:
+            return True
+        waiting = sum(len(item) for item in queue if isinstance(item, (str, bytes)))
+        return waiting >= (limits.max_message_bytes or _QUEUED_BYTES)
 
     async def _drain(self, work: list[Work]) -> None:
         dispatch, connection = self._dispatch, self.connection
@@ -248,7 +263,7 @@ class WebSocketShell(asyncio.Protocol):
     @property
     def is_open(self) -> bool:
         """Whether messages can be sent."""
-        return self._state < _CLOSING
+        return _ASKED < self._state < _CLOSING
 
     @property
     def cancelled(self) -> bool:
@@ -290,8 +305,7 @@ class WebSocketShell(asyncio.Protocol):
 
     def _resume_reading(self) -> None:
         """Reads on, unless messages or bytes still wait for something."""
-        full = len(self._queue or ()) >= self._plan.endpoint.limits.inbound_queue
-        if not self._reading and not (self.is_open and (full or self._outbox.paused)):
+        if not self._reading and not (self.is_open and (self._is_full() or self._outbox.paused)):
             self._reading = True
             self._transport.resume_reading()
 
@@ -306,7 +320,7 @@ class WebSocketShell(asyncio.Protocol):
         require_sendable(code)
         if self.is_open:
             self._say_close(code, reason)
-        self._deaf = True
+        self._deaf = self._state != _ASKED
 
     def _say_close(self, code: int | None, reason: str) -> None:
         frame = close_frame(code, reason)

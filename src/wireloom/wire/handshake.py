@@ -133,6 +133,9 @@ def check_upgrade(head: RequestHead) -> str:
     """
     if head.method != "GET" or head.version != "1.1":
         raise Deny(400, "A WebSocket handshake is a GET request of HTTP/1.1")
+    lengths = [value for name, value in head.headers if name in (b"content-length", b"transfer-encoding")]
+    if any(value.strip() != b"0" for value in lengths):
+        raise Deny(400, "A WebSocket handshake has no body")
     hosts = [value for name, value in head.headers if name == b"host"]
     if len(hosts) != 1 or _origin_parts("http://" + hosts[0].decode("latin-1")) is None:
         raise Deny(400, "One Host header is required")

@@ -19,12 +19,12 @@ import msgspec
 from wireloom.config import Config
 from wireloom.core.actions import Actions
 from wireloom.core.codec import Codec, error_object
-from wireloom.core.dispatch import invoke
+from wireloom.core.dispatch import invoke, log_bug
 from wireloom.core.endpoint import Door, Endpoint, Handler
 from wireloom.core.provide import compile_call, read_parameters
 from wireloom.core.request import Request
 from wireloom.core.topic import Topic, channel, client, user
-from wireloom.errors import RequestError, Unauthorized
+from wireloom.errors import ConnectionClosed, Disconnect, RequestError, Unauthorized
 from wireloom.faces.events.messages import (
     ChangeUser,
     ChannelEvent,
@@ -49,6 +49,7 @@ from wireloom.identity.refusal import TokenInvalid
 
 __all__ = ["Authenticate", "EventOptions", "compile_event_socket"]
 
+_EVENT_BYTES = 16 * 1024 * 1024  # that one event may send in all
 _SETTLE_SECONDS = 5.0  # for the backplane to acknowledge a subscription
 _UNAVAILABLE = {
     "code": "UNAVAILABLE",
@@ -162,20 +163,20 @@ class _EventSocket:
     async def on_connect(self, request: Request) -> None:
         """Logs the connection in where it brings a token, joins its channel and tells it who and where it is."""
         connection: Connection = request.connection
+        connection.client_id  # noqa: B018  # made now, so that it is known everywhere before the client is
         token = find_token(
             request.headers, request.query, request.subprotocols, in_query=self._config.allow_token_in_query
         )
         problems = await self._log_in(connection, token)
         wanted = request.query.get("channel_id") or ""
-        if wanted and not await self._allow(connection, "subscribe", (wanted,)):
+        if wanted and not await self._may(connection, "subscribe", (wanted,)):
             wanted, problems = "", {**problems, "channel_error": "Not allowed"}
         if token and connection.user is None and not problems:  # it ended while the policy was asked
             problems = {"auth_error": "Token expired"}
         own = self._channels[connection] = wanted or _new_channel_id()
         connection.join(own)
-        if not self._hub.degraded:
-            await self._settle()
-        connection.send_json(self._connection_frame(connection, problems))
+        await self._settle_soon()
+        connection.send_encoded(self._connection_frame(connection, problems))
         if self._came is not None:
             await self._came(request)
 
@@ -188,7 +189,14 @@ class _EventSocket:
     async def on_message(self, request: Request) -> bytes | None:
         """Does what one event asks for; gives the answer, if it has one."""
         event: Event = request.message
-        return await self._answers[type(event)](request.connection, event)
+        try:
+            return await self._answers[type(event)](request.connection, event)
+        except (RequestError, Disconnect, ConnectionClosed):
+            raise
+        except Exception as error:  # a bug, of the policy for instance, is told with the event's id
+            error_id = log_bug(request.endpoint, error, "handler")
+            told = {"code": "INTERNAL_ERROR", "message": "Internal error", "id": error_id}
+            raise EventError("error", told, event.id) from error
 
     def _connection_frame(
         self, connection: Connection, problems: dict[str, str] | None = None, event_id: EventId = None
@@ -207,14 +215,16 @@ class _EventSocket:
         return self._connection_frame(connection, None, event.id)
 
     async def _change_user(self, connection: Connection, event: ChangeUser) -> bytes:
+        heard = self._leave_channels(connection) if self._own_policy else set()
         problems = await self._log_in(connection, event.token)
-        problems |= await self._review_channels(connection)
-        await self._settle()
+        problems |= await self._hear_again(connection, heard)
+        await self._settle_soon()
         return self._connection_frame(connection, problems, event.id)
 
     async def _log_in(self, connection: Connection, token: str | None) -> dict[str, str]:
         """Makes it the connection of the token's user, or of the public; gives what was wrong with the token."""
         found, problems = None, {}
+        since = self._hub.logins.revocations
         if token:
             try:
                 found = await self._authenticate(token)
@@ -223,26 +233,32 @@ class _EventSocket:
         connection.change_user(found)
         self._hub.logins.forget(connection)
         if found is not None and connection.is_open:
-            self._hub.logins.track(connection, self._log_out, _warn)
+            self._hub.logins.track(connection, self._log_out, _warn, since=since)
         return problems
 
     def _log_out(self, connection: Connection, reason: str) -> None:
         """The login has ended: the connection is the public's from now on, and is told so."""
         connection.change_user(None)
         if self._own_policy:  # it let somebody else in; whoever logs in again asks again
-            for name in connection.channels:
-                connection.leave(name)
+            self._leave_channels(connection)
         if connection in self._channels:  # else its first frame is still to come
             self._keep_own_channel(connection)
-            connection.send_json(self._connection_frame(connection, {"auth_error": reason}))
+            connection.send_encoded(self._connection_frame(connection, {"auth_error": reason}))
 
-    async def _review_channels(self, connection: Connection) -> dict[str, str]:
-        """Leaves the channels that the connection's new user may not hear."""
-        own = self._channels[connection]
-        made = {own} if own != connection.query.get("channel_id") else set()
-        for name in connection.channels - made:  # what was made for it is nobody else's
-            if not await self._allow(connection, "subscribe", (name,)):
-                connection.leave(name)
+    def _leave_channels(self, connection: Connection) -> set[str]:
+        """Leaves all channels but one that was made for this connection and is nobody else's; says which."""
+        own = self._channels.get(connection)
+        made = {own} if own and own != connection.query.get("channel_id") else set()
+        heard = connection.channels - made
+        for name in heard:
+            connection.leave(name)
+        return set(heard)
+
+    async def _hear_again(self, connection: Connection, names: set[str]) -> dict[str, str]:
+        """Joins the channels that the policy lets the connection's new user hear, too."""
+        for name in sorted(names):
+            if await self._may(connection, "subscribe", (name,)):
+                connection.join(name)
         return {} if self._keep_own_channel(connection) else {"channel_error": "Not allowed"}
 
     def _keep_own_channel(self, connection: Connection) -> bool:
@@ -252,6 +268,14 @@ class _EventSocket:
         own = self._channels[connection] = _new_channel_id()
         connection.join(own)
         return False
+
+    async def _may(self, connection: Connection, kind: Kind, ids: Sequence[str]) -> bool:
+        """What the policy says; asked again when the user was another one by the time it had its answer."""
+        while True:
+            asked_for = connection.user
+            allowed = await self._allow(connection, kind, ids)
+            if connection.user is asked_for:
+                return allowed
 
     # -- whom it addresses ---------------------------------------------------------------------------------------------
 
@@ -273,18 +297,24 @@ class _EventSocket:
         event: UserEvent | ChannelEvent | ClientEvent,
     ) -> None:
         targets = list(dict.fromkeys(ids))  # an id that is repeated delivers once
-        if not await self._allow(connection, kind, targets):
+        if not await self._may(connection, kind, targets):
             raise EventError(kind, "Not allowed", event.id)
         payload = bytes(event.data)
-        for target in targets:
-            self._hub.publish_payload(topic(target), payload)
+        if len(targets) * len(payload) > _EVENT_BYTES:
+            told = {
+                "code": "INVALID_EVENT",
+                "message": f"Data times ids is above {_EVENT_BYTES} bytes",
+                "path": "$.data",
+            }
+            raise EventError("error", told, event.id)
+        self._hub.publish_payload([topic(target) for target in targets], payload)
         await self._hub.backplane.drain()
 
     # -- which channels it hears ---------------------------------------------------------------------------------------
 
     async def _subscribe(self, connection: Connection, event: Subscribe) -> bytes:
         names = list(dict.fromkeys(event.channel_ids))
-        if not await self._allow(connection, "subscribe", names):
+        if not await self._may(connection, "subscribe", names):
             raise EventError("subscribe", "Not allowed", event.id)
         heard = connection.channels
         try:
@@ -302,7 +332,13 @@ class _EventSocket:
         names = list(dict.fromkeys(event.channel_ids))
         for name in names:
             connection.leave(name)
+        self._keep_own_channel(connection)
         return encode_frame({"type": "unsubscribed", "channel_ids": names}, event.id)
+
+    async def _settle_soon(self) -> None:
+        """As `_settle`, but in an outage there is nothing to wait for: the client is told who it is all the same."""
+        if not self._hub.degraded:
+            await self._settle()
 
     async def _settle(self) -> bool:
         """Waits until other processes reach the connection by what it has just joined, for so long and no longer."""

@@ -22,7 +22,7 @@ from itertools import islice
 from typing import Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
-from wireloom.core.topic import Topic
+from wireloom.core.topic import CONTROL, Topic
 from wireloom.errors import ConfigError
 from wireloom.hub.backplane.base import Publication, Receive
 from wireloom.hub.backplane.envelope import VERSION, EnvelopeReader, encode_envelope, new_origin
@@ -200,7 +200,8 @@ class Courier(ABC):
             self.dropped += 1
             return
         envelope = encode_envelope(publication, self._origin)
-        if self._waiting_bytes and self._waiting_bytes + len(envelope) > QUEUE_BYTES:
+        full = self._waiting_bytes and self._waiting_bytes + len(envelope) > QUEUE_BYTES
+        if full and publication.topic != CONTROL:  # revocations are few, small, and always taken
             self.dropped += 1
             self._warn_of_overflow()
             return
