@@ -389,3 +389,17 @@ async def test_who_leaves_its_own_channel_gets_another_and_nobody_is_told_of_a_r
         data = (await ws.receive_json())["data"]
         assert data["channel_id"] != "lobby"
         assert "channel_error" not in data
+
+
+async def test_a_login_whose_end_nobody_told_is_found_to_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wireloom.app._CHECK_SECONDS", 0.05)
+    app = application()
+    async with TestServer(app) as server:
+        login = await register(app)
+        bearer = {"Authorization": f"Bearer {login.token}"}
+        async with server.websocket("/websocket", headers=bearer) as ws:
+            await ws.receive_json()
+            assert app.identity is not None
+            monkeypatch.setattr(app.identity, "on_revoked", lambda user_id, token_id: None)
+            await server.http.post("/user/logout", headers=bearer)
+            assert (await ws.receive_json())["data"]["auth_error"] == "Token revoked"
