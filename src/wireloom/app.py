@@ -200,7 +200,7 @@ class App:
         """Puts other options in force; only before the start.
 
         Raises:
-            ConfigError: a backplane or database that there cannot be.
+            ConfigError: a backplane that there cannot be.
         """
         if self.listener is not None:
             raise RuntimeError("the application is running; configure it before")

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from tests.services import Service
-from wireloom.core.topic import EVERYONE, channel, client
+from wireloom.core.topic import CONTROL, EVERYONE, channel, client
 from wireloom.hub.backplane import courier
 from wireloom.hub.backplane import nats as nats_backplane
 from wireloom.hub.backplane import redis as redis_backplane
@@ -185,6 +185,8 @@ async def test_publishers_wait_for_a_server_that_does_not_read(
     dropped = one.backplane.dropped
     assert 24 <= dropped < 30, "16 MiB wait"
     assert [record.getMessage().count("queue is full") for record in caplog.records] == [1]
+    one.publish(CONTROL, bytes(MIB))
+    assert one.backplane.dropped == dropped, "revocations always fit"
     drained = asyncio.ensure_future(one.backplane.drain())
     await asyncio.wait([drained], timeout=0.1)
     assert not drained.done()

@@ -403,3 +403,30 @@ async def test_a_login_whose_end_nobody_told_is_found_to_have_ended(monkeypatch:
             monkeypatch.setattr(app.identity, "on_revoked", lambda user_id, token_id: None)
             await server.http.post("/user/logout", headers=bearer)
             assert (await ws.receive_json())["data"]["auth_error"] == "Token revoked"
+
+
+async def test_a_client_id_is_known_to_other_processes_before_the_client_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app, calls = application(), []
+    async with TestServer(app) as server:
+
+        async def settle() -> None:
+            calls.append("settle")
+
+        monkeypatch.setattr(app.hub.backplane, "subscribe", lambda topic: calls.append(topic.partition(":")[0]))
+        monkeypatch.setattr(app.hub.backplane, "settle", settle)
+        async with server.websocket("/websocket") as ws:
+            await ws.receive_json()
+            assert {"client", "channel", "user"} <= set(calls[: calls.index("settle")])
+
+
+async def test_one_event_sends_only_so_much_in_all() -> None:
+    async with TestServer(application()) as server, server.websocket("/websocket") as ws:
+        await ws.receive_json()
+        ids = [f"nobody {number}" for number in range(1000)]
+        await ws.send_json({"type": "client", "client_ids": ids, "data": {"x": "y" * 20_000}, "id": 1})
+        answer = await ws.receive_json()
+        assert (answer["error"]["code"], answer["error"]["path"], answer["id"]) == ("INVALID_EVENT", "$.data", 1)
+        await ws.send_json({"type": "client", "client_ids": ids[:100], "data": {"x": "y" * 20_000}})
+        assert await heard(ws) == []

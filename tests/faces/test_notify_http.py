@@ -250,3 +250,16 @@ async def test_a_key_for_walkers_publishes_nothing(tmp_path: Path) -> None:
         body = {"channels": ["news"], "data": {}}
         answer = await server.http.post("/notify", json=body, headers={"X-API-Key": key.api_key})
         require_refusal(answer, 403, "FORBIDDEN")
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wireloom.core.rest.BODY_SECONDS", 0.05)
+    app = App(database="sqlite://")
+    app.events()
+    async with TestServer(app) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(
+            b"POST /user/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+        )
+        assert b" 408 " in await asyncio.wait_for(reader.readline(), 5)
+        writer.close()

@@ -1,12 +1,14 @@
 """Page 1, "Declaring": on_handshake and auth, before the upgrade."""
 
 import asyncio
+import contextlib
 import datetime
 import json
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
+import pydantic
 import pytest
 
 import wireloom
@@ -420,3 +422,58 @@ async def test_before_the_upgrade_there_is_no_connection_to_use(wireloom_server:
             assert app.hub.count("news") == 0
             assert app.hub.connections(wireloom.client(seen[1][1])) == app.hub.connections()
         assert [is_open for is_open, _ in seen] == [False, False]
+
+
+async def test_a_browsers_token_reaches_an_auth_function_and_its_subprotocol_is_answered(wireloom_server: Any) -> None:
+    app = App()
+
+    async def by_token(request: Request) -> str:
+        if request.subprotocols != ["wireloom.bearer", "secret"]:
+            raise Deny(401)
+        return "alice"
+
+    @app.websocket("/", auth=by_token)
+    async def handler(message: str, connection: Connection) -> str:
+        return f"{connection.user} {connection.subprotocol}"
+
+    async with wireloom_server(app) as server:
+        async with server.websocket("/", subprotocols=["wireloom.bearer", "secret"]) as ws:
+            await ws.send_text("who")
+            assert await ws.receive_text() == "alice wireloom.bearer"
+
+
+async def test_an_application_that_fails_while_it_stops_is_told_so_and_not_of_its_start() -> None:
+    sent: list[Any] = []
+
+    @contextlib.asynccontextmanager
+    async def failing(app: App) -> Any:
+        yield
+        raise ValueError("the last page is missing")
+
+    async def receive() -> Any:
+        return {"type": "lifespan"}
+
+    async def send(event: Any) -> None:
+        sent.append(event)
+
+    app = App(lifespan=failing)
+    with pytest.raises(ValueError, match="last page"):
+        await app({"type": "lifespan"}, receive, send)
+    assert [event["type"] for event in sent] == ["lifespan.startup.complete", "lifespan.shutdown.failed"]
+
+
+async def test_a_pydantic_model_is_sent_and_published_as_it_is_replied(wireloom_server: Any) -> None:
+    class Price(pydantic.BaseModel):
+        value: int
+
+    app = App()
+
+    @app.websocket("/")
+    async def handler(message: str, connection: Connection, hub: Hub) -> None:
+        connection.join("prices")
+        connection.send(Price(value=1))
+        await hub.publish("prices", {"nested": Price(value=2)})
+
+    async with wireloom_server(app) as server, server.websocket("/") as ws:
+        await ws.send_text("go")
+        assert [await ws.receive_json() for _ in range(2)] == [{"value": 1}, {"nested": {"value": 2}}]
