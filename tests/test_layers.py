@@ -13,7 +13,21 @@ import wireloom
 
 PACKAGE = Path(wireloom.__file__).parent
 BELOW_APP = {
-    *("errors", "metrics", "config", "wire", "core", "hub", "identity", "graph", "faces", "net", "clients", "app"),
+    *(
+        "errors",
+        "metrics",
+        "config",
+        "database",
+        "wire",
+        "core",
+        "hub",
+        "identity",
+        "graph",
+        "faces",
+        "net",
+        "clients",
+        "app",
+    ),
 }
 # The table: what a room may import besides itself. `public` is `wireloom/__init__.py`, which is the app's face.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -23,15 +37,27 @@ MAY_IMPORT: dict[str, set[str]] = {
     "wire": {"errors"},
     "core": {"errors", "config"},
     "hub": {"errors", "config", "metrics", "wire.frames", "core.topic", "core.caller", "core.plain"},
-    "identity": {"errors", "config", "core.topic"},
-    "graph": {"errors", "config", "core.topic"},
+    "database": {"errors"},
+    "identity": {"errors", "config", "core.topic", "database"},
+    "graph": {"errors", "config", "core.topic", "database"},
     "faces": {"core", "hub", "errors", "config", "identity"},
     "faces.walkers": {"core", "hub", "errors", "config", "identity", "graph"},
     "net": {"wire", "core", "hub", "errors", "config", "metrics"},
     "clients": {"wire", "errors"},
     "app": BELOW_APP,
     "public": BELOW_APP,
-    "cli": {"app", "clients", "public", "errors", "config", "identity", "net.server", "core.describe"},
+    "cli": {
+        "app",
+        "clients",
+        "public",
+        "errors",
+        "config",
+        "database",
+        "identity",
+        "graph",
+        "net.server",
+        "core.describe",
+    },
     "testing": {"app", "clients", "public", "errors", "net.server"},
     "__main__": {"cli"},  # not in the table: `python -m wireloom` is the cli's door
 }

@@ -128,7 +128,7 @@ async def test_absurd_values(make: Any, values: dict[str, Any], field: str) -> N
 
 async def test_the_database_holds_no_secret_in_the_clear(identity: Identity) -> None:
     made = await identity.create_api_key((await identity.register(BOB, PASSWORD)).user, "ci")
-    async with identity._keys._store.reading() as connection:
+    async with identity._keys._database.reading() as connection:
         row = (await connection.execute(select(api_keys))).one()
     text = repr(tuple(row)).encode("unicode_escape") + row.signing_secret
     assert made.api_key.encode() not in text and made.key.signing_secret.encode() not in text
@@ -138,7 +138,7 @@ async def test_the_database_holds_no_secret_in_the_clear(identity: Identity) -> 
 async def test_a_signing_secret_fits_its_own_row_only(identity: Identity) -> None:
     user = (await identity.register(BOB, PASSWORD)).user
     one, other = [await identity.create_api_key(user, "ci") for _ in range(2)]
-    async with identity._keys._store.writing() as connection:
+    async with identity._keys._database.writing() as connection:
         query = select(api_keys.c.signing_secret).where(api_keys.c.key_id == one.key.key_id)
         moved = update(api_keys).values(signing_secret=await connection.scalar(query))
         await connection.execute(moved.where(api_keys.c.key_id == other.key.key_id))

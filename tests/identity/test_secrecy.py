@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from tests.postgresql import POSTGRESQL_PASSWORD
 from wireloom.config import Config
 from wireloom.identity.identity import Identity
 from wireloom.identity.refusal import CredentialsInvalid, IdentityTaken, KeyInvalid, TokenInvalid
+from wireloom.identity.secret import keep_secret
 
-from .kit import BOB, POSTGRESQL_PASSWORD, Make
+from .kit import BOB, Make
 
 pytestmark = pytest.mark.anyio
 LOGGERS = ("", "sqlalchemy", "sqlalchemy.engine", "sqlalchemy.engine.Engine", "sqlalchemy.pool", "aiosqlite", "asyncpg")
@@ -46,9 +48,13 @@ async def use_everything(identity: Identity) -> set[str]:
         assert made.api_key not in repr(shown) and made.key.signing_secret not in repr(shown)
         assert str(account.password_hash) not in repr(shown)
     await identity.delete(logins[-1].user, second)
-    store = identity._users._store
+    store = identity._users._database
     told = {first, second, wrong, made.api_key, made.key.signing_secret, str(account.password_hash), "wlk_not-a-key"}
-    return told | {each.token for each in logins} | {store.secret("token_secret"), store.secret("key_secret")}
+    return (
+        told
+        | {each.token for each in logins}
+        | {await keep_secret(store, name) for name in ("token_secret", "key_secret")}
+    )
 
 
 async def test_no_log_has_a_secret(
@@ -72,7 +78,7 @@ async def test_an_error_of_the_database_has_no_values(make: Make, database: str)
 
     identity = await make(database)
     with pytest.raises(IntegrityError) as caught:
-        async with identity._users._store.writing() as connection:
+        async with identity._users._database.writing() as connection:
             await connection.execute(insert(settings).values(name="token_secret", value="a hidden value"))
     assert "a hidden value" not in str(caught.value)
 

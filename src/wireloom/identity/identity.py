@@ -21,11 +21,11 @@ from wireloom.identity.refusal import CredentialsInvalid, FieldInvalid, Forbidde
 from wireloom.identity.user import User
 
 if TYPE_CHECKING:
+    from wireloom.database.database import Database
     from wireloom.identity.issuer import Issuer
     from wireloom.identity.keys import Keys
     from wireloom.identity.passwords import Passwords
     from wireloom.identity.signing import Signing
-    from wireloom.identity.store import Store
     from wireloom.identity.users import Users
 
 __all__ = ["BEARER_SUBPROTOCOL", "GRACE_SECONDS", "Identity", "find_token"]
@@ -43,16 +43,20 @@ class Identity:
     Args:
         config: the options of the database and of tokens.
         clock: unix seconds.
+        database: opened, and closed by whoever opened it; None: one of its own, by the configuration.
 
     Attributes:
         on_revoked: called with a user's id and a token's id when tokens end before their time; either may be empty:
             all tokens of that user, or that token. Called in the event loop's thread.
     """
 
-    def __init__(self, config: Config, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, config: Config, clock: Callable[[], float] = time.time, database: Database | None = None
+    ) -> None:
         self._config = config
         self._clock = clock
-        self._store: Store | None = None
+        self._shared = database
+        self._own: Database | None = None
         self._users: Users
         self._keys: Keys
         self._passwords: Passwords
@@ -69,35 +73,42 @@ class Identity:
             ConfigError: what people have to change.
         """
         # Imported here: an application without users does not pay for them
+        from wireloom.database.database import Database
         from wireloom.identity.issuer import Issuer
         from wireloom.identity.keys import Keys
         from wireloom.identity.passwords import Passwords
+        from wireloom.identity.secret import keep_secret
         from wireloom.identity.signing import Signing
-        from wireloom.identity.store import Store
+        from wireloom.identity.tables import IDENTITY
         from wireloom.identity.users import Users
 
         _require_sense(self._config)
-        store = Store(self._config.database)
+        if self._shared is None:
+            self._own = Database(self._config.database)
         self._issuer = Issuer(self._config) if self._config.token_jwks_url is not None else None
-        await store.open()
+        database = self._shared or self._own
+        assert database is not None
         try:
-            self._users, self._keys, self._passwords = Users(store), Keys(store), Passwords()
+            if self._own is not None:
+                await self._own.open()
+            await database.prepare(IDENTITY)
+            key_secret = await keep_secret(database, "key_secret")
+            self._users, self._keys, self._passwords = Users(database), Keys(database, key_secret), Passwords()
             if self._issuer is None:
-                self._signing = Signing(self._config, store.secret("token_secret"))
+                self._signing = Signing(self._config, await keep_secret(database, "token_secret"))
         except BaseException:
-            await store.close()
+            await self.stop()
             raise
-        self._store = store
 
     async def stop(self) -> None:
-        """Closes the store. Tokens whose grace runs end now; `on_revoked` is called for them."""
-        store, self._store = self._store, None
+        """Closes what it opened. Tokens whose grace runs end now; `on_revoked` is called for them."""
+        own, self._own = self._own, None
         try:
             for token_id in list(self._graces):
                 self._end_grace(token_id)
         finally:
-            if store is not None:
-                await store.close()
+            if own is not None:
+                await own.close()
 
     # -- tokens ------------------------------------------------------------------------------------------------------
 

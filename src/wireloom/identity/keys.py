@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import Select, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from wireloom.database.database import Database, unbroken
 from wireloom.identity.api_key import ApiKey, NewApiKey
 from wireloom.identity.refusal import FieldInvalid, KeyInvalid, NotFound
-from wireloom.identity.store import Store, unbroken
 from wireloom.identity.tables import api_keys, users
 from wireloom.identity.user import User
 
@@ -38,12 +38,13 @@ class Keys:
     """Reads and writes API keys.
 
     Args:
-        store: opened.
+        database: opened.
+        secret: of this database's own; signing secrets are encrypted with it.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        derived = HKDF(SHA256(), 32, None, b"wireloom signing secrets").derive(store.secret("key_secret").encode())
+    def __init__(self, database: Database, secret: str) -> None:
+        self._database = database
+        derived = HKDF(SHA256(), 32, None, b"wireloom signing secrets").derive(secret.encode())
         self._cipher = AESGCM(derived)
 
     @unbroken
@@ -84,7 +85,7 @@ class Keys:
         )
         api_key = _KEY_PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
         try:
-            async with self._store.writing() as connection:
+            async with self._database.writing() as connection:
                 await connection.execute(insert(api_keys).values(**self._values(key, api_key)))
         except IntegrityError:
             raise NotFound("There is no such user") from None
@@ -98,7 +99,7 @@ class Keys:
             KeyInvalid: there is none, or its time is over.
         """
         digest = _digest(api_key)
-        async with self._store.reading() as connection:
+        async with self._database.reading() as connection:
             row = (await connection.execute(_rows().where(api_keys.c.key_hash == digest))).mappings().one_or_none()
         # The index finds a hash of what was sent, so its time tells nothing of any key; the comparison is for form.
         if row is None or not hmac.compare_digest(row["key_hash"], digest):
@@ -113,7 +114,7 @@ class Keys:
         query = _rows().order_by(api_keys.c.created_at, api_keys.c.key_id)
         if user_id is not None:
             query = query.where(api_keys.c.user_id == user_id)
-        async with self._store.reading() as connection:
+        async with self._database.reading() as connection:
             return [_key(row, "") for row in (await connection.execute(query)).mappings()]
 
     @unbroken
@@ -126,7 +127,7 @@ class Keys:
         condition = api_keys.c.key_id == key_id
         if user_id is not None:
             condition &= api_keys.c.user_id == user_id
-        async with self._store.writing() as connection:
+        async with self._database.writing() as connection:
             if not (await connection.execute(delete(api_keys).where(condition))).rowcount:
                 raise NotFound("There is no such API key")
 

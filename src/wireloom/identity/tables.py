@@ -7,7 +7,6 @@ from sqlalchemy import (
     Column,
     Float,
     ForeignKey,
-    Integer,
     LargeBinary,
     MetaData,
     String,
@@ -15,9 +14,9 @@ from sqlalchemy import (
     Text,
 )
 
-__all__ = ["SCHEMA_VERSION", "api_keys", "identities", "metadata", "schema_versions", "settings", "tokens", "users"]
+from wireloom.database.schema import Part
 
-SCHEMA_VERSION = 1
+__all__ = ["IDENTITY", "api_keys", "identities", "settings", "tokens", "users"]
 
 metadata = MetaData()
 
@@ -79,9 +78,4 @@ settings = Table(
     Column("value", Text, nullable=False),
 )
 
-schema_versions = Table(
-    "wireloom_schema_versions",
-    metadata,
-    Column("part", String, primary_key=True),
-    Column("version", Integer, nullable=False),
-)
+IDENTITY = Part("identity", 1, metadata)

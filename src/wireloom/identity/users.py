@@ -15,10 +15,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wireloom.core.topic import PUBLIC_ROOT_ID
+from wireloom.database.database import Database, unbroken
 from wireloom.identity.account import Account
 from wireloom.identity.names import fold
 from wireloom.identity.refusal import CredentialsInvalid, IdentityTaken
-from wireloom.identity.store import Store, unbroken
 from wireloom.identity.tables import identities, tokens, users
 
 __all__ = ["Users"]
@@ -37,11 +37,11 @@ class Users:
     """Reads and writes users.
 
     Args:
-        store: opened by its owner.
+        database: opened by its owner.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     # -- finding -----------------------------------------------------------------------------------------------------
 
@@ -61,25 +61,25 @@ class Users:
         """The user of a token that stands."""
         query = _accounts().join(tokens, tokens.c.user_id == users.c.user_id)
         standing = (tokens.c.token_id == token_id) & (tokens.c.user_id == user_id) & (tokens.c.expires_at > now)
-        async with self._store.reading() as connection:
+        async with self._database.reading() as connection:
             return _account((await connection.execute(query.where(standing))).one_or_none())
 
     @unbroken
     async def standing(self, token_ids: Sequence[str]) -> set[str]:
         """Those of some tokens that stand."""
         query = select(tokens.c.token_id).where(tokens.c.token_id.in_(token_ids))
-        async with self._store.reading() as connection:
+        async with self._database.reading() as connection:
             return set((await connection.execute(query)).scalars())
 
     @unbroken
     async def all(self) -> Sequence[Account]:
         """All users, the oldest first."""
-        async with self._store.reading() as connection:
+        async with self._database.reading() as connection:
             rows = await connection.execute(_accounts().order_by(users.c.created_at, users.c.user_id))
             return [Account(*row) for row in rows]
 
     async def _one(self, condition: ColumnElement[bool]) -> Account | None:
-        async with self._store.reading() as connection:
+        async with self._database.reading() as connection:
             return _account((await connection.execute(_accounts().where(condition))).one_or_none())
 
     # -- users -------------------------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ class Users:
         account = Account(secrets.token_hex(12), _new_root_id(), username, role, now, password_hash)
         rows = {fold(name): kind for kind, name in names.items()}
         try:
-            async with self._store.writing() as connection:
+            async with self._database.writing() as connection:
                 await connection.execute(insert(users).values(**_values(account)))
                 for value, kind in rows.items():
                     await connection.execute(insert(identities).values(value=value, type=kind, user_id=account.user_id))
@@ -123,7 +123,7 @@ class Users:
             return known
         account = Account(secrets.token_hex(12), _new_root_id(), username, "user", now)
         try:
-            async with self._store.writing() as connection:
+            async with self._database.writing() as connection:
                 await connection.execute(insert(users).values(**_values(account), subject=subject))
         except IntegrityError:  # seen elsewhere in the same moment
             known = await self._one(users.c.subject == subject)
@@ -143,7 +143,7 @@ class Users:
         condition = users.c.user_id == user_id
         if verified is not None:
             condition &= users.c.password_hash == verified
-        async with self._store.writing() as connection:
+        async with self._database.writing() as connection:
             return bool((await connection.execute(delete(users).where(condition))).rowcount)
 
     # -- passwords and tokens ----------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ class Users:
         Raises:
             CredentialsInvalid: the password or the user is gone since.
         """
-        async with self._store.writing() as connection:
+        async with self._database.writing() as connection:
             if await _lock(connection, account.user_id) != (account.password_hash,):
                 raise CredentialsInvalid
             if rehashed is not None:
@@ -179,7 +179,7 @@ class Users:
         Gives False, and does nothing, when the other does not stand.
         """
         standing = (tokens.c.token_id == old) & (tokens.c.user_id == user_id) & (tokens.c.expires_at > now)
-        async with self._store.writing() as connection:
+        async with self._database.writing() as connection:
             await _lock(connection, user_id)
             ends_at = await connection.scalar(select(tokens.c.expires_at).where(standing))
             if ends_at is None:
@@ -204,7 +204,7 @@ class Users:
         Raises:
             CredentialsInvalid: the password or the user is gone since.
         """
-        async with self._store.writing() as connection:
+        async with self._database.writing() as connection:
             current = await _lock(connection, account.user_id)
             if current is None or (verified and current != (account.password_hash,)):
                 raise CredentialsInvalid
@@ -216,13 +216,13 @@ class Users:
     @unbroken
     async def remove_token(self, token_id: str) -> None:
         """Lets a token fall."""
-        async with self._store.writing() as connection:
+        async with self._database.writing() as connection:
             await connection.execute(delete(tokens).where(tokens.c.token_id == token_id))
 
     @unbroken
     async def prune(self, now: float) -> int:
         """Removes the tokens whose time is over; gives how many."""
-        async with self._store.writing() as connection:
+        async with self._database.writing() as connection:
             return (await connection.execute(delete(tokens).where(tokens.c.expires_at <= now))).rowcount
 
 

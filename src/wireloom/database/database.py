@@ -1,29 +1,33 @@
-"""Store: the SQL database of users and keys. Law: no value that is bound ever reaches a log or an error."""
+"""Database: opens the SQL database and gives connections.
+
+Laws:
+- No value that is bound ever reaches a log or an error.
+- What has begun is done to its end, also when whoever waits for it is cancelled.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-import secrets
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import anyio
-from sqlalchemy import Connection, event, insert, select, text
+from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
+from wireloom.database.address import Address
+from wireloom.database.schema import Part, find_version, prepare
 from wireloom.errors import ConfigError
-from wireloom.identity.address import Address
-from wireloom.identity.tables import SCHEMA_VERSION, metadata, schema_versions, settings
 
-__all__ = ["Store", "unbroken"]
+__all__ = ["Database", "unbroken"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -31,7 +35,6 @@ P = ParamSpec("P")
 _BUSY_SECONDS = 15.0  # another process may hold SQLite's one write lock so long
 _CONNECT_SECONDS = 10.0
 _LOCK_OF_THE_SCHEMA = 0x776C_6964  # any number that other applications do not lock
-_SECRETS = ("token_secret", "key_secret")
 
 
 class _Quiet(logging.Filter):
@@ -44,42 +47,78 @@ class _Quiet(logging.Filter):
 _QUIET = _Quiet()
 
 
-class Store:
-    """Opens the database, makes its tables, and gives connections.
+class Database:
+    """Opens the database, makes the tables of the rooms that use it, and gives connections.
 
     Args:
-        database: the option of that name.
+        url: the option ``database``.
 
     Raises:
         ConfigError: not an address of a database that is served.
     """
 
-    def __init__(self, database: str) -> None:
-        self._address = Address.parse(database)
+    def __init__(self, url: str) -> None:
+        self._address = Address.parse(url)
         self._engine: AsyncEngine | None = None
         self._keeper: sqlite3.Connection | None = None
-        self._secrets: dict[str, str] = {}
+        self._writer: asyncio.Lock | None = None
         self._at_work: set[asyncio.Task[Any]] = set()
 
+    @property
+    def shown(self) -> str:
+        """What it is, for people."""
+        return self._address.shown
+
+    @property
+    def is_postgresql(self) -> bool:
+        """Whether it is PostgreSQL; else it is SQLite."""
+        return self._address.url.get_backend_name() == "postgresql"
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is something to open; a server is believed to be there."""
+        return self._address.file is None or self._address.file.exists()
+
     async def open(self) -> None:
-        """Opens the database and makes what is missing in it; many processes may do so at once.
+        """Opens the database.
 
         Raises:
-            ConfigError: it cannot be opened, or a newer Wireloom made it.
+            ConfigError: it cannot be opened.
         """
         if self._address.file is not None:
             _make_file(self._address.file)
         elif self._address.in_memory:
             self._keeper = _keep(str(self._address.url.database))
         self._engine = _make_engine(self._address)
-        try:
-            await self._prepare()
-        except (OSError, SQLAlchemyError) as error:
-            await self.close()
-            raise ConfigError(f"cannot open the {self._address.shown}: {self._reason(error)}") from None
-        except BaseException:
-            await self.close()
-            raise
+        # SQLite has one writer; those of this process take turns here, which is kinder than its polling.
+        self._writer = None if self.is_postgresql else asyncio.Lock()
+        async with self._opening():
+            if self._address.file is not None:
+                await self._turn_on_wal()
+            async with self.reading() as connection:
+                await connection.execute(text("SELECT 1"))
+
+    async def prepare(self, part: Part, *, upgrade: bool | None = None) -> None:
+        """Makes what is missing of a room's tables; many processes may do so at once.
+
+        Args:
+            part: the tables.
+            upgrade: whether older tables become today's. None: with SQLite, which belongs to one machine; servers of an
+                older Wireloom may still run on a PostgreSQL database.
+
+        Raises:
+            ConfigError: the tables are older and must not be changed here, or a newer Wireloom made them.
+        """
+        change = not self.is_postgresql if upgrade is None else upgrade
+        async with self._opening(), self.writing() as connection:
+            if self.is_postgresql:
+                await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK_OF_THE_SCHEMA})
+            await connection.run_sync(prepare, part, upgrade=change)
+
+    async def version(self, part: Part) -> int | None:
+        """The version of a room's tables as they are; None where there are none."""
+        async with self._opening(), self.reading() as connection:
+            return await connection.run_sync(find_version, part)
 
     async def close(self) -> None:
         """Closes all connections, when what is being done has been done."""
@@ -91,10 +130,6 @@ class Store:
             await engine.dispose()
         if keeper is not None:
             keeper.close()
-
-    def secret(self, name: str) -> str:
-        """A secret of this database's own, made when the database was: ``token_secret`` or ``key_secret``."""
-        return self._secrets[name]
 
     async def finish(self, work: Coroutine[Any, Any, T]) -> T:
         """Does some work to its end, also when whoever waits for it is cancelled.
@@ -120,26 +155,27 @@ class Store:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """A connection in a transaction that is committed at the end, or undone by an exception."""
-        async with self._opened().connect() as connection:
+        async with self._writer or nullcontext(), self._opened().connect() as connection:
             await connection.execution_options(wireloom_writes=True)
             async with connection.begin():
                 yield connection
 
     def _opened(self) -> AsyncEngine:
         if self._engine is None:
-            raise RuntimeError("the identity's store is not open: await identity.start() first")
+            raise RuntimeError("the database is not open")
         return self._engine
 
-    async def _prepare(self) -> None:
-        if self._address.file is not None:
-            await self._turn_on_wal()
-        async with self.writing() as connection:
-            if self._address.url.get_backend_name() == "postgresql":
-                await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK_OF_THE_SCHEMA})
-            await connection.run_sync(_require_version)
-            await connection.run_sync(metadata.create_all)
-            await _note_version(connection)
-            self._secrets = {name: await _secret(connection, name) for name in _SECRETS}
+    @asynccontextmanager
+    async def _opening(self) -> AsyncIterator[None]:
+        """What goes wrong with the database is told to people; afterwards it is closed."""
+        try:
+            yield
+        except (OSError, SQLAlchemyError) as error:
+            await self.close()
+            raise ConfigError(f"cannot open the {self.shown}: {self._reason(error)}") from None
+        except BaseException:
+            await self.close()
+            raise
 
     async def _turn_on_wal(self) -> None:
         """SQLite does not wait for the lock of this one change, so two processes that start have to take turns."""
@@ -217,46 +253,20 @@ def _begin_sqlite(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _require_version(connection: Connection) -> None:
-    """Refuses tables that a newer Wireloom has made."""
-    if not connection.dialect.has_table(connection, schema_versions.name):
-        return
-    found = connection.scalar(select(schema_versions.c.version).where(schema_versions.c.part == "identity"))
-    if found is not None and found > SCHEMA_VERSION:
-        raise ConfigError(
-            f"the database was made by a newer Wireloom (schema {found}; this one knows {SCHEMA_VERSION}):"
-            " upgrade, or name another database"
-        )
+class _HasDatabase(Protocol):
+    _database: Database
 
 
-async def _note_version(connection: AsyncConnection) -> None:
-    known = await connection.scalar(select(schema_versions.c.version).where(schema_versions.c.part == "identity"))
-    if known is None:
-        await connection.execute(insert(schema_versions).values(part="identity", version=SCHEMA_VERSION))
-
-
-async def _secret(connection: AsyncConnection, name: str) -> str:
-    found: str | None = await connection.scalar(select(settings.c.value).where(settings.c.name == name))
-    if found is None:
-        found = secrets.token_urlsafe(48)
-        await connection.execute(insert(settings).values(name=name, value=found))
-    return found
-
-
-class _HasStore(Protocol):
-    _store: Store
-
-
-Owner = TypeVar("Owner", bound=_HasStore)
+Owner = TypeVar("Owner", bound=_HasDatabase)
 
 
 def unbroken(
     method: Callable[Concatenate[Owner, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[Owner, P], Coroutine[Any, Any, T]]:
-    """Makes a method of an owner of a store one that is done to its end (`Store.finish`)."""
+    """Makes a method of an owner of a database one that is done to its end (`Database.finish`)."""
 
     async def run(self: Owner, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._store.finish(method(self, *args, **kwargs))
+        return await self._database.finish(method(self, *args, **kwargs))
 
     run.__name__, run.__doc__ = method.__name__, method.__doc__
     return run

@@ -16,15 +16,17 @@ import pytest
 from sqlalchemy import text, update
 from sqlalchemy.exc import DBAPIError
 
+from tests.identity.kit import BOB, PASSWORD, Make
+from tests.postgresql import POSTGRESQL_PASSWORD, PostgreSQL
 from wireloom.config import Config
+from wireloom.database import database as database_module
+from wireloom.database.address import Address
+from wireloom.database.database import Database
+from wireloom.database.schema import schema_versions
 from wireloom.errors import ConfigError
-from wireloom.identity import store as store_module
-from wireloom.identity.address import Address
 from wireloom.identity.identity import Identity
-from wireloom.identity.store import Store
-from wireloom.identity.tables import schema_versions
-
-from .kit import BOB, PASSWORD, POSTGRESQL_PASSWORD, Make, PostgreSQL
+from wireloom.identity.secret import keep_secret
+from wireloom.identity.tables import IDENTITY
 
 pytestmark = pytest.mark.anyio
 
@@ -34,7 +36,7 @@ from wireloom.config import Config
 from wireloom.identity import passwords
 from wireloom.identity.identity import Identity
 passwords.ITERATIONS, passwords.MEMORY_KIB, passwords.LANES = 1, 8, 1
-import wireloom.identity.store, wireloom.identity.users, wireloom.identity.keys, wireloom.identity.signing
+import wireloom.database.database, wireloom.identity.users, wireloom.identity.keys, wireloom.identity.signing
 import wireloom.identity.issuer
 
 async def main():
@@ -101,7 +103,7 @@ async def test_addresses_in_memory(database: str) -> None:
 )
 async def test_no_address_of_ours(database: str) -> None:
     with pytest.raises(ConfigError, match=r"^database") as caught:
-        Store(database)
+        Database(database)
     assert "hunter2" not in str(caught.value) and caught.value.__cause__ is None
 
 
@@ -132,7 +134,7 @@ async def test_a_file_that_others_may_read_is_closed_to_them(make: Make, tmp_pat
 
 async def test_the_database_is_opened_as_it_should(make: Make, file_url: str) -> None:
     identity = await make(file_url)
-    async with identity._users._store.reading() as connection:
+    async with identity._users._database.reading() as connection:
         found = [await connection.scalar(text(f"PRAGMA {name}")) for name in ("journal_mode", "foreign_keys")]
         assert [*found, await connection.scalar(text("PRAGMA busy_timeout"))] == ["wal", 1, 15_000]
 
@@ -161,7 +163,7 @@ async def test_a_database_that_is_not_there(postgresql: PostgreSQL) -> None:
 
 
 async def test_a_driver_that_tells_the_password_is_not_quoted() -> None:
-    store = Store("postgresql://u:hunter2@h/n")
+    store = Database("postgresql://u:hunter2@h/n")
     assert store._reason(OSError("cannot log in with hunter2 at h\nmore")) == "cannot log in with … at h"
 
 
@@ -170,26 +172,27 @@ async def test_a_driver_that_tells_the_password_is_not_quoted() -> None:
 
 async def test_a_newer_schema_is_refused(database: str, make: Make) -> None:
     identity = await make(database)
-    store = identity._users._store
+    store = identity._users._database
     async with store.writing() as connection:
-        await connection.execute(update(schema_versions).values(version=2))
-    with pytest.raises(ConfigError, match=r"newer Wireloom \(schema 2; this one knows 1\)"):
-        await store._prepare()
+        await connection.execute(update(schema_versions).values(version=IDENTITY.version + 1))
+    with pytest.raises(ConfigError, match=rf"newer Wireloom \(schema {IDENTITY.version + 1}; this one knows"):
+        await store.prepare(IDENTITY)
 
 
 async def test_secrets_are_made_once(file_url: str) -> None:
     found = []
     for _ in range(2):
-        store = Store(file_url)
+        store = Database(file_url)
         await store.open()
-        found.append((store.secret("token_secret"), store.secret("key_secret")))
+        await store.prepare(IDENTITY)
+        found.append((await keep_secret(store, "token_secret"), await keep_secret(store, "key_secret")))
         await store.close()
     assert found[0] == found[1]
     assert len({*found[0]}) == 2 and all(len(secret) == 64 for secret in found[0])
 
 
 async def test_a_store_that_is_closed_says_so() -> None:
-    store = Store("sqlite://")
+    store = Database("sqlite://")
     with pytest.raises(RuntimeError, match="not open"):
         async with store.reading():
             pass
@@ -197,7 +200,7 @@ async def test_a_store_that_is_closed_says_so() -> None:
 
 async def test_tables_are_our_own_and_relations_are_kept(identity: Identity) -> None:
     """An orphan cannot be inserted: SQLite does not see to that by itself."""
-    store = identity._users._store
+    store = identity._users._database
     with pytest.raises(DBAPIError) as caught:
         async with store.writing() as connection:
             await connection.execute(text("INSERT INTO wireloom_tokens VALUES ('t', :user, 1)"), {"user": "hidden"})
@@ -272,7 +275,7 @@ async def test_a_start_waits_for_another_that_is_at_it(
     """SQLite refuses the change to WAL at once when another connection is in its way, whatever its time-out."""
     other = sqlite3.connect(tmp_path / "w.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    refused, prepare, sleep = anyio.Event(), store_module._prepare_sqlite, anyio.sleep
+    refused, prepare, sleep = anyio.Event(), database_module._prepare_sqlite, anyio.sleep
 
     def prepare_impatient(connection: Any, record: Any) -> None:
         prepare(connection, record)
@@ -284,7 +287,7 @@ async def test_a_start_waits_for_another_that_is_at_it(
         refused.set()
         await sleep(seconds)
 
-    monkeypatch.setattr(store_module, "_prepare_sqlite", prepare_impatient)
+    monkeypatch.setattr(database_module, "_prepare_sqlite", prepare_impatient)
     monkeypatch.setattr(anyio, "sleep", watch)
     async with anyio.create_task_group() as group:
         group.start_soon(make, f"sqlite:///{tmp_path}/w.db")
@@ -296,7 +299,7 @@ async def test_a_start_waits_for_another_that_is_at_it(
 
 async def test_what_has_begun_is_done_though_nobody_waits(make: Make, file_url: str) -> None:
     identity = await make(file_url)
-    store = identity._users._store
+    store = identity._users._database
     begun, go = anyio.Event(), anyio.Event()
 
     async def work() -> None:

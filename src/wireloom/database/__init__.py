@@ -1,0 +1,1 @@
+"""Database: the one SQL database that rooms keep their tables in."""
