@@ -13,6 +13,7 @@ from typing import Any
 
 __all__ = [
     "CLOSE_CODES",
+    "HTTP_STATUSES",
     "CloseCode",
     "ConfigError",
     "ConnectionClosed",
@@ -97,11 +98,13 @@ class InternalError(RequestError):
 
     Args:
         error_id: from `new_error_id`.
+        cause: the bug; told in development mode only.
     """
 
-    def __init__(self, error_id: str) -> None:
+    def __init__(self, error_id: str, cause: BaseException | None = None) -> None:
         super().__init__("INTERNAL_ERROR", "Internal error")
         self.error_id = error_id
+        self.cause = cause
 
 
 class Disconnect(WireloomError):
@@ -210,9 +213,30 @@ CLOSE_CODES: dict[int, CloseCode] = {
         CloseCode(1011, "an error in the application, or a peer that stopped answering pings", True, "WARNING"),
         CloseCode(1012, "the server restarts, or the endpoint was removed", True, "DEBUG"),
         CloseCode(1013, "the client reads too slowly, or the server is overloaded", True, "INFO"),
+        CloseCode(4000, "the walker is not a WebSocket walker", False, "DEBUG"),
+        CloseCode(4004, "there is no such walker", False, "DEBUG"),
         CloseCode(4401, "the login has ended: the token expired or was revoked", True, "DEBUG"),
     )
 }
+
+
+HTTP_STATUSES: dict[str, int] = {
+    "INVALID_JSON": 400,
+    "IDENTITY_TAKEN": 400,
+    "UNAUTHORIZED": 401,
+    "FORBIDDEN": 403,
+    "NOT_FOUND": 404,
+    "METHOD_NOT_ALLOWED": 405,
+    "TIMEOUT": 408,
+    "CONFLICT": 409,
+    "TOO_LARGE": 413,
+    "UNSUPPORTED_MEDIA_TYPE": 415,
+    "VALIDATION_ERROR": 422,
+    "RATE_LIMITED": 429,
+    "INTERNAL_ERROR": 500,
+    "OVERLOADED": 503,
+}
+"""The HTTP status of a `RequestError` by its code; 400 for any other code."""
 
 
 def sendable_close_code(code: int) -> bool:

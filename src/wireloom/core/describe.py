@@ -23,6 +23,8 @@ class Description:
     message_schema: Any
     response_schema: Any
     source: str
+    methods: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
 
 
 def describe(endpoints: Iterable[Endpoint]) -> list[Description]:
@@ -37,7 +39,10 @@ def describe(endpoints: Iterable[Endpoint]) -> list[Description]:
             message_schema=endpoint.codec.message_schema,
             response_schema=endpoint.codec.response_schema,
             source=endpoint.source,
+            methods=endpoint.methods,
+            tags=endpoint.tags,
         )
         for endpoint in endpoints
+        if not endpoint.hidden
     ]
     return sorted(rows, key=lambda row: (row.path, row.door))

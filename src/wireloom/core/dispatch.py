@@ -190,7 +190,7 @@ async def invoke(request: Request, payload: str | bytes) -> Any:
     except BaseException as error:
         if _ends_everything(error, request.connection):
             raise
-        raise InternalError(log_bug(endpoint, error, "handler")) from error
+        raise InternalError(log_bug(endpoint, error, "handler"), error) from error
 
 
 async def _authorize(request: Request) -> None:
@@ -242,5 +242,5 @@ def _answer(endpoint: Endpoint, connection: Caller, error: BaseException) -> Non
 
 
 def _tell_bug(endpoint: Endpoint, connection: Caller, error: BaseException) -> None:
-    told = InternalError(log_bug(endpoint, error, "handler"))
+    told = InternalError(log_bug(endpoint, error, "handler"), error)
     connection.send_encoded(endpoint.codec.encode_error(told))

@@ -52,6 +52,11 @@ class Endpoint:
         concurrency: messages of one connection handled at a time; above 1 replies are unordered.
         streams: whether `on_message` gives an asynchronous iterator of replies.
         waits: whether `on_message` may wait for something; one that never does needs no task.
+        begin: as `on_message`, but a plain function: gives the reply at once, or a coroutine of it where there is
+            something to wait for. Only then is a task made.
+        methods: HTTP methods, of the doors rest and webhook.
+        tags: what documents group it by.
+        hidden: documents and route tables leave it out.
         summary: the first line of the handler's docstring.
         source: ``file:line`` of the declaration.
     """
@@ -71,5 +76,9 @@ class Endpoint:
     concurrency: int = 1
     streams: bool = False
     waits: bool = True
+    begin: Callable[[Request], Any] | None = None
+    methods: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    hidden: bool = False
     summary: str = ""
     source: str = ""

@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 from wireloom.config import Config
 from wireloom.core.json_text import CLIENT_ERRORS, problem, refusal_of
 from wireloom.core.rest import answer, read_body, refuse
-from wireloom.errors import RequestError, Unauthorized, ValidationFailed, new_error_id
+from wireloom.errors import HTTP_STATUSES, RequestError, Unauthorized, ValidationFailed, new_error_id
 from wireloom.identity.api_key import ApiKey
 from wireloom.identity.identity import Identity, find_token
 from wireloom.identity.login import Login
@@ -36,20 +36,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Answering: TypeAlias = Callable[[HTTPRequest], Awaitable[Response]]
 
-_STATUSES = {
-    "INVALID_JSON": 400,
-    "IDENTITY_TAKEN": 400,
-    "UNAUTHORIZED": 401,
-    "FORBIDDEN": 403,
-    "NOT_FOUND": 404,
-    "METHOD_NOT_ALLOWED": 405,
-    "TIMEOUT": 408,
-    "TOO_LARGE": 413,
-    "UNSUPPORTED_MEDIA_TYPE": 415,
-    "VALIDATION_ERROR": 422,
-    "INTERNAL_ERROR": 500,
-    "OVERLOADED": 503,
-}
 _HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "2"}}  # RFC 9110 §11.6.1, §10.2.3
 _KINDS = ("username", "email")
 
@@ -157,7 +143,7 @@ class _Answers:
             error_id = new_error_id()
             error = RequestError("INTERNAL_ERROR", f"Internal error, id {error_id}")
             logger.exception("a bug, error id %s: %s %s", error_id, request.method, request.url.path)
-        status = _STATUSES.get(error.code, 400)
+        status = HTTP_STATUSES.get(error.code, 400)
         return refuse(error, status, _HEADERS.get(status))
 
 
