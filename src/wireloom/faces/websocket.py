@@ -264,6 +264,7 @@ def compile_websocket(
     if parameters.message is None:
         raise ConfigError(f"{function.__name__!r}: no parameter takes the message", source)
     hooks = {name: (hook, _hook_parameters(handler, name, hook, hub)) for name, hook in handler.hooks.items()}
+    compiled: dict[str, Any] = {name: compile_call(hook, found) for name, (hook, found) in hooks.items()}
     return Endpoint(
         name=options.name or function.__name__,
         path=options.path,
@@ -279,7 +280,7 @@ def compile_websocket(
         waits=may_wait(function, parameters),
         summary=(inspect.getdoc(function) or "").partition("\n")[0],
         source=source,
-        **{name: compile_call(hook, found) for name, (hook, found) in hooks.items()},
+        **compiled,
     )
 
 
