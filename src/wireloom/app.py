@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
@@ -16,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 from wireloom.config import Config, choose_options, load_config
 from wireloom.core.actions import Actions
 from wireloom.core.describe import Description, describe
+from wireloom.core.endpoint import Door
 from wireloom.core.router import Router
 from wireloom.errors import ConfigError, Deny, Unauthorized
 from wireloom.faces.websocket import (
@@ -39,27 +41,34 @@ if TYPE_CHECKING:
 
     from wireloom.core.endpoint import Endpoint
     from wireloom.core.request import Request
+    from wireloom.database.database import Database
     from wireloom.faces.events.policy import Allow
     from wireloom.faces.events.socket import EventOptions
+    from wireloom.faces.walkers.services import Services
+    from wireloom.faces.walkers.walker import Walker
+    from wireloom.graph.graph import Graph
     from wireloom.identity.identity import Identity
     from wireloom.identity.user import User
 
-__all__ = ["App"]
+__all__ = ["App", "Declaration"]
 
 logger = logging.getLogger(__name__)
 
+W = TypeVar("W", bound="type[Walker]")
+
 _CHECK_SECONDS = 30.0  # between looks at the tokens in use
 
+Declaration: TypeAlias = "WebSocketHandler | EventHandler | type[Walker]"
 Lifespan = Callable[["App"], AbstractAsyncContextManager[None]]
 
 
 class App:
-    """An application: typed handlers, the event socket, static files and other ASGI applications on one port.
+    """An application: typed handlers, walkers, the event socket, static files and other ASGI applications on one port.
 
     It is an ASGI 3 application, so any ASGI server can run it; ``wireloom serve`` runs it fastest.
 
     Args:
-        declarations: what `websocket` and `event` declared.
+        declarations: what `websocket` and `event` declared, and walkers.
         lifespan: an asynchronous context manager function of the app, entered at start and left at the end.
         **chosen: options by name (`wireloom.Config`); files, environment and flags win over them.
 
@@ -69,7 +78,7 @@ class App:
 
     def __init__(
         self,
-        declarations: Iterable[WebSocketHandler | EventHandler] = (),
+        declarations: Iterable[Declaration] = (),
         *,
         lifespan: Lifespan | None = None,
         **chosen: Any,
@@ -77,13 +86,17 @@ class App:
         self.config = choose_options(chosen)
         self.hub = Hub()
         self.identity: Identity | None = None
+        self.graph: Graph | None = None
         self.listener: Listener | None = None
-        self._declarations: list[WebSocketHandler | EventHandler] = []
+        self._declarations: list[Declaration] = []
         self._events: EventOptions | None = None
+        self._services: Services | None = None
         self._router = Router()
+        self._rest = Router()
         self._actions = Actions()
         self._http = HTTPDoor()
         self._lifespan = lifespan
+        self._database: Database | None = None
         self._watching: asyncio.Task[None] | None = None
         self._starting: asyncio.Lock | None = None
         self._configured = False
@@ -142,6 +155,16 @@ class App:
 
         return add
 
+    def walker(self, **spec: Any) -> Callable[[W], W]:
+        """Declares a walker of this application; the arguments are those of `wireloom.spec`."""
+        from wireloom.faces.walkers.spec import spec as declare
+
+        def add(walker: W) -> W:
+            self.add(declare(**spec)(walker))
+            return walker
+
+        return add
+
     def events(
         self,
         path: str = "/websocket",
@@ -166,21 +189,37 @@ class App:
         """
         from wireloom.faces.events.socket import EventOptions
 
-        if self._events is not None:
+        if self._events is not None and not self._events.implied:
             raise ConfigError(f"this application has its event socket already, at {self._events.path!r}")
-        options = EventOptions(path, allow, on_connect, on_disconnect)
-        self._router.add(self._compile_events(options, self.config, self._actions))
-        self._events = options
+        self._declare_events(EventOptions(path, allow, on_connect, on_disconnect))
 
-    def add(self, *declarations: WebSocketHandler | EventHandler) -> None:
+    def _declare_events(self, options: EventOptions) -> None:
+        before, self._events = self._events, options
+        try:
+            self._compile(self.config)
+        except ConfigError:
+            self._events = before
+            raise
+
+    def add(self, *declarations: Declaration) -> None:
         """Adds declarations that were made without an application.
 
         Raises:
             ConfigError: a path that is served already, or a name that is taken.
         """
-        for handler in declarations:
-            self._compile_one(handler, self.config, self._router, self._actions)
-            self._declarations.append(handler)
+        for declaration in declarations:
+            self._compile_one(declaration, self.config, (self._router, self._rest, self._actions))
+            self._declarations.append(declaration)
+            if isinstance(declaration, type) and self._events is None:
+                self._imply_events(declaration)
+
+    def _imply_events(self, walker: type[Walker]) -> None:
+        """A walker that the event socket reaches brings the event socket with it."""
+        from wireloom.faces.events.socket import EventOptions
+        from wireloom.faces.walkers.compile import is_event_walker
+
+        if is_event_walker(walker):
+            self._declare_events(EventOptions("/websocket", implied=True))
 
     def mount(self, path: str, app: ASGIApp, name: str | None = None) -> None:
         """Gives all HTTP requests below a path to another ASGI application."""
@@ -210,7 +249,7 @@ class App:
 
     def describe(self) -> list[Description]:
         """What this application serves, sorted by path."""
-        return describe([*self._router, *self._actions])
+        return describe([*self._router, *self._rest, *self._actions])
 
     # -- running -----------------------------------------------------------------------------------------------------
 
@@ -252,7 +291,7 @@ class App:
             self._compile(config)
             listener = Listener(self._router, self.hub, config, asyncio.get_running_loop())
             await listener.start()
-            self._http.attach(listener, routes)
+            self._http.attach(listener, self._rest, routes)
             self.listener = listener
             notify.attach(self.hub)
             undo.pop_all()
@@ -260,6 +299,7 @@ class App:
     async def _stop(self) -> None:
         listener, self.listener = self.listener, None
         identity, self.identity = self.identity, None
+        database, self._database, self.graph = self._database, None, None
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.wait([self._watching])
@@ -268,18 +308,27 @@ class App:
         if listener is not None:
             notify.detach(self.hub)
             await listener.stop()
+        if database is not None:
+            await database.close()
 
     def _needs_users(self) -> bool:
         """Whether anything here asks who somebody is."""
-        return self._events is not None or any(handler.options.auth is True for handler in self._declarations)
+        return self._events is not None or any(_asks_who(declaration) for declaration in self._declarations)
 
     async def _start_identity(self, config: Config, undo: AsyncExitStack) -> list[BaseRoute]:
-        """Opens the store of users; gives the HTTP endpoints that come with it."""
+        """Opens the database of users and nodes; gives the HTTP endpoints that come with it."""
+        from wireloom.database.database import Database
         from wireloom.faces.accounts import account_routes
         from wireloom.faces.notify import notify_route
+        from wireloom.graph.graph import Graph, erase
         from wireloom.identity.identity import Identity
 
-        identity = Identity(config)
+        database = self._database = Database(config.database)
+        undo.push_async_callback(database.close)
+        await database.open()
+        self.graph = Graph(database)
+        await self.graph.start()
+        identity = Identity(config, database=database, erase=erase)
         await identity.start()
         undo.push_async_callback(identity.stop)
         identity.on_revoked = lambda user_id, token_id: self.hub.revoke(user_id=user_id, token_id=token_id)
@@ -304,21 +353,57 @@ class App:
 
     def _compile(self, config: Config) -> None:
         """Makes the endpoints of all declarations anew."""
-        router, actions = Router(), Actions()
-        for handler in self._declarations:
-            self._compile_one(handler, config, router, actions)
+        router, _, actions = doors = Router(), Router(), Actions()
+        self._services = None
+        for declaration in self._declarations:
+            self._compile_one(declaration, config, doors)
         if self._events is not None:
             router.add(self._compile_events(self._events, config, actions))
-        self._router, self._actions = router, actions
+        if self.identity is not None:
+            self._compile_unknown(doors)
+        self._router, self._rest, self._actions = doors
 
-    def _compile_one(
-        self, handler: WebSocketHandler | EventHandler, config: Config, router: Router, actions: Actions
-    ) -> None:
-        login = partial(self._log_in, in_query=config.allow_token_in_query)
-        if isinstance(handler, EventHandler):
-            actions.add(compile_event(handler, config, self.hub, _require_user))
+    def _compile_one(self, declaration: Declaration, config: Config, doors: tuple[Router, Router, Actions]) -> None:
+        router, rest, actions = doors
+        if isinstance(declaration, EventHandler):
+            actions.add(compile_event(declaration, config, self.hub, _require_user))
+        elif isinstance(declaration, type):
+            for endpoint in self._compile_walker(declaration, config):
+                if endpoint.door is Door.EVENT:
+                    actions.add(endpoint)
+                else:
+                    (router if endpoint.door is Door.WEBSOCKET else rest).add(endpoint)
         else:
-            router.add(compile_websocket(handler, config, self.hub, login))
+            login = partial(self._log_in, in_query=config.allow_token_in_query)
+            router.add(compile_websocket(declaration, config, self.hub, login))
+
+    def _compile_walker(self, walker: type[Walker], config: Config) -> list[Endpoint]:
+        from wireloom.faces.walkers.compile import compile_walker
+
+        if self._services is None:
+            self._services = self._make_services(config)
+        return compile_walker(walker, self._services)
+
+    def _make_services(self, config: Config) -> Services:
+        from wireloom.faces.walkers.callers import Callers
+        from wireloom.faces.walkers.services import Services
+
+        callers, identity = Callers(self._authenticate, self.hub), self.identity
+        if identity is None:
+            return Services(config, self.hub, None, callers)
+        return Services(config, self.hub, self.graph, callers, identity.find_root, identity.begin_webhook)
+
+    def _compile_unknown(self, doors: tuple[Router, Router, Actions]) -> None:
+        """Adds what answers for names that no walker has, wherever no declaration has that path."""
+        if self._services is None:
+            return
+        from wireloom.faces.walkers.compile import compile_unknown
+
+        router, rest, actions = doors
+        walkers = {endpoint.name: endpoint.door for endpoint in (*actions, *rest)}
+        for endpoint in compile_unknown(walkers, self._services):
+            with contextlib.suppress(ConfigError):
+                (router if endpoint.door is Door.WEBSOCKET else rest).add(endpoint)
 
     def _compile_events(self, options: EventOptions, config: Config, actions: Actions) -> Endpoint:
         from wireloom.faces.events.socket import compile_event_socket
@@ -370,6 +455,11 @@ class App:
             await send({"type": f"lifespan.{kind}.failed", "message": f"{type(error).__name__}: {error}"})
             raise
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _asks_who(declaration: Declaration) -> bool:
+    """Whether a declaration needs users."""
+    return isinstance(declaration, type) or declaration.options.auth is True
 
 
 async def _require_user(request: Request) -> Any:

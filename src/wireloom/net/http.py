@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
@@ -11,7 +12,9 @@ from starlette.requests import Request as HTTPRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Router
 
+from wireloom.core.router import Router as EndpointRouter
 from wireloom.errors import Deny
+from wireloom.net.rest import RestDoor
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -22,22 +25,24 @@ __all__ = ["HTTPDoor"]
 
 
 class HTTPDoor:
-    """Answers HTTP requests: health, the WebSocket paths' 426, then whatever was added, in that order."""
+    """Answers HTTP requests: the WebSocket paths' 426, health, endpoints, then whatever was added, in that order."""
 
     def __init__(self) -> None:
         self._added: list[BaseRoute] = []
         self._router = Router(default=self._no_route)
         self._answer = ExceptionMiddleware(self._router, handlers={HTTPException: _tell})
         self._listener: Listener | None = None
+        self._rest = RestDoor(EndpointRouter())
 
     def add(self, route: BaseRoute) -> None:
         """Adds a Starlette route or mount; they are asked in order."""
         self._added.append(route)
         self._router.routes.append(route)
 
-    def attach(self, listener: Listener, routes: Sequence[BaseRoute] = ()) -> None:
-        """Learns of the WebSocket endpoints beside it, and of routes that are asked before those added."""
+    def attach(self, listener: Listener, rest: EndpointRouter, routes: Sequence[BaseRoute] = ()) -> None:
+        """Learns of the WebSocket endpoints beside it, of those of HTTP, and of routes asked before those added."""
         self._listener = listener
+        self._rest.router = rest
         self._router.routes[:] = [*routes, *self._added]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,6 +55,8 @@ class HTTPDoor:
             await JSONResponse({"status": "ok"})(scope, receive, send)
         elif path == "/healthz/ready":
             await _readiness(listener)(scope, receive, send)
+        elif found := self._rest.router.match(_encoded(scope, path)):
+            await self._rest.answer(*found, scope, receive, send)
         else:
             await self._answer(scope, receive, send)
 
@@ -63,6 +70,15 @@ async def _tell(request: HTTPRequest, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     message = f"{request.method} {request.url.path}"
     return JSONResponse({"error": error.detail, "message": message}, error.status_code, error.headers)
+
+
+def _encoded(scope: Scope, path: str) -> str:
+    """The path below the mount point, percent-encoded as it came: a slash in a parameter is no separator."""
+    raw: bytes | None = scope.get("raw_path")
+    if raw is None:
+        return quote(path)
+    root = quote(scope.get("root_path", "").rstrip("/"))
+    return raw.decode("latin-1").partition("?")[0].removeprefix(root) or "/"
 
 
 def _is_websocket(listener: Listener, path: str, query_string: str) -> bool:

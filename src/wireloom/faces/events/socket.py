@@ -71,12 +71,14 @@ class EventOptions:
         allow: whom a connection may address; None: as the option ``peer_events`` says.
         on_connect: called once a connection was told who and where it is.
         on_disconnect: called exactly once, after its last event.
+        implied: nobody declared it: a walker that it reaches brought it.
     """
 
     path: str
     allow: Allow | None = None
     on_connect: Hook | None = None
     on_disconnect: Hook | None = None
+    implied: bool = False
 
 
 def compile_event_socket(
