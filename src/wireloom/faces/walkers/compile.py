@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -104,26 +103,20 @@ class _Compiler:
 
     def _socket(self, path: str) -> Endpoint:
         socket = WalkerSocket(self._walker.__name__, self._spec, self._fields, self._runner, self._services)
-        return self._endpoint(
-            path, Door.WEBSOCKET, socket.codec, socket.on_message, login=not self._spec.public, **socket.hooks
-        )
+        login = not self._spec.public
+        return self._endpoint(path, Door.WEBSOCKET, socket.codec, socket.on_message, login=login, **socket.hooks)
 
     def _event(self) -> Endpoint:
         fields, spec = self._fields, self._spec
-        dev = self._services.config.dev
-        codec = Codec(_with_source(fields), bytes, event_errors(dev), message_schema=fields.schema)
+        codec = Codec(
+            _with_source(fields), bytes, event_errors(self._services.config.dev), message_schema=fields.schema
+        )
 
         async def authorize(request: Request) -> Any:
             require_role(request.user, spec.roles)
 
-        authorize_or_none = None if spec.public else authorize
-        return self._endpoint(
-            self._walker.__name__,
-            Door.EVENT,
-            codec,
-            self._run_for(lambda request: request.user),
-            authorize=authorize_or_none,
-        )
+        allowed = None if spec.public else authorize
+        return self._endpoint(self._walker.__name__, Door.EVENT, codec, self._run, authorize=allowed)
 
     def _rest(self, path: str) -> Endpoint:
         spec, fields, callers = self._spec, self._fields, self._services.callers
@@ -141,7 +134,7 @@ class _Compiler:
             path,
             Door.REST,
             codec,
-            self._run_for(lambda request: request.user),
+            self._run,
             authorize=authorize,
             login=not spec.public,
             methods=spec.http_methods,
@@ -149,18 +142,13 @@ class _Compiler:
 
     def _webhook(self, path: str) -> Endpoint:
         door = WebhookDoor(self._walker.__name__, self._fields, self._services)
-        on_message = door.forgetting(self._run_for(lambda request: request.user))
+        on_message = door.forgetting(self._run)
         return self._endpoint(path, Door.WEBHOOK, door.codec, on_message, authorize=door.authorize, methods=("POST",))
 
-    def _run_for(self, user_of: Callable[[Request], Any]) -> Any:
-        runner = self._runner
-
-        async def run(request: Request) -> bytes:
-            walker, again = request.message
-            root_id = getattr(user_of(request), "root_id", PUBLIC_ROOT_ID)
-            return await runner.run(request, root_id, walker, again, request.node)
-
-        return run
+    async def _run(self, request: Request) -> bytes:
+        walker, again = request.message
+        root_id = getattr(request.user, "root_id", PUBLIC_ROOT_ID)
+        return await self._runner.run(request, root_id, walker, again, request.node)
 
 
 def _with_source(fields: Fields) -> Any:
@@ -240,12 +228,11 @@ def _unknown_http(path: str, services: Services) -> Endpoint:
     async def on_message(request: Request) -> None:
         """Nobody comes so far."""
 
-    codec = Codec(lambda incoming: incoming, bytes, http_errors(services.config.dev))
     return Endpoint(
         name="unknown walker",
         path=path,
         door=Door.REST,
-        codec=codec,
+        codec=Codec(lambda incoming: incoming, bytes, http_errors(services.config.dev)),
         on_message=on_message,
         authorize=authorize,
         hidden=True,

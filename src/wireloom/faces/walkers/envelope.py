@@ -14,6 +14,8 @@ __all__ = ["event_errors", "http_errors", "http_reply", "socket_errors", "socket
 
 _encode = msgspec.json.Encoder().encode
 
+_HTTP_REPLY = b'{"ok":true,"type":"response","data":{"reports":%b},"error":null,"meta":{"extra":{"http_status":200}}}'
+
 EncodeError = Callable[[RequestError], bytes]
 
 
@@ -24,10 +26,7 @@ def socket_reply(reports: bytes) -> bytes:
 
 def http_reply(reports: bytes) -> bytes:
     """A run that went well, on the REST and webhook doors."""
-    return (
-        b'{"ok":true,"type":"response","data":{"reports":%b},"error":null,"meta":{"extra":{"http_status":200}}}'
-        % reports
-    )
+    return _HTTP_REPLY % reports
 
 
 def socket_errors(dev: bool) -> EncodeError:

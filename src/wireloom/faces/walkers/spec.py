@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
-from enum import Enum
+from enum import StrEnum
 from typing import TypeVar
 
 from wireloom.core.router import parameter_names
@@ -20,7 +20,7 @@ _HTTP_METHODS = ("get", "post", "put", "patch", "delete")
 _METHODS = (*_HTTP_METHODS, "websocket")
 
 
-class APIProtocol(str, Enum):
+class APIProtocol(StrEnum):
     """The door of a walker that has one."""
 
     REST = "rest"
