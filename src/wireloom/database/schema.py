@@ -35,12 +35,14 @@ class Part:
         version: of the tables as `metadata` has them.
         metadata: the tables.
         steps: by a version, what makes the next one of it.
+        counted: tables of whose rows people are told the number, by what one row is.
     """
 
     name: str
     version: int
     metadata: MetaData
     steps: Mapping[int, Step] = field(default_factory=dict)
+    counted: Mapping[str, Table] = field(default_factory=dict)
 
 
 def find_version(connection: Connection, part: Part) -> int | None:
