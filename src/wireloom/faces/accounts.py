@@ -26,7 +26,7 @@ from wireloom.errors import HTTP_STATUSES, RequestError, Unauthorized, Validatio
 from wireloom.identity.api_key import ApiKey
 from wireloom.identity.identity import Identity, find_token
 from wireloom.identity.login import Login
-from wireloom.identity.refusal import FieldInvalid, TokenInvalid
+from wireloom.identity.refusal import FieldInvalid, RateLimited, TokenInvalid
 from wireloom.identity.user import User
 
 __all__ = ["account_routes"]
@@ -144,7 +144,13 @@ class _Answers:
             error = RequestError("INTERNAL_ERROR", f"Internal error, id {error_id}")
             logger.exception("a bug, error id %s: %s %s", error_id, request.method, request.url.path)
         status = HTTP_STATUSES.get(error.code, 400)
-        return refuse(error, status, _HEADERS.get(status))
+        return refuse(error, status, _headers_of(error, status))
+
+
+def _headers_of(error: RequestError, status: int) -> Mapping[str, str] | None:
+    if isinstance(error, RateLimited):
+        return {"Retry-After": str(error.retry_after_seconds)}  # RFC 6585 §4
+    return _HEADERS.get(status)
 
 
 class _Accounts:
@@ -168,7 +174,8 @@ class _Accounts:
         access = await _read(request, _Access)
         names, paths = _names_of(access, many=False)
         with _told_at(paths):
-            return answer(_login(await self._identity.login(next(iter(names.values())), _password_of(access))))
+            name, password = next(iter(names.values())), _password_of(access)
+            return answer(_login(await self._identity.login(name, password, _address_of(request))))
 
     async def me(self, request: HTTPRequest) -> Response:
         """Says who one is."""
@@ -182,7 +189,9 @@ class _Accounts:
         """Gives oneself another password."""
         user = await self._user(request)
         passwords = await _read(request, _NewPassword)
-        login = await self._identity.change_password(user, passwords.old_password, passwords.new_password)
+        login = await self._identity.change_password(
+            user, passwords.old_password, passwords.new_password, _address_of(request)
+        )
         return answer(_login(login))
 
     async def logout(self, request: HTTPRequest) -> Response:
@@ -193,7 +202,7 @@ class _Accounts:
     async def delete(self, request: HTTPRequest) -> Response:
         """Removes oneself."""
         user = await self._user(request)
-        await self._identity.delete(user, (await _read(request, _Password)).password)
+        await self._identity.delete(user, (await _read(request, _Password)).password, _address_of(request))
         return answer({})
 
     # -- API keys ----------------------------------------------------------------------------------------------------
@@ -231,6 +240,10 @@ class _Accounts:
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------
+
+
+def _address_of(request: HTTPRequest) -> str | None:
+    return request.client.host if request.client is not None else None
 
 
 async def _read(request: HTTPRequest, kind: type[T]) -> T:
