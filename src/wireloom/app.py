@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from wireloom.identity.identity import Identity
     from wireloom.identity.user import User
 
-__all__ = ["App", "Declaration"]
+__all__ = ["App", "Declaration", "is_runnable"]
 
 logger = logging.getLogger(__name__)
 
@@ -246,6 +246,11 @@ class App:
         make_backplane(config.backplane, config.backplane_prefix)
         self.config = config
         self._configured = True
+
+    @property
+    def declarations(self) -> tuple[Declaration, ...]:
+        """What was added."""
+        return tuple(self._declarations)
 
     def describe(self) -> list[Description]:
         """What this application serves, sorted by path."""
@@ -460,6 +465,13 @@ class App:
 def _asks_who(declaration: Declaration) -> bool:
     """Whether a declaration needs users."""
     return isinstance(declaration, type) or declaration.options.auth is True
+
+
+def is_runnable(walker: type[Walker]) -> bool:
+    """Whether a class of walkers does something; else it is a base of others."""
+    from wireloom.faces.walkers.abilities import Abilities
+
+    return not walker.__name__.startswith("_") and bool(Abilities(walker).all)
 
 
 async def _require_user(request: Request) -> Any:

@@ -75,13 +75,14 @@ def _begin_directly(endpoint: Endpoint) -> Direct:
     assert begin is not None
 
     def send(connection: Caller, reply: Any) -> None:
-        if reply is not None:
-            payload = encode(reply)
-            connection.send_encoded(payload) if as_json else connection.send(payload)
+        payload = encode(reply)
+        connection.send_encoded(payload) if as_json else connection.send(payload)
 
     async def finish(connection: Caller, rest: Coroutine[Any, Any, Any]) -> None:
         try:
-            send(connection, await rest)
+            reply = await rest
+            if reply is not None:
+                send(connection, reply)
         except BaseException as error:
             _answer(endpoint, connection, error)
 
@@ -90,7 +91,8 @@ def _begin_directly(endpoint: Endpoint) -> Direct:
             reply = begin(Request(endpoint, connection, decode(payload)))
             if reply.__class__ is types.CoroutineType:
                 return finish(connection, reply)
-            send(connection, reply)
+            if reply is not None:
+                send(connection, reply)
         except BaseException as error:
             _answer(endpoint, connection, error)
         return None

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from wireloom.database.database import Database
 from wireloom.graph import statements
 from wireloom.graph.changes import Conflict
+from wireloom.graph.node import NodeState, Root
 from wireloom.graph.tables import GRAPH, edges, nodes
 from wireloom.graph.types import Types
 from wireloom.graph.unit import Unit
@@ -58,7 +59,10 @@ class Graph:
             root_id: of the user whose run it is.
             exclusive: what is read is locked until the end, so that the commit cannot be overtaken. For a second try.
         """
-        return Unit(self, root_id, exclusive=exclusive)
+        root = Root()
+        unit = Unit(self, root_id, root, exclusive)
+        root.__dict__["_state"] = NodeState(root_id, unit, root_id)
+        return unit
 
     @asynccontextmanager
     async def turn(self, root_id: str) -> AsyncIterator[None]:

@@ -24,10 +24,10 @@ Direction: TypeAlias = Literal["out", "in", "any"]
 Where: TypeAlias = "Mapping[str, Any] | Callable[[Any], bool] | None"
 
 
-class NodeState:
-    """What is known of a node besides its fields.
+class NodeState(msgspec.Struct, eq=False):
+    """What is known of a node besides its fields. (A Struct, because every run makes one, of its root.)
 
-    Attributes:
+    Args:
         node_id: made when first asked for.
         unit: the run that it belongs to; None before it is connected.
         owner: id of the root that it belongs to; empty while it is connected to nothing that belongs to somebody.
@@ -38,17 +38,14 @@ class NodeState:
         edges: what a new node was connected to before it was connected itself.
     """
 
-    __slots__ = ("access", "deep", "deleted", "edges", "node_id", "owner", "stored", "unit")
-
-    def __init__(self, node_id: str, unit: Unit | None = None, owner: str = "", access: Access = Access.OWN) -> None:
-        self.node_id = node_id
-        self.unit = unit
-        self.owner = owner
-        self.access = access
-        self.deep = False
-        self.stored: bytes | None = None
-        self.deleted = False
-        self.edges: list[tuple[Node, Edge]] = []
+    node_id: str
+    unit: Any = None
+    owner: str = ""
+    access: Access = Access.OWN
+    deep: bool = False
+    stored: bytes | None = None
+    deleted: bool = False
+    edges: list[tuple[Any, Edge]] | None = None
 
 
 class Node(msgspec.Struct, metaclass=Declared, dict=True, eq=False):
@@ -113,7 +110,8 @@ class Node(msgspec.Struct, metaclass=Declared, dict=True, eq=False):
         made = Edge() if edge is None else edge() if isinstance(edge, type) else edge
         unit = node_state(self).unit
         if unit is None:
-            node_state(self).edges.append((node, made))
+            state = node_state(self)
+            state.edges = [*(state.edges or ()), (node, made)]
         else:
             unit.connect(self, node, made)
         return node
@@ -156,7 +154,7 @@ class Node(msgspec.Struct, metaclass=Declared, dict=True, eq=False):
         self._run().grant(self, root_id_of(user), None, False)
 
     def _run(self) -> Unit:
-        unit = node_state(self).unit
+        unit: Unit | None = node_state(self).unit
         if unit is None:
             raise RuntimeError(f"this {type(self).__name__} is connected to nothing yet; here.connect(node) does that")
         return unit

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from wireloom.database.database import Database, unbroken
+import msgspec
+
+from wireloom.database.database import unbroken
 from wireloom.errors import RequestError, did_you_mean
 from wireloom.graph.access import Access
 from wireloom.graph.changes import Changes, Conflict
@@ -23,51 +25,34 @@ from wireloom.graph.statements import add_root, find_granted, find_neighbours, f
 from wireloom.graph.stored import decode_fields
 from wireloom.graph.types import names_of
 
-if TYPE_CHECKING:
-    from wireloom.graph.graph import Graph
-
 __all__ = ["Unit"]
 
 _BATCH = 500  # rows read at once
 _NO_LIMIT = 2**31 - 1
 
 
-class Unit:
-    """The unit of work of one run. Made by `Graph.begin`; nobody else needs it: nodes know theirs.
+class Unit(msgspec.Struct, eq=False):
+    """The unit of work of one run. Made by `Graph.begin`; nobody else needs it: nodes know theirs. (A Struct, because
+    every run makes one.)
 
     Args:
         graph: where it is kept.
         root_id: of the user whose run it is.
+        root: the user's root.
         exclusive: what is read is locked until the end, so that the commit cannot be overtaken.
     """
 
-    __slots__ = (
-        "_changes",
-        "_database",
-        "_edges",
-        "_exclusive",
-        "_graph",
-        "_nodes",
-        "_open",
-        "_stack",
-        "_transaction",
-        "root",
-        "root_id",
-    )
-
-    def __init__(self, graph: Graph, root_id: str, *, exclusive: bool = False) -> None:
-        self.root_id = root_id
-        self.root = Root()
-        self.root.__dict__["_state"] = NodeState(root_id, self, root_id)
-        self._graph = graph
-        self._database: Database = graph.database
-        self._exclusive = exclusive
-        self._nodes: dict[str, Node] | None = None  # None: nothing was read or changed yet
-        self._edges: dict[str, Edge] = {}
-        self._changes: Changes
-        self._open = True
-        self._stack: AsyncExitStack
-        self._transaction: Any = None
+    graph: Any
+    root_id: str
+    root: Root
+    exclusive: bool = False
+    _database: Any = None
+    _open: bool = True
+    _nodes: dict[str, Node] | None = None  # None: nothing was read or changed yet
+    _edges: Any = None
+    _changes: Any = None
+    _stack: Any = None
+    _transaction: Any = None
 
     @property
     def is_untouched(self) -> bool:
@@ -79,9 +64,11 @@ class Unit:
     def _begin_changes(self) -> tuple[dict[str, Node], Changes]:
         """What it remembers from its first read or change on."""
         if not self._open:
-            raise RuntimeError("the run of this node has ended; take what you need from it before")
+            raise RuntimeError("this run has ended")
         if self._nodes is None:
             self._nodes = {self.root_id: self.root}
+            self._database = self.graph.database
+            self._edges = {}
             self._changes = Changes(self.root_id)
             self._stack = AsyncExitStack()
         return self._nodes, self._changes
@@ -90,9 +77,9 @@ class Unit:
         """Before something is read: takes this root's turn."""
         begun = self._begin_changes()
         if not begun[1].has_turn:
-            await self._stack.enter_async_context(self._graph.turn(self.root_id))
+            await self._stack.enter_async_context(self.graph.turn(self.root_id))
             begun[1].has_turn = True
-        if self._exclusive and self._transaction is None:
+        if self.exclusive and self._transaction is None:
             self._transaction = await self._database.finish(self._lock())
         return begun
 
@@ -130,9 +117,20 @@ class Unit:
         Args:
             error: why, where it did not end well.
         """
-        self._open = False
         if self._nodes is not None:
             await self._database.finish(self._undo(error or RuntimeError("not committed")))
+        self.abandon()
+
+    def abandon(self) -> None:
+        """As `close`, for a run that holds nothing: it has read nothing, and kept nothing."""
+        self._open = False
+        # Nodes that somebody keeps keep no run alive, and the run leaves no cycle for the collector to find.
+        node_state(self.root).unit = ENDED
+        if self._nodes is not None:
+            for node in self._nodes.values():
+                node_state(node).unit = ENDED
+            for edge in self._edges.values():
+                edge_state(edge).unit = ENDED
 
     async def _undo(self, error: BaseException) -> None:
         if self._transaction is None:
@@ -243,7 +241,7 @@ class Unit:
 
     @property
     def _lock_rows(self) -> bool:
-        return self._exclusive and self._database.is_postgresql
+        return self.exclusive and self._database.is_postgresql
 
     @unbroken
     async def _fetch(self, statement: Any, parameters: Mapping[str, Any]) -> Sequence[Any]:
@@ -251,7 +249,8 @@ class Unit:
             with self._changes.translating():
                 return (await self._transaction.execute(statement, parameters)).all()  # type: ignore[no-any-return]
         async with self._database.reading() as connection:
-            return (await connection.execute(statement, parameters)).all()
+            rows: Sequence[Any] = (await connection.execute(statement, parameters)).all()
+            return rows
 
     def _take(self, row: Any, via: Node | None, kind: type[Node]) -> Node | None:
         """The node of a row; the one that is there already, where the run has read it. None: it may not be read."""
@@ -273,7 +272,7 @@ class Unit:
     def _make(self, row: Any, kind: type[Node]) -> Node:
         if not row.type:
             return Root()
-        wanted: type[Node] = self._graph.types.find(row.type, kind, row.node_id)
+        wanted: type[Node] = self.graph.types.find(row.type, kind, row.node_id)
         return decode_fields(wanted, row.context, row.node_id)
 
     def _access(self, row: Any, via: Node | None) -> tuple[Access | None, bool]:
@@ -288,9 +287,9 @@ class Unit:
         return access, deep
 
     def _take_edge(self, row: Any, kind: type[Edge]) -> Edge:
-        known = self._edges.get(row.edge_id)
+        known: Edge | None = self._edges.get(row.edge_id)
         if known is None:
-            wanted: type[Edge] = self._graph.types.find(row.edge_type, kind, row.edge_id)
+            wanted: type[Edge] = self.graph.types.find(row.edge_type, kind, row.edge_id)
             known = self._edges[row.edge_id] = decode_fields(wanted, row.edge_context, row.edge_id)
             state = edge_state(known)
             state.edge_id, state.unit, state.stored = row.edge_id, self, row.edge_context.encode()
@@ -308,8 +307,8 @@ class Unit:
             state = node_state(target)
             if state.unit is None:
                 self._adopt(target, node_state(source).owner)
-                waiting += [(target, further, between) for further, between in state.edges]
-                state.edges = []
+                waiting += [(target, further, between) for further, between in state.edges or ()]
+                state.edges = None
             self._add(source, target, one)
 
     def _adopt(self, node: Node, owner: str) -> None:
@@ -378,6 +377,16 @@ class Unit:
             raise ValueError(f"this {type(node).__name__} was deleted in this run")
         if state.access < access:
             raise RequestError("FORBIDDEN", f"{type_of_id(state.node_id) or 'Root'} {state.node_id} is another user's")
+
+
+class _Ended:
+    """What nodes have in the place of their run when it is over."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError("the run of this node has ended; take what you need of it while it runs")
+
+
+ENDED: Any = _Ended()
 
 
 def _used(parameters: dict[str, Any], names: tuple[str, ...] | None, of_nodes: bool) -> dict[str, Any]:

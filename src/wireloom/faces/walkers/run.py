@@ -7,9 +7,8 @@ Laws:
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
@@ -26,7 +25,7 @@ from wireloom.faces.walkers.walker import Disengaged, Walker
 from wireloom.graph.changes import Conflict
 from wireloom.graph.edge import Edge
 from wireloom.graph.graph import Graph
-from wireloom.graph.node import Node
+from wireloom.graph.node import Node, Root
 from wireloom.graph.unit import Unit
 
 if TYPE_CHECKING:
@@ -41,30 +40,25 @@ _STEPS_A_TURN = 100
 _SECOND_TRY_SECONDS = 10.0  # for which others wait
 
 _encode = msgspec.json.Encoder(enc_hook=plain_of).encode
-_CONTAINERS = (dict, list, tuple)
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
-class Run:
-    """One walk.
+class Run(msgspec.Struct, eq=False):
+    """One walk. (A Struct, because one is made for every message.)
 
     Args:
         request: what it answers.
         unit: what it reads and changes.
         find_user: gives users by name.
-
-    Attributes:
         reports: what was reported.
-        queue: nodes to visit.
+        queue: nodes to visit, and those that were visited.
     """
 
-    __slots__ = ("find_user", "queue", "reports", "request", "unit")
-
-    def __init__(self, request: Request, unit: Unit, find_user: FindUser) -> None:
-        self.request = request
-        self.unit = unit
-        self.find_user = find_user
-        self.reports: list[Any] = []
-        self.queue: deque[Node] = deque()
+    request: Request
+    unit: Unit
+    find_user: FindUser
+    reports: list[Any] = []
+    queue: list[Node] = []
 
 
 class Runner:
@@ -84,26 +78,43 @@ class Runner:
         self._graph = graph
         self._find_user = find_user
         self._timeout_seconds = timeout_seconds
+        self._at_root = abilities.at(Root)
         self.waits = timeout_seconds is not None or any(ability.waits for ability in abilities.all)
 
-    def begin(self, request: Request, root_id: str, walker: Walker, again: Callable[[], Walker]) -> Any:
+    def begin(self, request: Request, root_id: str, walker: Walker, read: Callable[[Any], Walker], payload: Any) -> Any:
         """Runs a walker whose abilities never wait.
+
+        Args:
+            request: what it answers.
+            root_id: of the user whose run it is.
+            walker: with its fields.
+            read: makes another of the payload, for a second try.
+            payload: what the walker was made of.
 
         Returns:
             The reports as a JSON array; or a coroutine of them, when something is to be kept.
         """
         assert self._graph is not None
-        run = Run(request, self._graph.begin(root_id), self._find_user)
-        run.queue.append(run.unit.root)
-        walker.__dict__["_running"] = run
+        unit = self._graph.begin(root_id)
+        run = Run(request, unit, self._find_user)
+        attributes = walker.__dict__
+        attributes["_running"] = run
         try:
-            for ability, here in self._calls(run):
-                _step(ability.function(walker, here))
+            for ability in self._at_root:
+                _step(ability.function(walker, unit.root))
+            if run.queue:
+                for ability, here in self._calls(run):
+                    _step(ability.function(walker, here))
         except Disengaged:
             pass
-        if run.unit.is_untouched:
-            return encode_reports(run.reports)
-        return self._end_or_again(run, root_id, again)
+        except BaseException:
+            unit.abandon()
+            raise
+        del attributes["_running"]
+        if not unit.is_untouched:
+            return self._end_or_again(run, root_id, partial(read, payload))
+        unit.abandon()
+        return encode_reports(run.reports)
 
     async def run(
         self, request: Request, root_id: str, walker: Walker, again: Callable[[], Walker], node_id: str | None = None
@@ -123,11 +134,18 @@ class Runner:
         Raises:
             RequestError: what the caller is told: ``NOT_FOUND`` of the node, ``CONFLICT``, ``FORBIDDEN``, …
         """
-        with self._in_time():
-            try:
-                return await self._try(request, root_id, walker, node_id, exclusive=False)
-            except Conflict:
-                return await self._try_again(request, root_id, again, node_id)
+        if self._timeout_seconds is None:
+            return await self._run(request, root_id, walker, again, node_id)
+        with _Deadline(self._timeout_seconds):
+            return await self._run(request, root_id, walker, again, node_id)
+
+    async def _run(
+        self, request: Request, root_id: str, walker: Walker, again: Callable[[], Walker], node_id: str | None
+    ) -> bytes:
+        try:
+            return await self._try(request, root_id, walker, node_id, exclusive=False)
+        except Conflict:
+            return await self._try_again(request, root_id, again, node_id)
 
     async def _end_or_again(self, run: Run, root_id: str, again: Callable[[], Walker]) -> bytes:
         try:
@@ -146,32 +164,30 @@ class Runner:
         self, request: Request, root_id: str, walker: Walker, node_id: str | None, *, exclusive: bool
     ) -> bytes:
         assert self._graph is not None
-        run = Run(request, self._graph.begin(root_id, exclusive=exclusive), self._find_user)
+        unit = self._graph.begin(root_id, exclusive=exclusive)
+        run = Run(request, unit, self._find_user)
         walker.__dict__["_running"] = run
         try:
-            run.queue.append(run.unit.root if node_id is None else await run.unit.node(node_id))
-            await self._walk(run, walker)
+            run.queue.append(unit.root if node_id is None else await unit.node(node_id))
+            for ability, here in self._calls(run):
+                if ability.is_async:
+                    await ability.function(walker, here)
+                else:
+                    await anyio.to_thread.run_sync(ability.function, walker, here)
         except Disengaged:
             pass
         except BaseException as error:
-            await run.unit.close(error)
+            await unit.close(error)
             raise
+        finally:
+            del walker.__dict__["_running"]
         return await self._end(run)
-
-    async def _walk(self, run: Run, walker: Walker) -> None:
-        for ability, here in self._calls(run):
-            if ability.is_async:
-                await ability.function(walker, here)
-            else:
-                await anyio.to_thread.run_sync(ability.function, walker, here)
 
     def _calls(self, run: Run) -> Iterator[tuple[Ability, Node]]:
         """What runs where, in order."""
-        queue, at, steps = run.queue, self._abilities.at, 0
-        while queue:
-            here = queue.popleft()
-            steps += 1
-            if steps > _MAX_STEPS:
+        at = self._abilities.at
+        for steps, here in enumerate(run.queue):  # which grows meanwhile
+            if steps >= _MAX_STEPS:
                 raise RuntimeError(f"a walk ends after {_MAX_STEPS} nodes; does it go in a circle?")
             for ability in at(type(here)):
                 yield ability, here
@@ -179,10 +195,12 @@ class Runner:
     async def _end(self, run: Run) -> bytes:
         """Keeps what was changed; gives the reports. They are written first: what cannot be told is not kept."""
         unit = run.unit
+        if unit.is_untouched:
+            unit.abandon()
+            return encode_reports(run.reports)
         try:
             reports = encode_reports(run.reports)
-            if not unit.is_untouched:
-                await unit.commit()
+            await unit.commit()
         except BaseException as error:
             await unit.close(error)
             raise
@@ -190,11 +208,6 @@ class Runner:
         for call in unit.callbacks:
             await _call(run, call)
         return reports
-
-    def _in_time(self) -> Any:
-        if self._timeout_seconds is None:
-            return nullcontext()
-        return _Deadline(self._timeout_seconds)
 
 
 class _Deadline:
@@ -207,11 +220,10 @@ class _Deadline:
     def __enter__(self) -> None:
         self._scope.__enter__()
 
-    def __exit__(self, *error: Any) -> bool:
-        handled = bool(self._scope.__exit__(*error))
+    def __exit__(self, *error: Any) -> None:
+        self._scope.__exit__(*error)
         if self._scope.cancelled_caught:
             raise RequestError("RUN_TIMEOUT", f"The walker did not end within {self._seconds:g} s")
-        return handled
 
 
 def _step(coroutine: Any) -> None:
@@ -236,17 +248,18 @@ async def _call(run: Run, call: Callable[[], Any]) -> None:
 
 def encode_reports(reports: list[Any]) -> bytes:
     """Reports as a JSON array; nodes in them as ``{"id", "context"}``."""
+    if len(reports) == 1:
+        return b"[%b]" % _encode(_report(reports[0]))
     return _encode([_report(value) for value in reports])
 
 
 def _report(value: Any) -> Any:
-    if isinstance(value, Node):
-        return {"id": value.id, "context": value}
-    if isinstance(value, Edge):
+    if isinstance(value, (Node, Edge)):
         return {"id": value.id, "context": value}
     if isinstance(value, dict):
-        if any(isinstance(each, (Node, Edge, *_CONTAINERS)) for each in value.values()):
-            return {key: _report(each) for key, each in value.items()}
+        for each in value.values():
+            if each.__class__ not in _SCALARS:
+                return {key: _report(member) for key, member in value.items()}
     elif type(value) in (list, tuple):
         return [_report(each) for each in value]
     return value

@@ -23,12 +23,8 @@ __all__ = ["Services", "WebhookCheck"]
 class WebhookCheck(Protocol):
     """The proof that a webhook is a key's, once its body is known."""
 
-    @property
-    def key(self) -> ApiKey:
-        """Whose it is."""
-
-    async def verify(self, body: bytes) -> None:
-        """Raises `KeyInvalid` unless the signature is the body's, and new."""
+    async def verify(self, body: bytes) -> ApiKey:
+        """The key, once the body is known to be signed with it; else raises `KeyInvalid`."""
 
     async def forget(self) -> None:
         """Lets the same signature be used again: what it was for has failed."""

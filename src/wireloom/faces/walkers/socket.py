@@ -100,10 +100,9 @@ class WalkerSocket:
     def begin(self, request: Request) -> Any:
         """Answers at once where nothing has to be waited for: no token to look up, nothing to be kept."""
         message = request.message
-        if message.__class__ is _Unread or request.connection in self._tokens:
+        if message.__class__ is _Unread or (self._tokens and request.connection in self._tokens):
             return self.on_message(request)
-        walker, payload = message
-        return self._runner.begin(request, PUBLIC_ROOT_ID, walker, partial(self._fields.from_json, payload))
+        return self._runner.begin(request, PUBLIC_ROOT_ID, message[0], self._fields.from_json, message[1])
 
     async def on_message(self, request: Request) -> bytes | None:
         """Finds out who asks, then reads the fields, then runs."""

@@ -45,10 +45,10 @@ class WebhookDoor:
         assert self._begin is not None
         try:
             check = await self._begin(request.headers, self._name)
-            await check.verify(await request.connection.read_body())
+            key = await check.verify(await request.connection.read_body())
         except KeyInvalid as invalid:
             raise Unauthorized(invalid.reason) from invalid
-        request.connection.user = check.key.user
+        request.connection.user = key.user
         request.connection.proof = check
 
     def _decode(self, incoming: Incoming) -> Any:
