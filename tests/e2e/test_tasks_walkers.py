@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import importlib.util
@@ -159,6 +160,21 @@ async def test_the_event_socket_runs_the_same_walkers(server: TestServer) -> Non
         assert texts((await ws.receive_json())["reports"][0]) == ["Tag"]
         await ws.send_json({**add, "node": "n:TaskList:0", "id": 1})
         assert (await ws.receive_json())["error"]["code"] == "NOT_FOUND"
+
+
+async def test_changes_at_the_same_moment_are_all_kept_and_told(server: TestServer) -> None:
+    ann, bob = await someone(server, "ann"), await someone(server, "bob")
+    made = await ann.run("MakeList", title="Release")
+    shared = await ann.run("Share", made["id"], name="bob", level="write")
+    async with bob.listening() as ws:
+        await subscribe(ws, shared["channel"])
+        wanted = [f"{number}" for number in range(16)]
+        both = [(ann, bob)[index % 2].run("AddTask", made["id"], text=text) for index, text in enumerate(wanted)]
+        answers = await asyncio.gather(*both)
+        told = [(await ws.receive_json())[1]["revision"] for _ in wanted]
+    [shown] = await ann.run("Lists")
+    assert sorted(texts(shown)) == sorted(wanted), answers
+    assert sorted(told) == [*range(3, 19)]
 
 
 async def test_deleting_a_list_leaves_nothing(server: TestServer) -> None:

@@ -201,8 +201,8 @@ function onText(form, input, send) {
     event.preventDefault();
     const text = $(input).value.trim();
     $(input).value = "";
+    $(input).focus(); // for the next one
     if (text && !(await send(text)) && !$(input).value) $(input).value = text;
-    $(input).focus();
   });
 }
 
@@ -280,7 +280,8 @@ function showSheet() {
   const may = list ? levelIn(list) : "";
   const left = list ? tasksOf(list).filter((task) => !task.done).length : 0;
   $("title").textContent = list?.title ?? "Tasks";
-  $("subtitle").textContent = !list ? "" : `${[may === "own" ? "" : `${ownerOf(list)}’s list`, left ? `${left} open` : list.tasks.length ? "All done" : ""].filter(Boolean).join(" · ")}`;
+  const parts = !list ? [] : [may !== "own" && `${ownerOf(list)}’s list`, left ? `${left} open` : list.tasks.length > 0 && "All done"];
+  $("subtitle").textContent = parts.filter(Boolean).join(" · ");
   $("settings").hidden = !list;
   $("settings-text").textContent = may === "own" ? "Share" : "People";
   const others = list ? Object.entries(list.people).filter(([id]) => id !== me.root_id) : [];
@@ -313,6 +314,7 @@ function showTasks(before) {
   const rows = new Map([...$("tasks").children].map((item) => [item.dataset.task, item]));
   const known = new Map(before?.tasks.map((task) => [task.id, task.at]));
   let last = null;
+  $("tasks").dataset.shared = list ? Object.keys(list.people).length > 1 : false;
   for (const task of list ? tasksOf(list) : []) {
     const item = rows.get(task.id) ?? newRow(task.id);
     rows.delete(task.id);
@@ -341,8 +343,15 @@ function newRow(id) {
     button("tool", "Rename", undefined, () => edit(item)),
     button("tool", "Delete", undefined, () => act("DeleteTask", { task: id }, { wanted: { gone: true } })),
   );
-  item.append(label, element("span", "by caption"), tools);
+  const more = button("tool more", "⋯", undefined, () => setOpen(item, item.dataset.open !== "true")); // where there is little room
+  item.append(label, tools, element("span", "by caption"), more);
+  setOpen(item, false);
   return item;
+}
+
+function setOpen(item, isOpen) {
+  item.dataset.open = isOpen;
+  item.querySelector(".more").setAttribute("aria-expanded", isOpen);
 }
 
 function fill(item, task, may) {
@@ -354,7 +363,8 @@ function fill(item, task, may) {
   item.querySelector(".by").textContent = task.by === me.username ? "" : task.by;
   item.querySelector(".by").title = `Changed ${new Date(task.at).toLocaleString()}`;
   const tools = item.querySelector(".tools");
-  tools.hidden = may === "read";
+  tools.hidden = item.querySelector(".more").hidden = may === "read";
+  item.querySelector(".more").setAttribute("aria-label", `More for ${task.text}`);
   for (const tool of tools.children) tool.setAttribute("aria-label", `${tool.textContent} ${task.text}`);
   if (may === "read") item.querySelector(".edit")?.remove();
 }
@@ -379,7 +389,9 @@ function edit(item) {
   item.append(form);
   const end = () => {
     form.remove();
-    item.querySelector(".tool")?.focus();
+    setOpen(item, false);
+    const [rename, more] = item.querySelectorAll(".tool:first-child, .more");
+    (more.checkVisibility() ? more : rename).focus();
   };
   form.addEventListener("submit", (event) => {
     event.preventDefault();
