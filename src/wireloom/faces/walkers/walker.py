@@ -83,7 +83,7 @@ class Walker(msgspec.Struct, metaclass=Declared, dict=True, eq=False, forbid_unk
     def _run(self) -> Run:
         run: Run | None = self.__dict__.get("_running")
         if run is None:
-            raise RuntimeError(f"this {type(self).__name__} does not run: no door was used")
+            raise RuntimeError(f"this {type(self).__name__} does not run: no door was used, or its run has ended")
         return run
 
 
