@@ -79,7 +79,7 @@ const hear = {
 
   /** There are more lists, or fewer, or they are told elsewhere now. */
   lists() {
-    sync().catch(refuse);
+    sync().catch((error) => error.code === "OFFLINE" || refuse(error)); // the next connection begins with it
   },
 };
 
@@ -100,12 +100,13 @@ async function syncAll() {
     const pictures = await run("Lists");
     take(pictures);
     const wanted = new Set(pictures.map((picture) => picture.channel));
-    await change("unsubscribe", [...subscribed].filter((channel) => !wanted.has(channel)));
-    if (await change("subscribe", [...wanted].filter((channel) => !subscribed.has(channel)))) stale = true;
+    await tune("unsubscribe", [...subscribed].filter((channel) => !wanted.has(channel)));
+    if (await tune("subscribe", [...wanted].filter((channel) => !subscribed.has(channel)))) stale = true;
   }
 }
 
-async function change(type, channels) {
+/** Begins or ends to listen; whether there may be news now. */
+async function tune(type, channels) {
   if (!channels.length) return false;
   try {
     await ask({ type, channel_ids: channels });
@@ -120,11 +121,12 @@ async function change(type, channels) {
 function take(pictures) {
   const ids = new Set(pictures.map((picture) => picture.id));
   const before = current();
-  for (const id of lists.keys()) if (!ids.has(id)) lists.delete(id);
+  for (const known of [lists, unseen]) for (const id of known.keys()) if (!ids.has(id)) known.delete(id);
   pictures.forEach(accept);
   const order = new Map([...ids].map((id) => [id, lists.get(id)])); // as the server has them
   lists.clear();
   for (const [id, list] of order) lists.set(id, list);
+  if (!loaded && !lists.size) $("board").dataset.view = "lists"; // where a first one is made
   loaded = true;
   if (before && !lists.has(currentId)) lose(before);
   if (!lists.has(currentId)) currentId = [...lists.keys()].at(0) ?? null;
@@ -549,6 +551,7 @@ function openBoard() {
   face.id = "my-avatar";
   $("my-avatar").replaceWith(face);
   currentId = memory.read(`list.${me.root_id}`);
+  $("board").dataset.view = "list";
   hideNotice();
   show();
   connect();
