@@ -214,7 +214,7 @@ class DeleteTask(Change):
         task = await find_task(here, self.task)
         if here.people[self.root.id]["level"] == "own":
             task.delete()
-        else:  # the node is the owner's; who may write may take it off the list
+        else:  # the node is the owner's to delete; who may write takes it off the list, and nobody reaches it any more
             here.disconnect(task)
         await self.tell(here, f"deleted “{task.text}”")
 

@@ -212,9 +212,8 @@ async function make(title) {
   hideNotice();
   try {
     const [made] = await run("MakeList", { title });
-    if (!lists.has(made.id)) lists.set(made.id, made);
-    await sync();
-    open(made.id);
+    accept(made);
+    open(made.id); // at once: the server tells all windows to fetch the lists anew, this one too
     return true;
   } catch (error) {
     refuse(error);
@@ -225,13 +224,13 @@ async function make(title) {
 // ── Lists ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 function open(id) {
+  if (id !== currentId) $("new-task").value = "";
   currentId = id;
   unseen.delete(id);
   memory.write(`list.${me.root_id}`, id);
   $("board").dataset.view = "list";
   hideNotice();
   $("tasks").replaceChildren();
-  $("new-task").value = "";
   show();
   $("scroll").scrollTop = 0;
   if (matchMedia("(pointer: fine)").matches && !$("add").hidden) $("new-task").focus();
@@ -255,6 +254,7 @@ function showLists() {
   $("own").replaceChildren(...own.map(row));
   $("granted").replaceChildren(...granted.map(row));
   $("granted-part").hidden = granted.length === 0;
+  $("none").hidden = !loaded || lists.size > 0;
   $("back-count").hidden = unseen.size === 0;
   $("back-count").textContent = unseen.size;
   if (focused) document.querySelector(`[data-list="${CSS.escape(focused)}"]`)?.focus();
