@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 from wireloom.config import Config, choose_options, load_config
 from wireloom.core.actions import Actions
 from wireloom.core.describe import Description, describe
+from wireloom.core.operation import Operation, Sources
 from wireloom.core.router import Router
 from wireloom.errors import ConfigError, Deny, Unauthorized
 from wireloom.faces.websocket import (
@@ -30,6 +31,7 @@ from wireloom.hub.backplane.choose import make_backplane
 from wireloom.hub.hub import Hub
 from wireloom.hub.notify import notify
 from wireloom.net.asgi import serve_websocket
+from wireloom.net.documents import Documents
 from wireloom.net.http import HTTPDoor
 from wireloom.net.listener import Listener
 
@@ -82,6 +84,8 @@ class App:
         self._events: EventOptions | None = None
         self._router = Router()
         self._actions = Actions()
+        self._rest = Router()
+        self._documents = Documents(self._sources)
         self._http = HTTPDoor()
         self._lifespan = lifespan
         self._watching: asyncio.Task[None] | None = None
@@ -181,6 +185,7 @@ class App:
         for handler in declarations:
             self._compile_one(handler, self.config, self._router, self._actions)
             self._declarations.append(handler)
+        self._documents.forget()
 
     def mount(self, path: str, app: ASGIApp, name: str | None = None) -> None:
         """Gives all HTTP requests below a path to another ASGI application."""
@@ -211,6 +216,25 @@ class App:
     def describe(self) -> list[Description]:
         """What this application serves, sorted by path."""
         return describe([*self._router, *self._actions])
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI 3.1 document of its HTTP endpoints."""
+        return self._documents.openapi()
+
+    def asyncapi(self) -> dict[str, Any]:
+        """The AsyncAPI 3.0 document of its WebSocket endpoints."""
+        return self._documents.asyncapi(self.config)
+
+    def _sources(self) -> Sources:
+        """What documents are made from."""
+        operations: list[Operation] = []
+        if self._needs_users():
+            from wireloom.faces.accounts import account_operations
+            from wireloom.faces.notify import notify_operation
+
+            operations = [*account_operations(), *([notify_operation()] if self._events is not None else [])]
+        endpoints = (*self._router, *self._rest, *self._actions)
+        return Sources(endpoints, tuple(operations), self._events.path if self._events is not None else None)
 
     # -- running -----------------------------------------------------------------------------------------------------
 
@@ -252,7 +276,7 @@ class App:
             self._compile(config)
             listener = Listener(self._router, self.hub, config, asyncio.get_running_loop())
             await listener.start()
-            self._http.attach(listener, routes)
+            self._http.attach(listener, [*routes, *(self._documents.routes() if config.docs else ())])
             self.listener = listener
             notify.attach(self.hub)
             undo.pop_all()
@@ -310,6 +334,7 @@ class App:
         if self._events is not None:
             router.add(self._compile_events(self._events, config, actions))
         self._router, self._actions = router, actions
+        self._documents.forget()
 
     def _compile_one(
         self, handler: WebSocketHandler | EventHandler, config: Config, router: Router, actions: Actions
