@@ -17,17 +17,14 @@ from wireloom.core.endpoint import Door, Endpoint
 from wireloom.core.openapi import TITLE, VERSION
 from wireloom.core.operation import Sources
 from wireloom.core.router import parameter_names
-from wireloom.errors import InvalidJSON, RequestError, ValidationFailed
+from wireloom.errors import RequestError
 
 __all__ = ["Server", "asyncapi"]
 
 _TEXT, _BINARY, _JSON = "text/plain", "application/octet-stream", "application/json"
 _BEARER = {"type": "http", "scheme": "bearer", "description": "The token that logging in gives."}
 _ANYTHING = {"description": "any JSON value"}
-_REFUSALS: tuple[tuple[str, RequestError], ...] = (
-    ("invalid JSON", InvalidJSON()),
-    ("invalid message", ValidationFailed([{"path": "$.field", "message": "Expected `str`, got `int`"}])),
-)
+_BAD_MESSAGES: tuple[str | bytes, ...] = ("{", b"{")  # no JSON, and a text or binary frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +74,7 @@ def asyncapi(
     builder = _Builder()
     for endpoint in sources.behind(Door.WEBSOCKET):
         actions = sources.behind(Door.EVENT) if endpoint.path == sources.event_path else []
-        builder.add(endpoint, actions)
+        builder.add(endpoint, actions, published=endpoint.path == sources.event_path)
     components: dict[str, Any] = {"schemas": dict(sorted(builder.components.schemas.items()))}
     if builder.guarded:
         components["securitySchemes"] = {"bearer": _BEARER}
@@ -101,16 +98,17 @@ class _Builder:
         self.components = Components(draft_7)
         self.guarded = False
 
-    def add(self, endpoint: Endpoint, actions: list[Endpoint]) -> None:
+    def add(self, endpoint: Endpoint, actions: list[Endpoint], *, published: bool) -> None:
         """Adds an endpoint's channel and its two operations.
 
         Args:
             actions: what clients call by name on this channel.
+            published: clients get publications on it.
         """
         name = unique(component_name(endpoint.name), self.channels)
         messages: dict[str, Any] = {}
         received = [self._message(each, name, messages) for each in _received(endpoint, actions)]
-        sent = [self._message(each, name, messages) for each in _sent(endpoint, actions)]
+        sent = [self._message(each, name, messages) for each in _sent(endpoint, actions, published=published)]
         self.channels[name] = self._channel(endpoint, messages)
         security: dict[str, Any] = {}
         if endpoint.authorize is not None:
@@ -155,23 +153,28 @@ def _received(endpoint: Endpoint, actions: list[Endpoint]) -> Iterator[_Message]
     elif schema is None:
         yield _Message("message", _ANYTHING)
     else:
-        yield from _arms(schema)
+        yield from _arms(schema, "message")
     for action in actions:
         yield _Message(f"walker.{action.name}", _call_of(action), summary=action.summary)
 
 
-def _sent(endpoint: Endpoint, actions: list[Endpoint]) -> Iterator[_Message]:
+def _sent(endpoint: Endpoint, actions: list[Endpoint], *, published: bool) -> Iterator[_Message]:
     """What clients get."""
     codec = endpoint.codec
     if not codec.json:
         yield _Message("text reply", {"type": "string"}, _TEXT)
         yield _Message("binary reply", {"type": "string", "contentMediaType": _BINARY}, _BINARY)
+    elif codec.response_schema is None:
+        yield _Message("reply", _ANYTHING)
     else:
-        yield _Message("reply", _ANYTHING if codec.response_schema is None else codec.response_schema)
+        yield from _arms(codec.response_schema, "reply")
     for action in actions:
         yield _Message(f"walker.{action.name}.reports", _reports_of(action))
+    if published:
+        yield _Message("data", _ANYTHING, summary="What was published for its user, its channels or itself.")
     examples = tuple(_examples(endpoint))
-    yield _Message("error", {"type": "object"}, summary="What was sent could not be handled.", examples=examples)
+    if examples:
+        yield _Message("error", {"type": "object"}, summary="What was sent could not be handled.", examples=examples)
 
 
 def _raw_messages(name: str, schema: dict[str, Any]) -> Iterator[_Message]:
@@ -183,17 +186,16 @@ def _raw_messages(name: str, schema: dict[str, Any]) -> Iterator[_Message]:
         yield _Message(prefix + name, arm, kind)
 
 
-def _arms(schema: dict[str, Any]) -> Iterator[_Message]:
+def _arms(schema: dict[str, Any], name: str) -> Iterator[_Message]:
     """The members of a tagged union by their tags; else the one message."""
     mapping = schema.get("discriminator", {}).get("mapping")
     if not mapping:
-        yield _Message("message", schema)
+        yield _Message(name, schema)
         return
-    definitions = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
+    definitions = schema.get("$defs", {})
     for tag, reference in mapping.items():
-        inner = definitions.get("$defs", {}).get(reference.rpartition("/")[2], {})
-        summary = inner.get("description", "")
-        yield _Message(tag, {"$ref": reference, **definitions}, summary=summary)
+        described = definitions.get(reference.rpartition("/")[2], {})
+        yield _Message(tag, {"$ref": reference, "$defs": definitions}, summary=described.get("description", ""))
 
 
 def _call_of(action: Endpoint) -> dict[str, Any]:
@@ -223,7 +225,12 @@ def _reports_of(action: Endpoint) -> dict[str, Any]:
 
 def _examples(endpoint: Endpoint) -> Iterator[dict[str, Any]]:
     """Errors in the words of the endpoint's own face."""
-    for name, error in _REFUSALS:
-        payload = json.loads(endpoint.codec.encode_error(error))
-        if isinstance(payload, dict):
-            yield {"name": name, "payload": payload}
+    seen = []
+    for bad in _BAD_MESSAGES:
+        try:
+            endpoint.codec.decode(bad)
+        except RequestError as error:
+            payload = json.loads(endpoint.codec.encode_error(error))
+            if isinstance(payload, dict) and payload not in seen:
+                seen.append(payload)
+                yield {"name": error.code, "payload": payload}

@@ -69,7 +69,7 @@ def openapi(sources: Sources, *, title: str = TITLE, version: str = VERSION) -> 
         "servers": [{"url": "/"}],
         "paths": dict(sorted(builder.paths.items())),
         "components": builder.finish(),
-        "tags": [{"name": tag} for tag in sorted(builder.tags)],
+        "tags": [{"name": tag} for tag in builder.tags],  # the application's own come first,
     }
 
 
@@ -78,7 +78,7 @@ class _Builder:
 
     def __init__(self) -> None:
         self.paths: dict[str, dict[str, Any]] = {}
-        self.tags: set[str] = set()
+        self.tags: dict[str, None] = {}
         self._components = Components()
         self._components.schemas["Error"] = _ERROR
         self._names: set[str] = set()
@@ -92,7 +92,7 @@ class _Builder:
             return
         name = unique(component_name(operation.name), self._names)
         self._names.add(name)
-        self.tags.update(operation.tags)
+        self.tags.update(dict.fromkeys(operation.tags))
         self._statuses.update(operation.errors)
         item[operation.method.lower()] = self._entry(operation, name)
 

@@ -70,6 +70,10 @@ class _Access(msgspec.Struct, forbid_unknown_fields=True):
     credential: _Credential | None = None
 
 
+_EXAMPLE = msgspec.Meta(examples=[{"username": "bob", "password": "correct horse"}])
+_AnyAccess: TypeAlias = Annotated[_Access, _EXAMPLE]
+
+
 class _NewPassword(msgspec.Struct, forbid_unknown_fields=True):
     old_password: str
     new_password: str
@@ -167,7 +171,7 @@ class _Endpoint:
 
     def answering(self, accounts: _Accounts, *, in_query: bool) -> Answering:
         """Answers a request."""
-        takes = get_type_hints(self.respond)
+        takes = get_type_hints(self.respond, include_extras=True)
 
         async def answer_it(request: HTTPRequest) -> Response:
             values: dict[str, Any] = dict(request.path_params)
@@ -181,7 +185,7 @@ class _Endpoint:
 
     def operation(self) -> Operation:
         """What the documents say of it."""
-        takes = get_type_hints(self.respond)
+        takes = get_type_hints(self.respond, include_extras=True)
         guarded, body = "user" in takes, takes.get("body")
         errors = {500, 503, *self.errors, *((401,) if guarded else ()), *((400, 408, 413, 415, 422) if body else ())}
         return Operation(
@@ -260,13 +264,13 @@ class _Accounts:
 
     # -- users -------------------------------------------------------------------------------------------------------
 
-    async def register(self, body: _Access) -> _Login:
+    async def register(self, body: _AnyAccess) -> _Login:
         """Adds a user."""
         names, paths = _names_of(body, many=True)
         with _told_at(paths):
             return _login(await self._identity.register(names, _password_of(body)))
 
-    async def login(self, body: _Access) -> _Login:
+    async def login(self, body: _AnyAccess) -> _Login:
         """Logs a user in."""
         names, paths = _names_of(body, many=False)
         with _told_at(paths):
@@ -325,9 +329,9 @@ _ENDPOINTS = (
     _Endpoint("PUT", "/user/password", _Accounts.change_password, "users"),
     _Endpoint("POST", "/user/logout", _Accounts.logout, "users"),
     _Endpoint("DELETE", "/user", _Accounts.delete_user, "users"),
-    _Endpoint("POST", "/api-key/create", _Accounts.create_key, "api keys", 201),
-    _Endpoint("GET", "/api-key/list", _Accounts.list_keys, "api keys"),
-    _Endpoint("DELETE", "/api-key/{key_id}", _Accounts.revoke_key, "api keys", errors=(404,)),
+    _Endpoint("POST", "/api-key/create", _Accounts.create_key, "API keys", 201),
+    _Endpoint("GET", "/api-key/list", _Accounts.list_keys, "API keys"),
+    _Endpoint("DELETE", "/api-key/{key_id}", _Accounts.revoke_key, "API keys", errors=(404,)),
 )
 
 
