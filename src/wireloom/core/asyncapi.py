@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from wireloom.core.components import Components, component_name, draft_7, embeddable, unique
+from wireloom.core.components import Components, component_name, draft_7, embeddable, plain_document, unique
 from wireloom.core.endpoint import Door, Endpoint
 from wireloom.core.openapi import TITLE, VERSION
 from wireloom.core.operation import Sources
@@ -78,7 +78,7 @@ def asyncapi(
     components: dict[str, Any] = {"schemas": dict(sorted(builder.components.schemas.items()))}
     if builder.guarded:
         components["securitySchemes"] = {"bearer": _BEARER}
-    return {
+    made = {
         "asyncapi": "3.0.0",
         "info": {"title": title, "version": version},
         "defaultContentType": _JSON,
@@ -87,6 +87,7 @@ def asyncapi(
         "operations": builder.operations,
         "components": components,
     }
+    return plain_document(made)
 
 
 class _Builder:

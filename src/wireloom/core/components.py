@@ -13,7 +13,18 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-__all__ = ["Components", "component_name", "draft_7", "embeddable", "object_of", "plain_schema", "unique"]
+import msgspec
+
+__all__ = [
+    "Components",
+    "component_name",
+    "draft_7",
+    "embeddable",
+    "object_of",
+    "plain_document",
+    "plain_schema",
+    "unique",
+]
 
 Schema: TypeAlias = Any  # an object or a boolean
 Rewrite: TypeAlias = Callable[[str], str]
@@ -109,6 +120,12 @@ def unique(name: str, taken: Mapping[str, Any] | set[str]) -> str:
         number += 1
         found = f"{name}{number}"
     return found
+
+
+def plain_document(document: dict[str, Any]) -> dict[str, Any]:
+    """A copy of nothing but what JSON has: a default value, for one, may be a tuple."""
+    copy: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(document))
+    return copy
 
 
 def plain_schema(schema: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from wireloom.core.components import Components, component_name, embeddable, object_of, plain_schema, unique
+from wireloom.core.components import (
+    Components,
+    component_name,
+    embeddable,
+    object_of,
+    plain_schema,
+    unique,
+)
 from wireloom.core.endpoint import Door
 from wireloom.core.operation import Operation, Sources, operations_of
 from wireloom.core.router import parameter_names
@@ -63,7 +70,7 @@ def openapi(sources: Sources, *, title: str = TITLE, version: str = VERSION) -> 
         builder.add(operation)
     for operation in sources.operations:
         builder.add(operation)
-    return {
+    made = {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version},
         "servers": [{"url": "/"}],
@@ -135,7 +142,7 @@ class _Builder:
         if operation.query is None:
             return []
         rest = _without_parameters(operation.query, operation.path, name)
-        required = rest.get("required", ())
+        required = (object_of(*embeddable(rest, name)) or {}).get("required", ())
         return [
             {"name": each, "in": "query", "required": each in required, **self._parameter(schema, name)}
             for each, schema in _properties(rest).items()
