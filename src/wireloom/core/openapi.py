@@ -12,6 +12,7 @@ from wireloom.core.components import (
     component_name,
     embeddable,
     object_of,
+    plain_document,
     plain_schema,
     unique,
 )
@@ -76,8 +77,9 @@ def openapi(sources: Sources, *, title: str = TITLE, version: str = VERSION) -> 
         "servers": [{"url": "/"}],
         "paths": dict(sorted(builder.paths.items())),
         "components": builder.finish(),
-        "tags": [{"name": tag} for tag in builder.tags],  # the application's own come first,
+        "tags": [{"name": tag} for tag in builder.tags],  # the application's own come first
     }
+    return plain_document(made)
 
 
 class _Builder:
