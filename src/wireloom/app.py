@@ -18,6 +18,7 @@ from wireloom.config import Config, choose_options, load_config
 from wireloom.core.actions import Actions
 from wireloom.core.describe import Description, describe
 from wireloom.core.endpoint import Door
+from wireloom.core.operation import Operation, Sources
 from wireloom.core.router import Router
 from wireloom.errors import ConfigError, Deny, Unauthorized
 from wireloom.faces.websocket import (
@@ -32,6 +33,7 @@ from wireloom.hub.backplane.choose import make_backplane
 from wireloom.hub.hub import Hub
 from wireloom.hub.notify import notify
 from wireloom.net.asgi import serve_websocket
+from wireloom.net.documents import Documents
 from wireloom.net.http import HTTPDoor
 from wireloom.net.listener import Listener
 
@@ -94,6 +96,7 @@ class App:
         self._router = Router()
         self._rest = Router()
         self._actions = Actions()
+        self._documents = Documents(self._sources)
         self._http = HTTPDoor()
         self._lifespan = lifespan
         self._database: Database | None = None
@@ -212,6 +215,7 @@ class App:
             self._declarations.append(declaration)
             if isinstance(declaration, type) and self._events is None:
                 self._imply_events(declaration)
+        self._documents.forget()
 
     def _imply_events(self, walker: type[Walker]) -> None:
         """A walker that the event socket reaches brings the event socket with it."""
@@ -256,6 +260,25 @@ class App:
         """What this application serves, sorted by path."""
         return describe([*self._router, *self._rest, *self._actions])
 
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI 3.1 document of its HTTP endpoints."""
+        return self._documents.openapi()
+
+    def asyncapi(self) -> dict[str, Any]:
+        """The AsyncAPI 3.0 document of its WebSocket endpoints."""
+        return self._documents.asyncapi(self.config)
+
+    def _sources(self) -> Sources:
+        """What documents are made from."""
+        operations: list[Operation] = []
+        if self._needs_users():
+            from wireloom.faces.accounts import account_operations
+            from wireloom.faces.notify import notify_operation
+
+            operations = [*account_operations(), *([notify_operation()] if self._events is not None else [])]
+        endpoints = (*self._router, *self._rest, *self._actions)
+        return Sources(endpoints, tuple(operations), self._events.path if self._events is not None else None)
+
     # -- running -----------------------------------------------------------------------------------------------------
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -296,7 +319,8 @@ class App:
             self._compile(config)
             listener = Listener(self._router, self.hub, config, asyncio.get_running_loop())
             await listener.start()
-            self._http.attach(listener, self._rest, routes)
+            documents = self._documents.routes() if config.docs else ()
+            self._http.attach(listener, self._rest, [*routes, *documents])
             self.listener = listener
             notify.attach(self.hub)
             undo.pop_all()
@@ -367,6 +391,7 @@ class App:
         if self.identity is not None:
             self._compile_unknown(doors)
         self._router, self._rest, self._actions = doors
+        self._documents.forget()
 
     def _compile_one(self, declaration: Declaration, config: Config, doors: tuple[Router, Router, Actions]) -> None:
         router, rest, actions = doors

@@ -94,6 +94,7 @@ class Config:
     peer_events: Literal["guarded", "open"] = _option(
         "guarded", "whom clients of the event socket may address: by the policy, or anyone"
     )
+    docs: bool = _option(True, "serve /docs, /openapi.json and /asyncapi.json")
     limits: Limits = field(default_factory=Limits)
 
 
