@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.routing import Mount
@@ -31,7 +32,7 @@ from wireloom.hub.hub import Hub
 from wireloom.hub.notify import notify
 from wireloom.net.asgi import serve_websocket
 from wireloom.net.http import HTTPDoor
-from wireloom.net.listener import Listener
+from wireloom.net.listener import Listener, Swapped
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from wireloom.core.request import Request
     from wireloom.faces.events.policy import Allow
     from wireloom.faces.events.socket import EventOptions
+    from wireloom.faces.reload import Pages
+    from wireloom.hub.connection import Connection
     from wireloom.identity.identity import Identity
     from wireloom.identity.user import User
 
@@ -49,6 +52,8 @@ __all__ = ["App"]
 logger = logging.getLogger(__name__)
 
 _CHECK_SECONDS = 30.0  # between looks at the tokens in use
+_DECLARED = ("_declarations", "_events")  # attributes that a live reload takes from the new application ...
+_COMPILED = ("_router", "_actions")  # ... and those that `_compile` makes of them
 
 Lifespan = Callable[["App"], AbstractAsyncContextManager[None]]
 
@@ -78,10 +83,12 @@ class App:
         self.hub = Hub()
         self.identity: Identity | None = None
         self.listener: Listener | None = None
+        self.pages: Pages | None = None  # only with the option `reload`
         self._declarations: list[WebSocketHandler | EventHandler] = []
         self._events: EventOptions | None = None
         self._router = Router()
         self._actions = Actions()
+        self._channels: dict[Connection, str] = {}  # of the event socket's connections
         self._http = HTTPDoor()
         self._lifespan = lifespan
         self._watching: asyncio.Task[None] | None = None
@@ -196,6 +203,11 @@ class App:
             raise ConfigError(f"there is no directory {os.fspath(directory)!r} to serve at {path!r}")
         self.mount(path, StaticFiles(directory=directory, html=True))
 
+    @property
+    def static_folders(self) -> list[Path]:
+        """The directories whose files are served."""
+        return self._http.folders
+
     def configure(self, config: Config) -> None:
         """Puts other options in force; only before the start.
 
@@ -246,16 +258,45 @@ class App:
         config = self.config
         self.hub.backplane = make_backplane(config.backplane, config.backplane_prefix)
         async with AsyncExitStack() as undo:
-            routes: list[BaseRoute] = []
             if self._needs_users():
-                routes = await self._start_identity(config, undo)
+                await self._start_identity(config, undo)
+            self.pages = _make_pages(config)
             self._compile(config)
             listener = Listener(self._router, self.hub, config, asyncio.get_running_loop())
             await listener.start()
-            self._http.attach(listener, routes)
+            self._http.attach(listener, self._user_routes(), self.pages.answers() if self.pages is not None else {})
             self.listener = listener
             notify.attach(self.hub)
             undo.pop_all()
+
+    async def reload(self, other: App) -> Swapped:
+        """Serves what another application declares, while connections stay open: the next message of each runs the new
+        code. All or nothing. Options stay as they are, and no lifespan is entered or left.
+
+        Args:
+            other: freshly made, and not running. From now on it is this very application under a second name, with its
+                users, its hub and everything that was put on it.
+
+        Returns:
+            How many connections go on.
+
+        Raises:
+            ConfigError: the declarations clash; nothing has changed.
+        """
+        if self.listener is None:
+            raise RuntimeError("the application is not running; there is nothing to reload")
+        before = {name: vars(self)[name] for name in (*_DECLARED, *_COMPILED)}
+        async with AsyncExitStack() as undo:
+            undo.callback(vars(self).update, before)
+            vars(self).update({name: vars(other)[name] for name in _DECLARED})
+            if self._needs_users() and self.identity is None:
+                await self._start_identity(self.config, undo)
+            self._compile(self.config)
+            undo.pop_all()
+        self._http.replace(other._http, self._user_routes())
+        vars(self).update({name: value for name, value in vars(other).items() if name not in vars(self)})
+        other.__dict__ = vars(self)
+        return self.listener.swap(self._router)
 
     async def _stop(self) -> None:
         listener, self.listener = self.listener, None
@@ -273,10 +314,8 @@ class App:
         """Whether anything here asks who somebody is."""
         return self._events is not None or any(handler.options.auth is True for handler in self._declarations)
 
-    async def _start_identity(self, config: Config, undo: AsyncExitStack) -> list[BaseRoute]:
-        """Opens the store of users; gives the HTTP endpoints that come with it."""
-        from wireloom.faces.accounts import account_routes
-        from wireloom.faces.notify import notify_route
+    async def _start_identity(self, config: Config, undo: AsyncExitStack) -> None:
+        """Opens the store of users."""
         from wireloom.identity.identity import Identity
 
         identity = Identity(config)
@@ -284,10 +323,20 @@ class App:
         undo.push_async_callback(identity.stop)
         identity.on_revoked = lambda user_id, token_id: self.hub.revoke(user_id=user_id, token_id=token_id)
         self.identity = identity
+        undo.callback(setattr, self, "identity", None)
         watching = asyncio.create_task(self._watch_logins(identity))
         undo.callback(watching.cancel)
         self._watching = watching
-        routes: list[BaseRoute] = [*account_routes(identity, config)]
+
+    def _user_routes(self) -> list[BaseRoute]:
+        """The HTTP endpoints that come with users."""
+        from wireloom.faces.accounts import account_routes
+        from wireloom.faces.notify import notify_route
+
+        identity = self.identity
+        if identity is None:
+            return []
+        routes: list[BaseRoute] = [*account_routes(identity, self.config)]
         if self._events is not None:
             admins_only = self._events.allow is not None
             routes.append(notify_route(self.hub, identity.check_api_key, admins_only=admins_only))
@@ -309,6 +358,8 @@ class App:
             self._compile_one(handler, config, router, actions)
         if self._events is not None:
             router.add(self._compile_events(self._events, config, actions))
+        if self.pages is not None:
+            router.add(self.pages.compile(config))
         self._router, self._actions = router, actions
 
     def _compile_one(
@@ -323,7 +374,7 @@ class App:
     def _compile_events(self, options: EventOptions, config: Config, actions: Actions) -> Endpoint:
         from wireloom.faces.events.socket import compile_event_socket
 
-        return compile_event_socket(options, config, self.hub, actions, self._authenticate)
+        return compile_event_socket(options, config, self.hub, actions, self._authenticate, self._channels)
 
     async def _authenticate(self, token: str) -> User:
         assert self.identity is not None  # started before anything is served
@@ -370,6 +421,12 @@ class App:
             await send({"type": f"lifespan.{kind}.failed", "message": f"{type(error).__name__}: {error}"})
             raise
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _make_pages(config: Config) -> Pages | None:
+    from wireloom.faces.reload import Pages
+
+    return Pages() if config.reload else None
 
 
 async def _require_user(request: Request) -> Any:
