@@ -48,10 +48,10 @@ async def test_a_connection_keeps_who_and_where_it_is() -> None:
         headers = {"Authorization": f"Bearer {await log_in(app)}"}
         async with server.websocket("/websocket", headers=headers) as ws:
             first = await ws.receive_json()
-            assert (await ask(ws, {"type": "walker", "walker": "word"}))["reports"] == ["old"]
+            assert (await ask(ws, {"type": "walker", "walker": "word", "response": True}))["reports"] == ["old"]
             assert await app.reload(application("new")) == Swapped(kept=1, closed=0)
             assert await ask(ws, {"type": "connection"}) == first
-            assert (await ask(ws, {"type": "walker", "walker": "word"}))["reports"] == ["new"]
+            assert (await ask(ws, {"type": "walker", "walker": "word", "response": True}))["reports"] == ["new"]
             await app.hub.publish(first["data"]["channel_id"], {"still": "heard"})
             assert await ws.receive_json() == {"still": "heard"}
 

@@ -327,7 +327,8 @@ async def test_users_come_with_a_reload() -> None:
         made = await http.post("/user/register", json={"username": "ann", "password": "password1"})
         assert made.status_code == 201
         assert other.identity is not None
-        async with server.websocket("/websocket", headers={"Authorization": f"Bearer {made.json()['token']}"}) as ws:
+        login = await other.identity.register({"username": "bob"}, "password1")
+        async with server.websocket("/websocket", headers={"Authorization": f"Bearer {login.token}"}) as ws:
             assert (await ws.receive_json())["data"]["root_id"] != "n::000000000000000000000001"
 
 
