@@ -295,6 +295,7 @@ class App:
             undo.pop_all()
         self._http.replace(other._http, self._user_routes())
         vars(self).update({name: value for name, value in vars(other).items() if name not in vars(self)})
+        other.hub.__dict__ = vars(self.hub)  # a module may have kept it under a name of its own
         other.__dict__ = vars(self)
         return self.listener.swap(self._router)
 

@@ -307,12 +307,14 @@ async def test_the_new_object_is_the_running_application() -> None:
     async def join(connection: Connection) -> None:
         connection.join("news")
 
-    port = app.config.port
+    port, hub_by_name = app.config.port, other.hub
     async with TestServer(app) as server:
         await app.reload(other)
         async with server.websocket("/say") as ws:
             await ws.send_text("")
             assert await ws.receive_text() == "hello of the lifespan"
+            await hub_by_name.publish("news", "by another name")
+            assert await ws.receive_text() == "by another name"
         assert other.config.port == port
         assert other.listener is app.listener is not None
     assert other.listener is None

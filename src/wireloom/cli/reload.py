@@ -77,7 +77,7 @@ class Reloader:
         try:
             while not self._stopping.is_set():
                 await self._watch_folders(self._folders())
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # the operating system's, and watchfiles' own
             click.echo(f"files are no longer watched: {error}", err=True)
 
     async def _watch_folders(self, folders: list[Path]) -> None:
