@@ -63,7 +63,8 @@ def serving(start: Start, directory: Path) -> Iterator[Any]:
     def begin(*arguments: str, **files: str) -> Server:
         for name, text in files.items():
             (directory / f"{name}.py").write_text(text)
-        servers.append(Server(start("serve", *arguments, "--reload", "--port", "0"), directory))
+        process = start("serve", *arguments, "--reload", "--port", "0", PYTHONDONTWRITEBYTECODE="")  # as by default
+        servers.append(Server(process, directory))
         servers[-1].process.stdout = ""
         return servers[-1]
 
@@ -150,6 +151,20 @@ def test_modules_that_the_target_imports(serving: Any, directory: Path) -> None:
     assert ask(ws, "3") == "second3"
     server.save("helper.py", "def word():\n    return 'own'\n", "reloaded")
     assert ask(ws, "4") == "own4"
+
+
+def test_after_a_bad_edit_the_old_modules_are_those_that_are_found(serving: Any, directory: Path) -> None:
+    (directory / "helper.py").write_text("count = 0\n")
+    code = says("x").replace(
+        'return "x " + message', "import helper\n\n    helper.count += 1\n    return str(helper.count)"
+    )
+    server = serving("app.py", app="import helper\n" + code)
+    ws = server.connect("/say")
+    assert ask(ws, "") == "1"
+    server.save("app.py", "import helper\n\n1 / 0\n", "runs on")
+    assert ask(ws, "") == "2"
+    server.save("app.py", code, "reloaded")
+    assert ask(ws, "") == "1"
 
 
 def test_a_package_and_a_file_without_an_app(serving: Any, directory: Path) -> None:
@@ -275,6 +290,22 @@ def test_pages_hear_of_swaps_errors_and_files(serving: Any, directory: Path) -> 
     (directory / "public" / "index.html").write_text("three")  # no longer served
     (directory / "elsewhere" / "new.css").write_text("")
     assert json.loads(page.recv(TIMEOUT_SECONDS)) == {"type": "reload", "changed": ["elsewhere/new.css"]}
+
+
+def test_files_elsewhere_are_watched_once_they_are_served(serving: Any, directory: Path) -> None:
+    for name in ("site", "public"):
+        (directory / name).mkdir()
+    (directory / "site" / "app.py").write_text(says("old"))
+    server = serving("site/app.py")
+    page = server.connect("/__reload")
+    server.save("site/app.py", says("old") + "\napp.static('/', 'public')\n", "reloaded")
+    assert json.loads(page.recv(TIMEOUT_SECONDS))["changed"] == ["site/app.py"]
+    for number in range(20):  # the new folder is watched some time after the reload
+        (directory / "public" / "index.html").write_text(str(number))
+        with suppress(TimeoutError):
+            assert json.loads(page.recv(0.5))["changed"] == ["public/index.html"]
+            return
+    raise AssertionError("the page was not told")
 
 
 def test_without_the_flag_nothing_is_watched(start: Start) -> None:

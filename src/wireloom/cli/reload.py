@@ -96,8 +96,9 @@ class Reloader:
                     return
 
     def _folders(self) -> list[Path]:
-        folders = dict.fromkeys([*self._roots, *self._pages()])
-        return [folder for folder in folders if folder.is_dir()]
+        """What to watch: the folders that lie in none of the others."""
+        folders = {folder for folder in (*self._roots, *self._pages()) if folder.is_dir()}
+        return sorted(folder for folder in folders if folders.isdisjoint(folder.parents))
 
     def _pages(self) -> list[Path]:
         return [folder.resolve() for folder in self._app.static_folders]
