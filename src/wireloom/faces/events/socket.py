@@ -89,7 +89,12 @@ class EventOptions:
 
 
 def compile_event_socket(
-    options: EventOptions, config: Config, hub: Hub, actions: Actions, authenticate: Authenticate
+    options: EventOptions,
+    config: Config,
+    hub: Hub,
+    actions: Actions,
+    authenticate: Authenticate,
+    channels: dict[Connection, str],
 ) -> Endpoint:
     """The endpoint of the event socket.
 
@@ -99,13 +104,15 @@ def compile_event_socket(
         hub: reaches users, channels and clients.
         actions: what ``walker`` events run.
         authenticate: gives the user of a token.
+        channels: each open connection's own; what a live reload compiles anew goes on with it.
 
     Raises:
         ConfigError: a hook with a parameter that nothing explains.
     """
     allow = options.allow or (allow_open if config.peer_events == "open" else allow_guarded)
     came, left = _compile_hook(options.on_connect, hub), _compile_hook(options.on_disconnect, hub)
-    events = _EventSocket(config, hub, actions, authenticate, allow, came, left, own_policy=options.allow is not None)
+    own_policy = options.allow is not None
+    events = _EventSocket(config, hub, actions, authenticate, channels, allow, came, left, own_policy=own_policy)
     return Endpoint(
         name="events",
         path=options.path,
@@ -123,6 +130,7 @@ def compile_event_socket(
         limits=config.limits,
         subprotocols=(BEARER_SUBPROTOCOL,),
         summary="The event socket: walkers, users, channels and clients over one connection.",
+        takes_over=events.takes_over,
     )
 
 
@@ -143,6 +151,7 @@ class _EventSocket:
         hub: Hub,
         actions: Actions,
         authenticate: Authenticate,
+        channels: dict[Connection, str],
         allow: Allow,
         came: Handler | None,
         left: Handler | None,
@@ -157,7 +166,7 @@ class _EventSocket:
         self._own_policy = own_policy
         self._came = came
         self._left = left
-        self._channels: dict[Connection, str] = {}  # each connection's own, told in its connection frame
+        self._channels = channels  # each connection's own, told in its connection frame
         self._answers: dict[type[Any], Callable[[Connection, Any], Awaitable[bytes | None]]] = {
             ConnectionEvent: self._connection,
             WalkerEvent: self._walker,
@@ -196,6 +205,11 @@ class _EventSocket:
         self._channels.pop(request.connection, None)
         if self._left is not None:
             await self._left(request)
+
+    def takes_over(self, connection: Connection) -> bool:
+        """Goes on with every connection that was told its channel; the end of its login is told here from now on."""
+        self._hub.logins.hand_over(connection, self._log_out)
+        return connection in self._channels
 
     async def on_message(self, request: Request) -> bytes | None:
         """Does what one event asks for; gives the answer, if it has one."""
