@@ -241,7 +241,7 @@ def test_the_modules_own_app_is_the_running_one(serving: Any) -> None:
 def test_options_in_code_wait_for_the_next_start(serving: Any) -> None:
     server = serving("app.py", app=says("old"))
     changed = says("new").replace("App()", "App(port=1, max_message_bytes=9)")
-    printed = server.save("app.py", changed, "note: .*")
+    printed = server.save("app.py", changed, r"(?s)reloaded.*note: .*\n")
     assert printed.endswith("note: options take effect at the next start: port, max_message_bytes\n")
     printed = server.save("app.py", changed + "\n", "reloaded")
     printed += server.save("app.py", "1 / 0\n", "runs on")  # told on stderr, as notes are
