@@ -6,13 +6,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from starlette.datastructures import UploadFile
+
     from wireloom.app import App
     from wireloom.config import Config, Limits
     from wireloom.core.provide import Provide, Query
     from wireloom.core.request import Request
     from wireloom.core.topic import EVERYONE, Topic, client, user
     from wireloom.errors import ConfigError, ConnectionClosed, Deny, Disconnect, RequestError, WireloomError
+    from wireloom.faces.walkers.spec import APIProtocol, spec
+    from wireloom.faces.walkers.walker import Walker, entry, exit, wait
     from wireloom.faces.websocket import EventHandler, WebSocketHandler, event, websocket
+    from wireloom.graph.edge import Edge
+    from wireloom.graph.node import Node, Root
     from wireloom.hub.connection import Connection
     from wireloom.hub.hub import Hub
     from wireloom.hub.notify import WEBSOCKET_MANAGER, notify
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EVERYONE",
     "WEBSOCKET_MANAGER",
+    "APIProtocol",
     "App",
     "Config",
     "ConfigError",
@@ -28,21 +35,30 @@ __all__ = [
     "ConnectionClosed",
     "Deny",
     "Disconnect",
+    "Edge",
     "EventHandler",
     "Hub",
     "Limits",
+    "Node",
     "Provide",
     "Query",
     "Request",
     "RequestError",
+    "Root",
     "Topic",
+    "UploadFile",
     "User",
+    "Walker",
     "WebSocketHandler",
     "WireloomError",
     "client",
+    "entry",
     "event",
+    "exit",
     "notify",
+    "spec",
     "user",
+    "wait",
     "websocket",
 ]
 
@@ -73,11 +89,27 @@ _HOMES = {
         "RequestError",
         "WireloomError",
     ),
+    "starlette.datastructures": ("UploadFile",),
+    "wireloom.faces.walkers.spec": (
+        "APIProtocol",
+        "spec",
+    ),
+    "wireloom.faces.walkers.walker": (
+        "Walker",
+        "entry",
+        "exit",
+        "wait",
+    ),
     "wireloom.faces.websocket": (
         "EventHandler",
         "WebSocketHandler",
         "event",
         "websocket",
+    ),
+    "wireloom.graph.edge": ("Edge",),
+    "wireloom.graph.node": (
+        "Node",
+        "Root",
     ),
     "wireloom.hub.connection": ("Connection",),
     "wireloom.hub.hub": ("Hub",),

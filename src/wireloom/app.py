@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
@@ -17,6 +18,8 @@ from starlette.staticfiles import StaticFiles
 from wireloom.config import Config, choose_options, load_config
 from wireloom.core.actions import Actions
 from wireloom.core.describe import Description, describe
+from wireloom.core.endpoint import Door
+from wireloom.core.operation import Operation, Sources
 from wireloom.core.router import Router
 from wireloom.errors import ConfigError, Deny, Unauthorized
 from wireloom.faces.websocket import (
@@ -31,6 +34,7 @@ from wireloom.hub.backplane.choose import make_backplane
 from wireloom.hub.hub import Hub
 from wireloom.hub.notify import notify
 from wireloom.net.asgi import serve_websocket
+from wireloom.net.documents import Documents
 from wireloom.net.http import HTTPDoor
 from wireloom.net.listener import Listener, Swapped
 
@@ -40,31 +44,38 @@ if TYPE_CHECKING:
 
     from wireloom.core.endpoint import Endpoint
     from wireloom.core.request import Request
+    from wireloom.database.database import Database
     from wireloom.faces.events.policy import Allow
     from wireloom.faces.events.socket import EventOptions
     from wireloom.faces.reload import Pages
+    from wireloom.faces.walkers.services import Services
+    from wireloom.faces.walkers.walker import Walker
+    from wireloom.graph.graph import Graph
     from wireloom.hub.connection import Connection
     from wireloom.identity.identity import Identity
     from wireloom.identity.user import User
 
-__all__ = ["App"]
+__all__ = ["App", "Declaration", "is_runnable"]
 
 logger = logging.getLogger(__name__)
 
+W = TypeVar("W", bound="type[Walker]")
+
 _CHECK_SECONDS = 30.0  # between looks at the tokens in use
 _DECLARED = ("_declarations", "_events")  # attributes that a live reload takes from the new application ...
-_COMPILED = ("_router", "_actions")  # ... and those that `_compile` makes of them
+_COMPILED = ("_services", "_router", "_rest", "_actions")  # ... and those that `_compile` makes of them
 
+Declaration: TypeAlias = "WebSocketHandler | EventHandler | type[Walker]"
 Lifespan = Callable[["App"], AbstractAsyncContextManager[None]]
 
 
 class App:
-    """An application: typed handlers, the event socket, static files and other ASGI applications on one port.
+    """An application: typed handlers, walkers, the event socket, static files and other ASGI applications on one port.
 
     It is an ASGI 3 application, so any ASGI server can run it; ``wireloom serve`` runs it fastest.
 
     Args:
-        declarations: what `websocket` and `event` declared.
+        declarations: what `websocket` and `event` declared, and walkers.
         lifespan: an asynchronous context manager function of the app, entered at start and left at the end.
         **chosen: options by name (`wireloom.Config`); files, environment and flags win over them.
 
@@ -74,7 +85,7 @@ class App:
 
     def __init__(
         self,
-        declarations: Iterable[WebSocketHandler | EventHandler] = (),
+        declarations: Iterable[Declaration] = (),
         *,
         lifespan: Lifespan | None = None,
         **chosen: Any,
@@ -82,15 +93,20 @@ class App:
         self.config = choose_options(chosen)
         self.hub = Hub()
         self.identity: Identity | None = None
+        self.graph: Graph | None = None
         self.listener: Listener | None = None
         self.pages: Pages | None = None  # only with the option `reload`
-        self._declarations: list[WebSocketHandler | EventHandler] = []
+        self._declarations: list[Declaration] = []
         self._events: EventOptions | None = None
+        self._services: Services | None = None
         self._router = Router()
+        self._rest = Router()
         self._actions = Actions()
         self._channels: dict[Connection, str] = {}  # of the event socket's connections
+        self._documents = Documents(self._sources)
         self._http = HTTPDoor()
         self._lifespan = lifespan
+        self._database: Database | None = None
         self._watching: asyncio.Task[None] | None = None
         self._starting: asyncio.Lock | None = None
         self._configured = False
@@ -149,6 +165,16 @@ class App:
 
         return add
 
+    def walker(self, **spec: Any) -> Callable[[W], W]:
+        """Declares a walker of this application; the arguments are those of `wireloom.spec`."""
+        from wireloom.faces.walkers.spec import spec as declare
+
+        def add(walker: W) -> W:
+            self.add(declare(**spec)(walker))
+            return walker
+
+        return add
+
     def events(
         self,
         path: str = "/websocket",
@@ -173,21 +199,38 @@ class App:
         """
         from wireloom.faces.events.socket import EventOptions
 
-        if self._events is not None:
+        if self._events is not None and not self._events.implied:
             raise ConfigError(f"this application has its event socket already, at {self._events.path!r}")
-        options = EventOptions(path, allow, on_connect, on_disconnect)
-        self._router.add(self._compile_events(options, self.config, self._actions))
-        self._events = options
+        self._declare_events(EventOptions(path, allow, on_connect, on_disconnect))
 
-    def add(self, *declarations: WebSocketHandler | EventHandler) -> None:
+    def _declare_events(self, options: EventOptions) -> None:
+        before, self._events = self._events, options
+        try:
+            self._compile(self.config)
+        except ConfigError:
+            self._events = before
+            raise
+
+    def add(self, *declarations: Declaration) -> None:
         """Adds declarations that were made without an application.
 
         Raises:
             ConfigError: a path that is served already, or a name that is taken.
         """
-        for handler in declarations:
-            self._compile_one(handler, self.config, self._router, self._actions)
-            self._declarations.append(handler)
+        for declaration in declarations:
+            self._compile_one(declaration, self.config, (self._router, self._rest, self._actions))
+            self._declarations.append(declaration)
+            if isinstance(declaration, type) and self._events is None:
+                self._imply_events(declaration)
+        self._documents.forget()
+
+    def _imply_events(self, walker: type[Walker]) -> None:
+        """A walker that the event socket reaches brings the event socket with it."""
+        from wireloom.faces.events.socket import EventOptions
+        from wireloom.faces.walkers.compile import is_event_walker
+
+        if is_event_walker(walker):
+            self._declare_events(EventOptions("/websocket", implied=True))
 
     def mount(self, path: str, app: ASGIApp, name: str | None = None) -> None:
         """Gives all HTTP requests below a path to another ASGI application."""
@@ -220,9 +263,33 @@ class App:
         self.config = config
         self._configured = True
 
+    @property
+    def declarations(self) -> tuple[Declaration, ...]:
+        """What was added."""
+        return tuple(self._declarations)
+
     def describe(self) -> list[Description]:
         """What this application serves, sorted by path."""
-        return describe([*self._router, *self._actions])
+        return describe([*self._router, *self._rest, *self._actions])
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI 3.1 document of its HTTP endpoints."""
+        return self._documents.openapi()
+
+    def asyncapi(self) -> dict[str, Any]:
+        """The AsyncAPI 3.0 document of its WebSocket endpoints."""
+        return self._documents.asyncapi(self.config)
+
+    def _sources(self) -> Sources:
+        """What documents are made from."""
+        operations: list[Operation] = []
+        if self._needs_users():
+            from wireloom.faces.accounts import account_operations
+            from wireloom.faces.notify import notify_operation
+
+            operations = [*account_operations(), *([notify_operation()] if self._events is not None else [])]
+        endpoints = (*self._router, *self._rest, *self._actions)
+        return Sources(endpoints, tuple(operations), self._events.path if self._events is not None else None)
 
     # -- running -----------------------------------------------------------------------------------------------------
 
@@ -264,7 +331,8 @@ class App:
             self._compile(config)
             listener = Listener(self._router, self.hub, config, asyncio.get_running_loop())
             await listener.start()
-            self._http.attach(listener, self._user_routes(), self.pages.answers() if self.pages is not None else {})
+            own = self.pages.answers() if self.pages is not None else {}
+            self._http.attach(listener, self._rest, self._own_routes(), own)
             self.listener = listener
             notify.attach(self.hub)
             undo.pop_all()
@@ -291,9 +359,12 @@ class App:
             vars(self).update({name: vars(other)[name] for name in _DECLARED})
             if self._needs_users() and self.identity is None:
                 await self._start_identity(self.config, undo)
+            if self.graph is not None:
+                undo.callback(setattr, self.graph, "types", self.graph.types)
+                self.graph.types = type(self.graph.types)()  # the new classes have the names of the old
             self._compile(self.config)
             undo.pop_all()
-        self._http.replace(other._http, self._user_routes())
+        self._http.replace(other._http, self._rest, self._own_routes())
         vars(self).update({name: value for name, value in vars(other).items() if name not in vars(self)})
         other.hub.__dict__ = vars(self.hub)  # a module may have kept it under a name of its own
         other.__dict__ = vars(self)
@@ -302,6 +373,7 @@ class App:
     async def _stop(self) -> None:
         listener, self.listener = self.listener, None
         identity, self.identity = self.identity, None
+        database, self._database, self.graph = self._database, None, None
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.wait([self._watching])
@@ -310,34 +382,44 @@ class App:
         if listener is not None:
             notify.detach(self.hub)
             await listener.stop()
+        if database is not None:
+            await database.close()
 
     def _needs_users(self) -> bool:
         """Whether anything here asks who somebody is."""
-        return self._events is not None or any(handler.options.auth is True for handler in self._declarations)
+        return self._events is not None or any(_asks_who(declaration) for declaration in self._declarations)
 
     async def _start_identity(self, config: Config, undo: AsyncExitStack) -> None:
-        """Opens the store of users."""
+        """Opens the database of users and nodes."""
+        from wireloom.database.database import Database
+        from wireloom.graph.graph import Graph, erase
         from wireloom.identity.identity import Identity
 
-        identity = Identity(config)
+        undo.callback(vars(self).update, {"_database": None, "graph": None, "identity": None})
+        database = self._database = Database(config.database)
+        undo.push_async_callback(database.close)
+        await database.open()
+        self.graph = Graph(database)
+        await self.graph.start()
+        identity = Identity(config, database=database, erase=erase)
         await identity.start()
         undo.push_async_callback(identity.stop)
         identity.on_revoked = lambda user_id, token_id: self.hub.revoke(user_id=user_id, token_id=token_id)
         self.identity = identity
-        undo.callback(setattr, self, "identity", None)
         watching = asyncio.create_task(self._watch_logins(identity))
         undo.callback(watching.cancel)
         self._watching = watching
 
-    def _user_routes(self) -> list[BaseRoute]:
-        """The HTTP endpoints that come with users."""
+    def _own_routes(self) -> list[BaseRoute]:
+        """The HTTP endpoints that come with users, and the documents."""
+        documents = self._documents.routes() if self.config.docs else ()
+        identity = self.identity
+        if identity is None:
+            return [*documents]
         from wireloom.faces.accounts import account_routes
         from wireloom.faces.notify import notify_route
 
-        identity = self.identity
-        if identity is None:
-            return []
-        routes: list[BaseRoute] = [*account_routes(identity, self.config)]
+        routes: list[BaseRoute] = [*account_routes(identity, self.config), *documents]
         if self._events is not None:
             admins_only = self._events.allow is not None
             routes.append(notify_route(self.hub, identity.check_api_key, admins_only=admins_only))
@@ -354,23 +436,60 @@ class App:
 
     def _compile(self, config: Config) -> None:
         """Makes the endpoints of all declarations anew."""
-        router, actions = Router(), Actions()
-        for handler in self._declarations:
-            self._compile_one(handler, config, router, actions)
+        router, _, actions = doors = Router(), Router(), Actions()
+        self._services = None
+        for declaration in self._declarations:
+            self._compile_one(declaration, config, doors)
         if self._events is not None:
             router.add(self._compile_events(self._events, config, actions))
+        if self.identity is not None:
+            self._compile_unknown(doors)
         if self.pages is not None:
             router.add(self.pages.compile(config))
-        self._router, self._actions = router, actions
+        self._router, self._rest, self._actions = doors
+        self._documents.forget()
 
-    def _compile_one(
-        self, handler: WebSocketHandler | EventHandler, config: Config, router: Router, actions: Actions
-    ) -> None:
-        login = partial(self._log_in, in_query=config.allow_token_in_query)
-        if isinstance(handler, EventHandler):
-            actions.add(compile_event(handler, config, self.hub, _require_user))
+    def _compile_one(self, declaration: Declaration, config: Config, doors: tuple[Router, Router, Actions]) -> None:
+        router, rest, actions = doors
+        if isinstance(declaration, EventHandler):
+            actions.add(compile_event(declaration, config, self.hub, _require_user))
+        elif isinstance(declaration, type):
+            for endpoint in self._compile_walker(declaration, config):
+                if endpoint.door is Door.EVENT:
+                    actions.add(endpoint)
+                else:
+                    (router if endpoint.door is Door.WEBSOCKET else rest).add(endpoint)
         else:
-            router.add(compile_websocket(handler, config, self.hub, login))
+            login = partial(self._log_in, in_query=config.allow_token_in_query)
+            router.add(compile_websocket(declaration, config, self.hub, login))
+
+    def _compile_walker(self, walker: type[Walker], config: Config) -> list[Endpoint]:
+        from wireloom.faces.walkers.compile import compile_walker
+
+        if self._services is None:
+            self._services = self._make_services(config)
+        return compile_walker(walker, self._services)
+
+    def _make_services(self, config: Config) -> Services:
+        from wireloom.faces.walkers.callers import Callers
+        from wireloom.faces.walkers.services import Services
+
+        callers, identity = Callers(self._authenticate, self.hub), self.identity
+        if identity is None:
+            return Services(config, self.hub, None, callers)
+        return Services(config, self.hub, self.graph, callers, identity.find_root, identity.begin_webhook)
+
+    def _compile_unknown(self, doors: tuple[Router, Router, Actions]) -> None:
+        """Adds what answers for names that no walker has, wherever no declaration has that path."""
+        if self._services is None:
+            return
+        from wireloom.faces.walkers.compile import compile_unknown
+
+        router, rest, actions = doors
+        walkers = {endpoint.name: endpoint.door for endpoint in (*actions, *rest)}
+        for endpoint in compile_unknown(walkers, self._services):
+            with contextlib.suppress(ConfigError):
+                (router if endpoint.door is Door.WEBSOCKET else rest).add(endpoint)
 
     def _compile_events(self, options: EventOptions, config: Config, actions: Actions) -> Endpoint:
         from wireloom.faces.events.socket import compile_event_socket
@@ -428,6 +547,18 @@ def _make_pages(config: Config) -> Pages | None:
     from wireloom.faces.reload import Pages
 
     return Pages() if config.reload else None
+
+
+def _asks_who(declaration: Declaration) -> bool:
+    """Whether a declaration needs users."""
+    return isinstance(declaration, type) or declaration.options.auth is True
+
+
+def is_runnable(walker: type[Walker]) -> bool:
+    """Whether a class of walkers does something; else it is a base of others."""
+    from wireloom.faces.walkers.abilities import Abilities
+
+    return not walker.__name__.startswith("_") and bool(Abilities(walker).all)
 
 
 async def _require_user(request: Request) -> Any:

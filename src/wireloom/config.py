@@ -91,9 +91,13 @@ class Config:
     token_jwks_url: str | None = _option(None, "keys of an external issuer, whose tokens are then the only ones")
     allow_token_in_query: bool = _option(False, "accept ?token=; queries end up in the logs of proxies")
     registration: bool = _option(True, "whether anyone may register as a user")
+    login_attempts_per_minute: int = _option(
+        10, "wrong passwords for one name from one address before logins have to wait; 0 for no limit", "attempts"
+    )
     peer_events: Literal["guarded", "open"] = _option(
         "guarded", "whom clients of the event socket may address: by the policy, or anyone"
     )
+    docs: bool = _option(True, "serve /docs, /openapi.json and /asyncapi.json")
     limits: Limits = field(default_factory=Limits)
 
 

@@ -235,6 +235,7 @@ HTTP_STATUSES: dict[str, int] = {
     "RATE_LIMITED": 429,
     "INTERNAL_ERROR": 500,
     "OVERLOADED": 503,
+    "RUN_TIMEOUT": 503,
 }
 """The HTTP status of a `RequestError` by its code; 400 for any other code."""
 

@@ -39,7 +39,7 @@ def test_check_tells_every_problem_with_its_place(run: Run, directory: Path) -> 
         "absent.py:1: ModuleNotFoundError: No module named 'no_such_thing'",
         "option.py:3: App has no option 'prot'; did you mean 'port'?",
         "apps.py has several Apps: first, second; name one, such as apps.py:first",
-        "empty.py has nothing to serve; it needs an App, or functions decorated with websocket(path)",
+        "empty.py has nothing to serve; it needs an App, functions decorated with websocket(path), or walkers",
         "leaves.py:1: SystemExit: 3",
         "chat.py has no 'chta'; did you mean 'chat'?",
         "there is no module 'nothing_there'",

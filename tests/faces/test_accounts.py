@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+import jsonschema_rs
 import pytest
 from starlette.applications import Starlette
 from tests.identity.kit import PASSWORD, START, WRONG, Clock, Told, config, make_passwords_cheap
 
-from wireloom.faces.accounts import account_routes
+from wireloom.faces.accounts import account_operations, account_routes
 from wireloom.identity.identity import GRACE_SECONDS, Identity
 from wireloom.identity.refusal import Overloaded
 
@@ -42,8 +43,13 @@ class Client:
 
     def __init__(self, identity: Identity, clock: Clock, **options: Any) -> None:
         self.identity, self.clock = identity, clock
-        app = Starlette(routes=account_routes(identity, config("sqlite://", **options)))
-        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+        self._app = Starlette(routes=account_routes(identity, config("sqlite://", **options)))
+        self.from_address("127.0.0.1")
+
+    def from_address(self, host: str | None) -> None:
+        """Asks from another address, or from one that the server does not know."""
+        transport = httpx.ASGITransport(self._app, client=None if host is None else (host, 1))  # type: ignore[arg-type]
+        self.http = httpx.AsyncClient(transport=transport, base_url="http://test")
 
     async def ask(self, method: str, path: str, payload: Any = None, token: str | None = None, **more: Any) -> Any:
         """The data of an answer that went well."""
@@ -439,6 +445,74 @@ async def test_deleting_oneself(client: Client) -> None:
     assert (await client.register())["root_id"] != first["root_id"]
 
 
+# -- too many wrong passwords ----------------------------------------------------------------------------------------
+
+
+async def limited(client: Client, method: str, path: str, payload: Any, token: str | None = None) -> None:
+    """Every endpoint says it in the same way."""
+    answer = await client.raw(method, path, payload, token)
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "30")
+    message = "Too many failed attempts; try again in 30 s"
+    assert answer.json()["error"] == {"code": "RATE_LIMITED", "message": message}
+
+
+@pytest.mark.parametrize("name", ["Bob", "nobody"])
+async def test_logins_have_to_wait_whether_or_not_there_is_such_a_user(start: Start, name: str) -> None:
+    client = await start(login_attempts_per_minute=2)
+    await client.register()
+    wrong = {"username": name, "password": WRONG}
+    for _ in range(2):
+        assert (await client.refused("POST", "/user/login", wrong))[0] == 401
+    await limited(client, "POST", "/user/login", wrong)
+    await limited(client, "POST", "/user/login", {"username": name.upper(), "password": PASSWORD})
+    client.clock.now += 30
+    assert (await client.raw("POST", "/user/login", {"username": name, "password": PASSWORD})).status_code in (200, 401)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "payload"),
+    [
+        ("PUT", "/user/password", {"old_password": WRONG, "new_password": "a new password"}),
+        ("DELETE", "/user", {"password": WRONG}),
+    ],
+)
+async def test_other_passwords_have_to_wait_too(start: Start, method: str, path: str, payload: Any) -> None:
+    client = await start(login_attempts_per_minute=2)
+    token = (await client.register())["token"]
+    for _ in range(2):
+        assert (await client.refused(method, path, payload, token))[0] == 401
+    await limited(client, method, path, payload, token)
+    await client.ask("POST", "/user/login", BOB)
+
+
+async def test_addresses_are_apart_and_ipv6_is_counted_by_its_network(start: Start) -> None:
+    client = await start(login_attempts_per_minute=2)
+    await client.register()
+    wrong = {"username": "bob", "password": WRONG}
+    for host, status in (
+        ("2001:db8::1", 401),
+        ("2001:db8::2", 401),
+        ("2001:db8::3", 429),
+        ("2001:db8:0:1::1", 401),
+        ("192.0.2.1", 401),
+    ):
+        client.from_address(host)
+        assert (await client.refused("POST", "/user/login", wrong))[0] == status
+
+
+async def test_a_server_without_addresses_counts_names(start: Start) -> None:
+    client = await start(login_attempts_per_minute=2)
+    client.from_address(None)
+    for status in (401, 401, 429):
+        assert (await client.refused("POST", "/user/login", {"username": "bob", "password": WRONG}))[0] == status
+
+
+async def test_no_limit(start: Start) -> None:
+    client = await start(login_attempts_per_minute=0)
+    for _ in range(15):
+        assert (await client.refused("POST", "/user/login", {"username": "bob", "password": WRONG}))[0] == 401
+
+
 # -- API keys --------------------------------------------------------------------------------------------------------
 
 
@@ -538,3 +612,41 @@ async def test_no_request_is_logged_with_its_secrets(client: Client, caplog: pyt
     await client.refused("POST", "/user/login", content=json.dumps({"username": "b", "password": [WRONG]}).encode())
     for secret in (token, made["api_key"], made["signing_secret"], PASSWORD, WRONG):
         assert secret not in caplog.text
+
+
+# -- documents ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_documents_tell_of_every_endpoint() -> None:
+    told = {(each.method, each.path.replace("{key_id}", "x")): each.auth is not None for each in account_operations()}
+    assert told == ENDPOINTS
+
+
+async def test_answers_and_payloads_are_as_documented(start: Start) -> None:
+    client = await start()
+    told = {(each.method, each.path): each for each in account_operations()}
+
+    async def ask(method: str, path: str, template: str = "", payload: Any = None, token: str | None = None) -> Any:
+        operation = told[method, template or path]
+        assert (operation.body is None) == (payload is None)
+        if operation.body is not None:
+            jsonschema_rs.validate(operation.body, payload)
+        answer = await client.raw(method, path, payload, token)
+        assert answer.status_code == operation.status
+        data = answer.json()["data"]
+        check = {**operation.response, "unevaluatedProperties": False} if operation.response else {}
+        jsonschema_rs.validate(check, data)
+        return data
+
+    token = (await ask("POST", "/user/register", payload=BOB))["token"]
+    await ask("POST", "/user/login", payload={"identity": {"type": "username", "value": "Bob"}, "credential": {"type": "password", "password": PASSWORD}})  # fmt: skip  # noqa: E501
+    await ask("GET", "/user/me", token=token)
+    key = await ask("POST", "/api-key/create", payload={"name": "k", "expiry_days": 3}, token=token)
+    assert (await ask("GET", "/api-key/list", token=token))["api_keys"] != []
+    await ask("DELETE", f"/api-key/{key['api_key_id']}", "/api-key/{key_id}", token=token)
+    token = (await ask("POST", "/user/refresh-token", token=token))["token"]
+    passwords = {"old_password": PASSWORD, "new_password": PASSWORD + "!"}
+    token = (await ask("PUT", "/user/password", payload=passwords, token=token))["token"]
+    await ask("POST", "/user/logout", token=token)
+    token = (await ask("POST", "/user/login", payload={"username": "Bob", "password": PASSWORD + "!"}))["token"]
+    await ask("DELETE", "/user", payload={"password": PASSWORD + "!"}, token=token)

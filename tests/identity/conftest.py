@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from wireloom.identity.identity import Identity
+from wireloom.identity.users import Erase
 
 from .kit import Clock, Make, config, make_passwords_cheap
 
@@ -27,8 +28,8 @@ async def make(clock: Clock) -> AsyncIterator[Make]:
     """Starts identities, and stops them in the end."""
     started: list[Identity] = []
 
-    async def start(database: str = "sqlite://", **options: Any) -> Identity:
-        identity = Identity(config(database, **options), clock)
+    async def start(database: str = "sqlite://", erase: Erase | None = None, **options: Any) -> Identity:
+        identity = Identity(config(database, **options), clock, erase=erase)
         await identity.start()
         started.append(identity)
         return identity

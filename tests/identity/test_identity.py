@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wireloom.core.topic import PUBLIC_ROOT_ID
 from wireloom.errors import ConfigError
@@ -19,6 +21,8 @@ from wireloom.identity.refusal import (
     Forbidden,
     IdentityTaken,
     NotFound,
+    Overloaded,
+    RateLimited,
     TokenInvalid,
 )
 from wireloom.identity.user import User
@@ -274,6 +278,83 @@ async def test_nothing_can_be_done_for_a_user_that_is_gone(identity: Identity) -
         await identity.create_api_key(login.user, "ci")
 
 
+# -- too many wrong passwords ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["bob", "nobody"])
+async def test_beyond_the_limit_no_password_is_looked_at(
+    identity: Identity, clock: Clock, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    await identity.register(BOB, PASSWORD)
+    for _ in range(10):
+        with pytest.raises(CredentialsInvalid):
+            await identity.login(name, WRONG, "192.0.2.1")
+    with monkeypatch.context() as patched:
+        patched.setattr(identity._passwords, "verify", None)
+        patched.setattr(identity._users, "by_name", None)
+        with pytest.raises(RateLimited) as caught:
+            await identity.login(name, PASSWORD, "192.0.2.1")
+    assert (caught.value.code, caught.value.message) == (
+        "RATE_LIMITED",
+        "Too many failed attempts; try again in 6 s",
+    )
+    if name == "bob":
+        await identity.login(name, PASSWORD, "192.0.2.2")
+        clock.now += 6
+        await identity.login(name, PASSWORD, "192.0.2.1")
+
+
+async def test_guesses_at_once_do_not_slip_past_the_limit(make: Make) -> None:
+    identity = await make(login_attempts_per_minute=3)
+    await identity.register(BOB, PASSWORD)
+    outcomes = []
+
+    async def guess() -> None:
+        try:
+            await identity.login("bob", WRONG, "192.0.2.1")
+        except (CredentialsInvalid, RateLimited) as refusal:
+            outcomes.append(type(refusal))
+
+    async with anyio.create_task_group() as group:
+        for _ in range(20):
+            group.start_soon(guess)
+    assert (outcomes.count(CredentialsInvalid), outcomes.count(RateLimited)) == (3, 17)
+
+
+async def test_a_new_password_and_a_removal_are_limited_by_the_users_id(make: Make) -> None:
+    identity = await make(login_attempts_per_minute=2)
+    user = (await identity.register(BOB, PASSWORD)).user
+    for _ in range(2):
+        with pytest.raises(CredentialsInvalid):
+            await identity.change_password(user, WRONG, "new password", "192.0.2.1")
+    with pytest.raises(RateLimited):
+        await identity.change_password(user, PASSWORD, "new password", "192.0.2.1")
+    with pytest.raises(RateLimited):
+        await identity.delete(user, PASSWORD, "192.0.2.1")
+    await identity.login("bob", PASSWORD, "192.0.2.1")
+    for _ in range(2):
+        with pytest.raises(CredentialsInvalid):
+            await identity.delete(user, WRONG, "192.0.2.2")
+    with pytest.raises(RateLimited):
+        await identity.delete(user, PASSWORD, "192.0.2.2")
+    await identity.delete(user, PASSWORD, "192.0.2.3")
+
+
+async def test_an_overloaded_server_counts_nothing(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    identity = await make(login_attempts_per_minute=1)
+    await identity.register(BOB, PASSWORD)
+
+    async def verify(stored: str | None, password: str) -> bool:
+        raise Overloaded
+
+    with monkeypatch.context() as patched:
+        patched.setattr(identity._passwords, "verify", verify)
+        for _ in range(3):
+            with pytest.raises(Overloaded):
+                await identity.login("bob", PASSWORD, "192.0.2.1")
+    await identity.login("bob", PASSWORD, "192.0.2.1")
+
+
 # -- refreshing ------------------------------------------------------------------------------------------------------
 
 
@@ -408,6 +489,93 @@ async def test_users_are_administered(identity: Identity, clock: Clock) -> None:
         await identity.find_user("ann")
     with pytest.raises(FieldInvalid):
         await identity.add_user({"username": "new"}, PASSWORD, " ")
+
+
+async def test_a_user_is_found_by_each_of_its_names(identity: Identity) -> None:
+    user = (await identity.register({"username": "Bob", "email": "bob@example.org"}, PASSWORD)).user
+    for name in ("bob", "BOB", "Bob@Example.org"):
+        assert await identity.find_root(name) == User(user.user_id, user.root_id, "Bob", "user")
+    assert await identity.find_root("eve") is None
+
+
+# -- what others keep ------------------------------------------------------------------------------------------------
+
+
+async def remove_by_admin(identity: Identity, user: User) -> None:
+    await identity.remove_user(await identity.find_user(user.username))
+
+
+async def remove_oneself(identity: Identity, user: User) -> None:
+    await identity.delete(user, PASSWORD)
+
+
+Removal = Callable[[Identity, User], Awaitable[None]]
+
+
+@pytest.mark.parametrize("removal", [remove_by_admin, remove_oneself])
+async def test_what_others_keep_of_a_user_goes_with_it(make: Make, database: str, removal: Removal) -> None:
+    async def erase(connection: AsyncConnection, root_id: str) -> None:
+        await connection.execute(text("DELETE FROM kept WHERE root_id = :root_id"), {"root_id": root_id})
+
+    identity = await make(database, erase)
+    bob, eve = [(await identity.register({"username": name}, PASSWORD)).user for name in ("bob", "eve")]
+    await keep(identity, bob, eve)
+    await removal(identity, bob)
+    assert await kept(identity) == [eve.root_id]
+    assert [account.username for account in await identity.users()] == ["eve"]
+
+
+@pytest.mark.parametrize("removal", [remove_by_admin, remove_oneself])
+async def test_what_others_cannot_remove_keeps_the_user(make: Make, database: str, removal: Removal) -> None:
+    async def erase(connection: AsyncConnection, root_id: str) -> None:
+        await connection.execute(text("DELETE FROM kept"))
+        raise RuntimeError("cannot erase")
+
+    identity = await make(database, erase)
+    login = await identity.register(BOB, PASSWORD)
+    made = await identity.create_api_key(login.user, "ci")
+    await keep(identity, login.user)
+    told = Told(identity)
+    with pytest.raises(RuntimeError, match="cannot erase"):
+        await removal(identity, login.user)
+    assert await kept(identity) == [login.user.root_id]
+    assert await identity.authenticate(login.token) == login.user
+    assert await identity.check_api_key(made.api_key) == made.key
+    assert told.calls == []
+
+
+async def test_nothing_is_erased_of_who_stays(identity: Identity) -> None:
+    """A wrong password, a password that changed since, and a user that is gone already."""
+    erased = []
+
+    async def erase(connection: AsyncConnection, root_id: str) -> None:
+        erased.append(root_id)
+
+    identity._users._erase = erase
+    user = (await identity.register(BOB, PASSWORD)).user
+    account = await identity.find_user("bob")
+    with pytest.raises(CredentialsInvalid):
+        await identity.delete(user, WRONG)
+    assert not await identity._users.remove(user.user_id, "another hash")
+    assert erased == []
+    await identity.remove_user(account)
+    await identity.remove_user(account)
+    assert erased == [user.root_id]
+
+
+async def keep(identity: Identity, *owners: User) -> None:
+    async with identity._users._database.writing() as connection:
+        await connection.execute(text("CREATE TABLE kept (root_id VARCHAR NOT NULL)"))
+        for user in owners:
+            await connection.execute(text("INSERT INTO kept VALUES (:root_id)"), {"root_id": user.root_id})
+
+
+async def kept(identity: Identity) -> list[str]:
+    async with identity._users._database.reading() as connection:
+        return list((await connection.execute(text("SELECT root_id FROM kept"))).scalars())
+
+
+# -- pruning ---------------------------------------------------------------------------------------------------------
 
 
 async def test_expired_tokens_are_pruned_now_and_then(identity: Identity, clock: Clock) -> None:

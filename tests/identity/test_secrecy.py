@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import logging
 import subprocess
 import sys
@@ -11,14 +13,29 @@ import pytest
 
 from tests.postgresql import POSTGRESQL_PASSWORD
 from wireloom.config import Config
+from wireloom.identity.api_key import NewApiKey
 from wireloom.identity.identity import Identity
 from wireloom.identity.refusal import CredentialsInvalid, IdentityTaken, KeyInvalid, TokenInvalid
 from wireloom.identity.secret import keep_secret
 
-from .kit import BOB, Make
+from .kit import BOB, START, Make
 
 pytestmark = pytest.mark.anyio
 LOGGERS = ("", "sqlalchemy", "sqlalchemy.engine", "sqlalchemy.engine.Engine", "sqlalchemy.pool", "aiosqlite", "asyncpg")
+
+
+async def use_a_webhook(identity: Identity, made: NewApiKey) -> str:
+    """Sends one twice, and one with another body; gives the signature."""
+    timestamp = str(int(START))
+    signature = hmac.new(made.key.signing_secret.encode(), f"{timestamp}.".encode(), hashlib.sha256).hexdigest()
+    headers = {"x-api-key": made.api_key, "x-webhook-timestamp": timestamp, "x-webhook-signature": signature}
+    check = await identity.begin_webhook(headers, "Deploy")
+    await check.verify(b"")
+    for body in (b"", b"another"):
+        with pytest.raises(KeyInvalid):
+            await check.verify(body)
+    await check.forget()
+    return signature
 
 
 async def use_everything(identity: Identity) -> set[str]:
@@ -40,6 +57,7 @@ async def use_everything(identity: Identity) -> set[str]:
     await identity.check_api_key(made.api_key)
     with pytest.raises(KeyInvalid):
         await identity.check_api_key("wlk_not-a-key")
+    signature = await use_a_webhook(identity, made)
     account = await identity.find_user("bob")
     await identity.users()
     await identity.api_keys(None)
@@ -49,9 +67,19 @@ async def use_everything(identity: Identity) -> set[str]:
         assert str(account.password_hash) not in repr(shown)
     await identity.delete(logins[-1].user, second)
     store = identity._users._database
-    told = {first, second, wrong, made.api_key, made.key.signing_secret, str(account.password_hash), "wlk_not-a-key"}
+    told = {
+        first,
+        second,
+        wrong,
+        made.api_key,
+        made.key.signing_secret,
+        str(account.password_hash),
+        "wlk_not-a-key",
+        signature,
+    }
     return (
         told
+        | {signature}
         | {each.token for each in logins}
         | {await keep_secret(store, name) for name in ("token_secret", "key_secret")}
     )
@@ -89,7 +117,8 @@ def test_the_configuration_does_not_show_the_database_and_secrets() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["wireloom", "wireloom.identity.identity", "wireloom.faces.accounts", "wireloom.cli.accounts"]
+    "module",
+    ["wireloom", "wireloom.identity.identity", "wireloom.faces.accounts", "wireloom.cli.accounts", "wireloom.cli.main"],
 )
 def test_who_does_not_start_an_identity_does_not_pay_for_it(module: str) -> None:
     heavy = ("sqlalchemy", "jwt", "argon2", "cryptography", "aiosqlite", "asyncpg")

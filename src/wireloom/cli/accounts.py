@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from wireloom.cli.options import config_option
+from wireloom.cli.options import store_options
+from wireloom.cli.output import print_rows
 
 if TYPE_CHECKING:
     from wireloom.identity.identity import Identity
@@ -18,18 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["key", "token", "user"]
 
 T = TypeVar("T")
-F = TypeVar("F", bound=Callable[..., Any])
-
-_PIPE_WIDTH = 10_000  # columns; a table that nobody looks at is never wrapped
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="JSON instead of a table")
 _stdin_option = click.option("--password-stdin", is_flag=True, help="read the password from the first line of stdin")
-
-
-def _store_options(command: F) -> F:
-    """Adds the options that say where users are kept."""
-    database = click.option("--database", metavar="URL", help="where users are kept  [default: the configuration's]")
-    return config_option(database(command))
 
 
 def _with_identity(
@@ -88,7 +80,7 @@ def user() -> None:
 @click.option("--email", metavar="ADDRESS", help="another name to log in with")
 @click.option("--role", default="user", metavar="NAME", show_default=True, help="what the user is")
 @_stdin_option
-@_store_options
+@store_options
 def add_user(
     username: str, email: str | None, role: str, password_stdin: bool, database: str | None, config_file: str | None
 ) -> None:
@@ -101,7 +93,7 @@ def add_user(
 
 @user.command("list")
 @_json_option
-@_store_options
+@store_options
 def list_users(as_json: bool, database: str | None, config_file: str | None) -> None:
     """Lists all users, the oldest first."""
     rows = [
@@ -114,13 +106,13 @@ def list_users(as_json: bool, database: str | None, config_file: str | None) -> 
         }
         for account in _with_identity(database, config_file, lambda identity: identity.users())
     ]
-    _print_rows(rows, ("username", "role", "user_id", "root_id", "created_at"), as_json)
+    print_rows(rows, ("username", "role", "user_id", "root_id", "created_at"), as_json)
 
 
 @user.command("password")
 @click.argument("username")
 @_stdin_option
-@_store_options
+@store_options
 def set_password(username: str, password_stdin: bool, database: str | None, config_file: str | None) -> None:
     """Gives USERNAME another password; its tokens end."""
     password = _ask_password(password_stdin)
@@ -135,7 +127,7 @@ def set_password(username: str, password_stdin: bool, database: str | None, conf
 @user.command("remove")
 @click.argument("username")
 @click.option("--yes", is_flag=True, help="do not ask")
-@_store_options
+@store_options
 def remove_user(username: str, yes: bool, database: str | None, config_file: str | None) -> None:
     """Removes USERNAME with its tokens and keys."""
     if not yes:
@@ -159,7 +151,7 @@ def key() -> None:
 @click.option("--expiry-days", type=int, metavar="DAYS", help="days until it ends  [default: never]")
 @click.option("--walker", "walkers", multiple=True, metavar="NAME", help="a walker it reaches; repeatable  [all]")
 @click.option("--legacy-signature", is_flag=True, help="webhooks sign with the key itself, without a timestamp")
-@_store_options
+@store_options
 def create_key(
     username: str,
     name: str,
@@ -191,7 +183,7 @@ def create_key(
 @key.command("list")
 @click.argument("username", required=False)
 @_json_option
-@_store_options
+@store_options
 def list_keys(username: str | None, as_json: bool, database: str | None, config_file: str | None) -> None:
     """Lists the keys of USERNAME, or all, without their secrets."""
 
@@ -210,12 +202,12 @@ def list_keys(username: str | None, as_json: bool, database: str | None, config_
         }
         for each in _with_identity(database, config_file, find)
     ]
-    _print_rows(rows, ("api_key_id", "name", "username", "walkers", "created_at", "expires_at"), as_json)
+    print_rows(rows, ("api_key_id", "name", "username", "walkers", "created_at", "expires_at"), as_json)
 
 
 @key.command("revoke")
 @click.argument("api_key_id")
-@_store_options
+@store_options
 def revoke_key(api_key_id: str, database: str | None, config_file: str | None) -> None:
     """Revokes the key with API_KEY_ID."""
     _with_identity(database, config_file, lambda identity: identity.revoke_api_key(api_key_id, None))
@@ -225,7 +217,7 @@ def revoke_key(api_key_id: str, database: str | None, config_file: str | None) -
 @click.command()
 @click.argument("username")
 @click.option("--lifetime", type=click.IntRange(min=1), metavar="SECONDS", help="[default: token_lifetime_seconds]")
-@_store_options
+@store_options
 def token(username: str, lifetime: int | None, database: str | None, config_file: str | None) -> None:
     """Prints a token of USERNAME, and nothing else."""
 
@@ -247,25 +239,3 @@ def _moment(seconds: float | None) -> str | None:
     if seconds is None:
         return None
     return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column.replace("_", " "), overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_cell(row[column])) for column in columns))
-    Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False).print(table)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    return " ".join(value) if isinstance(value, list) else str(value)

@@ -10,7 +10,7 @@ import click
 
 from wireloom.config import Option, options
 
-__all__ = ["EPILOG", "config_option", "given", "server_options", "targets_argument"]
+__all__ = ["EPILOG", "config_option", "given", "server_options", "store_options", "targets_argument"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,6 +32,12 @@ def server_options(command: F) -> F:
     for option in reversed(list(options())):
         command = _flag(option)(command)
     return config_option(command)
+
+
+def store_options(command: F) -> F:
+    """Adds the options that say where users are kept."""
+    database = click.option("--database", metavar="URL", help="where users are kept  [default: the configuration's]")
+    return config_option(database(command))
 
 
 def given(flags: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
-from wireloom import App, WebSocketHandler
+from wireloom import App, EventHandler, Walker, WebSocketHandler
+from wireloom.app import Declaration, is_runnable
 from wireloom.errors import ConfigError, did_you_mean
 
 __all__ = ["Assembly", "ImportFailed", "assemble", "importing", "is_foreign", "load_app"]
@@ -65,8 +66,8 @@ class _Found:
 
     target: str
     app: App | None = None
-    handlers: tuple[WebSocketHandler, ...] = ()
-    loose: tuple[WebSocketHandler, ...] = ()  # declared beside the App
+    declarations: tuple[Declaration, ...] = ()
+    loose: tuple[Declaration, ...] = ()  # declared beside the App
 
 
 def load_app(targets: Sequence[str]) -> Assembly:
@@ -100,33 +101,33 @@ def assemble(targets: Sequence[str]) -> Assembly:
         names = " and ".join(one.target for one in owners.values())
         problems.append(ConfigError(f"{names} have an App each; there can be only one"))
     app = next((one.app for one in owners.values() if one.app is not None), None) or App()
-    problems += _add(app, [handler for one in found for handler in one.handlers])
-    notes = [_loose_note(handler) for one in found for handler in one.loose if not _serves(app, handler)]
+    problems += _add(app, [declaration for one in found for declaration in one.declarations])
+    notes = [_loose_note(declaration) for one in found for declaration in one.loose if not _serves(app, declaration)]
     return Assembly(app, problems, notes, modules)
 
 
-def _add(app: App, handlers: Sequence[WebSocketHandler]) -> list[ConfigError]:
+def _add(app: App, declarations: Sequence[Declaration]) -> list[ConfigError]:
     problems = []
-    for handler in handlers:
+    for declaration in declarations:
         try:
-            if not _serves(app, handler):
-                app.add(handler)
+            if not _serves(app, declaration):
+                app.add(declaration)
         except ConfigError as error:
             problems.append(error)
     return problems
 
 
-def _serves(app: App, handler: WebSocketHandler) -> bool:
-    return any((row.path, row.source) == (handler.options.path, _source_of(handler)) for row in app.describe())
+def _serves(app: App, declaration: Declaration) -> bool:
+    if declaration in app.declarations:
+        return True
+    own = [row for row in App([declaration]).describe() if row.source]
+    return bool(own) and any((row.path, row.source) == (own[0].path, own[0].source) for row in app.describe())
 
 
-def _source_of(handler: WebSocketHandler) -> str:
-    return App([handler]).describe()[0].source
-
-
-def _loose_note(handler: WebSocketHandler) -> str:
-    name = handler.function.__name__
-    return f"{_source_of(handler)}: {name!r} is declared but not served; add it with app.add({name})"
+def _loose_note(declaration: Declaration) -> str:
+    name = declaration.__name__ if isinstance(declaration, type) else declaration.function.__name__
+    source = next((row.source for row in App([declaration]).describe() if row.source), "")
+    return f"{source}: {name!r} is declared but not served; add it with app.add({name})"
 
 
 # -- what a module holds ---------------------------------------------------------------------------------------------
@@ -137,15 +138,26 @@ def _find(target: str, module: ModuleType) -> _Found:
     if name:
         return _named(target, where, name, module)
     apps = _by_name(module, App)
-    handlers = tuple(_by_name(module, WebSocketHandler).values())
+    declarations = tuple(_declarations(module))
     if len(apps) > 1:
         raise ConfigError(f"{where} has several Apps: {', '.join(apps)}; name one, such as {where}:{next(iter(apps))}")
     if apps:
-        own = tuple(handler for handler in handlers if handler.__module__ == module.__name__)
+        own = tuple(each for each in declarations if each.__module__ == module.__name__)
         return _Found(target, next(iter(apps.values())), loose=own)
-    if not handlers:
-        raise ConfigError(f"{where} has nothing to serve; it needs an App, or functions decorated with websocket(path)")
-    return _Found(target, handlers=handlers)
+    if not declarations:
+        raise ConfigError(
+            f"{where} has nothing to serve; it needs an App, functions decorated with websocket(path), or walkers"
+        )
+    return _Found(target, declarations=declarations)
+
+
+def _declarations(module: ModuleType) -> Iterator[Declaration]:
+    """What a module declares without an App. Walkers from elsewhere, or without an ability, are bases of others."""
+    yield from _by_name(module, WebSocketHandler).values()
+    yield from _by_name(module, EventHandler).values()
+    for value in _by_name(module, type).values():
+        if issubclass(value, Walker) and value.__module__ == module.__name__ and is_runnable(value):
+            yield value
 
 
 def _split(target: str) -> tuple[str, str]:
@@ -166,13 +178,13 @@ def _named(target: str, where: str, name: str, module: ModuleType) -> _Found:
     try:
         value: Any = reduce(getattr, name.split("."), module)
     except AttributeError:
-        known = [*_by_name(module, App), *_by_name(module, WebSocketHandler)]
+        known = [*_by_name(module, App), *_by_name(module, WebSocketHandler), *_by_name(module, EventHandler)]
         raise ConfigError(f"{where} has no {name!r}{did_you_mean(name, known)}") from None
     if isinstance(value, App):
         return _Found(target, value)
-    if isinstance(value, WebSocketHandler):
-        return _Found(target, handlers=(value,))
-    raise ConfigError(f"{target} is neither an App nor a declared handler, but of type {type(value).__name__}")
+    if isinstance(value, (WebSocketHandler, EventHandler)) or (isinstance(value, type) and issubclass(value, Walker)):
+        return _Found(target, declarations=(value,))
+    raise ConfigError(f"{target} is neither an App nor a declaration, but of type {type(value).__name__}")
 
 
 # -- importing -------------------------------------------------------------------------------------------------------

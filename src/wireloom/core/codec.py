@@ -31,7 +31,8 @@ class Codec:
     """An endpoint's three compiled functions, and what the documents say of the payloads.
 
     Args:
-        decode: one whole message (``str`` a text frame, ``bytes`` a binary frame) → the handler's value. Raises
+        decode: one whole message (``str`` a text frame, ``bytes`` a binary frame; ``Incoming`` on the doors rest and
+            webhook) → the handler's value. Raises
             ``InvalidJSON``, ``ValidationFailed`` or another ``RequestError``.
         encode: the handler's reply → the payload. ``str`` leaves as a text frame; ``bytes`` as a text frame where
             ``json``, else as a binary one. Raises ``ReplyInvalid``; any other exception is the handler's bug, such as a
@@ -42,7 +43,7 @@ class Codec:
         response_schema: JSON Schema of the reply for the documents; ``None``: anything.
     """
 
-    decode: Callable[[str | bytes], Any]
+    decode: Callable[[Any], Any]
     encode: Callable[[Any], Any]
     encode_error: Callable[[RequestError], bytes]
     json: bool = True

@@ -47,6 +47,7 @@ class Endpoint:
         on_connect: called after the upgrade and before the first message.
         on_disconnect: called exactly once after the last message.
         authorize: who may come in; None is everybody. Runs before anything is decoded.
+        login: whether documents say that a login is needed; None: where there is `authorize`.
         limits: what a connection may cost.
         subprotocols: those spoken, most wanted first.
         concurrency: messages of one connection handled at a time; above 1 replies are unordered.
@@ -73,6 +74,7 @@ class Endpoint:
     on_connect: Handler | None = None
     on_disconnect: Handler | None = None
     authorize: Authorize | None = None
+    login: bool | None = None
     limits: Limits = field(default_factory=Limits)
     subprotocols: tuple[str, ...] = ()
     concurrency: int = 1

@@ -22,12 +22,14 @@ class Request(msgspec.Struct, eq=False):
         connection: where the message came from and replies go.
         message: the decoded message; None in a handshake and in the connect and disconnect hooks.
         node: where in the caller's graph a walk begins; None is at the root.
+        caller: whose request it is, where a message says that itself; else it is the connection's user's.
     """
 
     endpoint: Endpoint
     connection: Any
     message: Any = None
     node: str | None = None
+    caller: Any = msgspec.UNSET
 
     @property
     def method(self) -> str:
@@ -71,7 +73,7 @@ class Request(msgspec.Struct, eq=False):
     @property
     def user(self) -> Any:
         """Who is asking; None is the public."""
-        return self.connection.user
+        return self.connection.user if self.caller is msgspec.UNSET else self.caller
 
     @property
     def client(self) -> tuple[str, int] | None:

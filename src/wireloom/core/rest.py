@@ -1,9 +1,9 @@
-"""REST answers: the one envelope around what HTTP endpoints give, and reading a body within its bound."""
+"""REST: what came in by HTTP, the one envelope around what goes out, and reading a body within its bound."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import anyio
 import msgspec
@@ -13,12 +13,30 @@ from starlette.responses import Response
 from wireloom.core.codec import error_object
 from wireloom.errors import RequestError
 
-__all__ = ["BODY_SECONDS", "MAX_BODY_BYTES", "answer", "read_body", "refuse"]
+__all__ = ["BODY_SECONDS", "MAX_BODY_BYTES", "Incoming", "answer", "read_body", "refuse"]
 
 MAX_BODY_BYTES = 1024 * 1024
 BODY_SECONDS = 30.0
 
 _encode = msgspec.json.Encoder().encode
+
+
+class Incoming(NamedTuple):
+    """What an endpoint of the REST door decodes.
+
+    Args:
+        method: in capitals.
+        query: names and values, in order.
+        path: the path's parameters.
+        body: as it came; empty where there is a form.
+        form: the fields of a form, texts and files; None where the body is no form.
+    """
+
+    method: str
+    query: Sequence[tuple[str, str]]
+    path: Mapping[str, str]
+    body: bytes
+    form: Sequence[tuple[str, Any]] | None = None
 
 
 def answer(data: Any, status: int = 200) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CONTROL", "EVERYONE", "PUBLIC_ROOT_ID", "Topic", "as_topic", "channel", "client", "user"]
+__all__ = ["CONTROL", "EVERYONE", "PUBLIC_ROOT_ID", "Topic", "as_topic", "channel", "client", "user", "walker_topic"]
 
 PUBLIC_ROOT_ID = "n::000000000000000000000001"  # of everyone who has not logged in
 
@@ -35,6 +35,11 @@ def client(client_id: str) -> Topic:
 def user(root_id: str) -> Topic:
     """The topic of all connections of a user."""
     return Topic(f"user:{root_id}")
+
+
+def walker_topic(name: str) -> Topic:
+    """The topic of all connections of a walker that broadcasts."""
+    return Topic(f"walker:{name}")
 
 
 def as_topic(name: str) -> Topic:

@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from wireloom.database.address import Address
-from wireloom.database.schema import Part, find_version, prepare
+from wireloom.database.schema import Part, count_rows, find_version, prepare
 from wireloom.errors import ConfigError
 
 __all__ = ["Database", "unbroken"]
@@ -79,21 +79,27 @@ class Database:
         """Whether there is something to open; a server is believed to be there."""
         return self._address.file is None or self._address.file.exists()
 
-    async def open(self) -> None:
+    async def open(self, *, as_it_is: bool = False) -> None:
         """Opens the database.
+
+        Args:
+            as_it_is: only to look: no file is made, nor are its rights and its journal changed.
 
         Raises:
             ConfigError: it cannot be opened.
         """
         if self._address.file is not None:
-            _make_file(self._address.file)
+            if not as_it_is:
+                _make_file(self._address.file)
+            elif not self.exists:
+                raise ConfigError(f"cannot open the {self.shown}: there is none")
         elif self._address.in_memory:
             self._keeper = _keep(str(self._address.url.database))
         self._engine = _make_engine(self._address)
         # SQLite has one writer; those of this process take turns here, which is kinder than its polling.
         self._writer = None if self.is_postgresql else asyncio.Lock()
         async with self._opening():
-            if self._address.file is not None:
+            if self._address.file is not None and not as_it_is:
                 await self._turn_on_wal()
             async with self.reading() as connection:
                 await connection.execute(text("SELECT 1"))
@@ -119,6 +125,11 @@ class Database:
         """The version of a room's tables as they are; None where there are none."""
         async with self._opening(), self.reading() as connection:
             return await connection.run_sync(find_version, part)
+
+    async def counts(self, part: Part) -> dict[str, int]:
+        """How many rows there are in those of a room's tables that people are told of, by what one row is."""
+        async with self._opening(), self.reading() as connection:
+            return await connection.run_sync(count_rows, part)
 
     async def close(self) -> None:
         """Closes all connections, when what is being done has been done."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, insert, select, update
+from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, func, insert, select, update
 
 from wireloom.errors import ConfigError
 
-__all__ = ["Part", "find_version", "prepare"]
+__all__ = ["Part", "count_rows", "find_version", "prepare"]
 
 Step = Callable[[Connection], None]
 
@@ -35,12 +35,14 @@ class Part:
         version: of the tables as `metadata` has them.
         metadata: the tables.
         steps: by a version, what makes the next one of it.
+        counted: tables of whose rows people are told the number, by what one row is.
     """
 
     name: str
     version: int
     metadata: MetaData
     steps: Mapping[int, Step] = field(default_factory=dict)
+    counted: Mapping[str, Table] = field(default_factory=dict)
 
 
 def find_version(connection: Connection, part: Part) -> int | None:
@@ -48,6 +50,15 @@ def find_version(connection: Connection, part: Part) -> int | None:
     if not connection.dialect.has_table(connection, schema_versions.name):
         return None
     found: int | None = connection.scalar(select(schema_versions.c.version).where(schema_versions.c.part == part.name))
+    return found
+
+
+def count_rows(connection: Connection, part: Part) -> dict[str, int]:
+    """How many rows `Part.counted` has, of those tables that there are."""
+    found = {}
+    for noun, table in part.counted.items():
+        if connection.dialect.has_table(connection, table.name):
+            found[noun] = connection.scalar(select(func.count()).select_from(table)) or 0
     return found
 
 

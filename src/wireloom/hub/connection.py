@@ -229,6 +229,10 @@ class Connection:
         """No longer hears a channel."""
         self._leave(channel(name))
 
+    def hear(self, topic: Topic) -> None:
+        """Hears any topic from now on; `join` is for channels."""
+        self._join(topic)
+
     def change_user(self, user: Any) -> None:
         """Is another's connection from now on, reached by the topic of that user's root.
 

@@ -14,6 +14,7 @@ from wireloom.config import Config
 from wireloom.errors import ConfigError
 from wireloom.identity.account import Account
 from wireloom.identity.api_key import ApiKey, NewApiKey
+from wireloom.identity.attempts import Attempts
 from wireloom.identity.bearer import BEARER_SUBPROTOCOL, bare_token, find_token
 from wireloom.identity.login import Login
 from wireloom.identity.names import require_name, require_password
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
     from wireloom.identity.issuer import Issuer
     from wireloom.identity.keys import Keys
     from wireloom.identity.passwords import Passwords
+    from wireloom.identity.signatures import Signatures, WebhookCheck
     from wireloom.identity.signing import Signing
-    from wireloom.identity.users import Users
+    from wireloom.identity.users import Erase, Users
 
 __all__ = ["BEARER_SUBPROTOCOL", "GRACE_SECONDS", "Identity", "find_token"]
 
@@ -44,6 +46,8 @@ class Identity:
         config: the options of the database and of tokens.
         clock: unix seconds.
         database: opened, and closed by whoever opened it; None: one of its own, by the configuration.
+        erase: removes what others keep of a user in the same database: called with the connection of the transaction
+            that removes the user, and the id of its root. If it raises, nothing is removed.
 
     Attributes:
         on_revoked: called with a user's id and a token's id when tokens end before their time; either may be empty:
@@ -51,17 +55,24 @@ class Identity:
     """
 
     def __init__(
-        self, config: Config, clock: Callable[[], float] = time.time, database: Database | None = None
+        self,
+        config: Config,
+        clock: Callable[[], float] = time.time,
+        database: Database | None = None,
+        erase: Erase | None = None,
     ) -> None:
         self._config = config
         self._clock = clock
         self._shared = database
+        self._erase = erase
         self._own: Database | None = None
         self._users: Users
         self._keys: Keys
+        self._signatures: Signatures
         self._passwords: Passwords
         self._signing: Signing
         self._issuer: Issuer | None = None
+        self._attempts = Attempts(config.login_attempts_per_minute, clock)
         self._prune_at = float("-inf")
         self._graces: dict[str, asyncio.TimerHandle] = {}  # by the id of the token that is about to end
         self.on_revoked: Callable[[str, str], None] = _tell_nobody
@@ -78,6 +89,7 @@ class Identity:
         from wireloom.identity.keys import Keys
         from wireloom.identity.passwords import Passwords
         from wireloom.identity.secret import keep_secret
+        from wireloom.identity.signatures import Signatures
         from wireloom.identity.signing import Signing
         from wireloom.identity.tables import IDENTITY
         from wireloom.identity.users import Users
@@ -93,7 +105,9 @@ class Identity:
                 await self._own.open()
             await database.prepare(IDENTITY)
             key_secret = await keep_secret(database, "key_secret")
-            self._users, self._keys, self._passwords = Users(database), Keys(database, key_secret), Passwords()
+            self._users, self._passwords = Users(database, self._erase), Passwords()
+            self._keys = Keys(database, key_secret)
+            self._signatures = Signatures(database, self._keys)
             if self._issuer is None:
                 self._signing = Signing(self._config, await keep_secret(database, "token_secret"))
         except BaseException:
@@ -161,23 +175,24 @@ class Identity:
             raise Forbidden("Registration is turned off")
         return await self._log_in(await self.add_user(names, password))
 
-    async def login(self, name: str, password: str) -> Login:
+    async def login(self, name: str, password: str, address: str | None = None) -> Login:
         """Logs a user in.
 
         Args:
             name: username or e-mail address, in any case.
             password: the user's.
+            address: where the password comes from; failures are counted by it (`Attempts`).
 
         Raises:
             CredentialsInvalid: no such user, or not its password: the same answer after the same work.
             FieldInvalid: a password that nobody may have.
             Overloaded: too many passwords wait to be hashed.
+            RateLimited: too many passwords were wrong.
         """
         self._require_local()
         password = require_password(password, new=False)
-        account = await self._users.by_name(name)
-        if not await self._passwords.verify(account.password_hash if account else None, password) or account is None:
-            raise CredentialsInvalid
+        with self._attempts.counting(name, address):
+            account = await self._require_fit(await self._users.by_name(name), password)
         rehashed = None
         if account.password_hash is not None and self._passwords.is_outdated(account.password_hash):
             rehashed = await self._passwords.hash(password)
@@ -213,36 +228,44 @@ class Identity:
         await self._users.remove_token(user.token_id)
         self.on_revoked("", user.token_id)
 
-    async def change_password(self, user: User, old: str, new: str) -> Login:
+    async def change_password(self, user: User, old: str, new: str, address: str | None = None) -> Login:
         """Gives a user another password; all its tokens end and there is a new one. API keys stay.
 
         Args:
             user: whose.
             old: the password that is to be replaced.
             new: 8 characters or more.
+            address: where the old one comes from.
 
         Raises:
             CredentialsInvalid: the old one is not the user's.
             FieldInvalid: a new one that nobody may have.
             Overloaded: too many passwords wait to be hashed.
+            RateLimited: too many passwords were wrong.
         """
         self._require_local()
         new = require_password(new, "new_password")
-        account = await self._verified(user, old, "old_password")
+        account = await self._verified(user, old, "old_password", address)
         password_hash = await self._passwords.hash(new)
         login = self._sign(account, self._clock())
         await self._users.change_password(account, password_hash, (login.user.token_id, _end(login)))
         self.on_revoked(user.user_id, "")
         return login
 
-    async def delete(self, user: User, password: str) -> None:
+    async def delete(self, user: User, password: str, address: str | None = None) -> None:
         """Removes a user with its tokens and API keys.
+
+        Args:
+            user: whom.
+            password: the user's.
+            address: where the password comes from.
 
         Raises:
             CredentialsInvalid: not the user's password.
+            RateLimited: too many passwords were wrong.
         """
         self._require_local()
-        account = await self._verified(user, password, "password")
+        account = await self._verified(user, password, "password", address)
         if not await self._users.remove(account.user_id, account.password_hash):
             raise CredentialsInvalid
         self.on_revoked(user.user_id, "")
@@ -272,6 +295,11 @@ class Identity:
         if account is None:
             raise NotFound(f"There is no user {name!r}")
         return account
+
+    async def find_root(self, name: str) -> User | None:
+        """The user of a username or e-mail address without a token, or None: for those who share with it by name."""
+        account = await self._users.by_name(name)
+        return account.as_user() if account is not None else None
 
     async def users(self) -> Sequence[Account]:
         """All users, the oldest first."""
@@ -349,16 +377,32 @@ class Identity:
         """
         return await self._keys.check(key, self._clock())
 
+    async def begin_webhook(self, headers: Mapping[str, str], walker: str) -> WebhookCheck:
+        """Checks all of a webhook that needs no body; ``await check.verify(body)`` does the rest and gives the key.
+
+        Args:
+            headers: of the request, by names in lower case or in any.
+            walker: that it is to reach.
+
+        Raises:
+            KeyInvalid: with the reason that the sender may read.
+        """
+        return await self._signatures.begin(headers, walker, self._clock())
+
     # -- within ------------------------------------------------------------------------------------------------------
 
     def _require_local(self) -> None:
         if self.is_external:
             raise Forbidden("Users log in with the issuer of their tokens, not here")
 
-    async def _verified(self, user: User, password: str, field: str) -> Account:
+    async def _verified(self, user: User, password: str, field: str, address: str | None) -> Account:
         """The user's account, after its password was verified."""
         password = require_password(password, field, new=False)
-        account = await self._users.by_id(user.user_id)
+        with self._attempts.counting(user.user_id, address):
+            return await self._require_fit(await self._users.by_id(user.user_id), password)
+
+    async def _require_fit(self, account: Account | None, password: str) -> Account:
+        """The account, if there is one and the password is its own; else the same work is done for nothing."""
         if not await self._passwords.verify(account.password_hash if account else None, password) or account is None:
             raise CredentialsInvalid
         return account

@@ -12,6 +12,7 @@ __all__ = [
     "KeyInvalid",
     "NotFound",
     "Overloaded",
+    "RateLimited",
     "TokenInvalid",
 ]
 
@@ -86,3 +87,15 @@ class Overloaded(RequestError):
 
     def __init__(self) -> None:
         super().__init__("OVERLOADED", "Too many logins at once; try again in a moment")
+
+
+class RateLimited(RequestError):
+    """Too many wrong passwords were told; the same for names that exist and names that do not.
+
+    Args:
+        retry_after_seconds: whole seconds until an attempt is allowed.
+    """
+
+    def __init__(self, retry_after_seconds: int) -> None:
+        super().__init__("RATE_LIMITED", f"Too many failed attempts; try again in {retry_after_seconds} s")
+        self.retry_after_seconds = retry_after_seconds

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import (
     Boolean,
     Column,
+    Connection,
     Float,
     ForeignKey,
     LargeBinary,
@@ -16,7 +17,7 @@ from sqlalchemy import (
 
 from wireloom.database.schema import Part
 
-__all__ = ["IDENTITY", "api_keys", "identities", "settings", "tokens", "users"]
+__all__ = ["IDENTITY", "api_keys", "identities", "settings", "signatures", "tokens", "users"]
 
 metadata = MetaData()
 
@@ -78,4 +79,30 @@ settings = Table(
     Column("value", Text, nullable=False),
 )
 
-IDENTITY = Part("identity", 1, metadata)
+# Signatures of webhooks that were used, by a hash of the key's id and the signature.
+signatures = Table(
+    "wireloom_signatures",
+    metadata,
+    Column("signature_hash", String, primary_key=True),
+    Column("expires_at", Float(53), nullable=False, index=True),
+)
+
+
+def _add_signatures(connection: Connection) -> None:
+    """The step from 1 to 2, which stays as it is whatever becomes of the table later."""
+    made = Table(
+        "wireloom_signatures",
+        MetaData(),
+        Column("signature_hash", String, primary_key=True),
+        Column("expires_at", Float(53), nullable=False, index=True),
+    )
+    made.create(connection)
+
+
+IDENTITY = Part(
+    "identity",
+    2,
+    metadata,
+    steps={1: _add_signatures},
+    counted={"user": users, "token": tokens, "API key": api_keys},
+)

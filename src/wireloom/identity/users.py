@@ -7,8 +7,8 @@ the later one sees what the earlier one did.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Select, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -21,7 +21,9 @@ from wireloom.identity.names import fold
 from wireloom.identity.refusal import CredentialsInvalid, IdentityTaken
 from wireloom.identity.tables import identities, tokens, users
 
-__all__ = ["Users"]
+__all__ = ["Erase", "Users"]
+
+Erase: TypeAlias = Callable[[AsyncConnection, str], Awaitable[None]]
 
 _ACCOUNT = (
     users.c.user_id,
@@ -38,10 +40,12 @@ class Users:
 
     Args:
         database: opened by its owner.
+        erase: removes what other rooms keep of a user, by its root's id, in the transaction that removes the user.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, erase: Erase | None = None) -> None:
         self._database = database
+        self._erase = erase
 
     # -- finding -----------------------------------------------------------------------------------------------------
 
@@ -134,7 +138,7 @@ class Users:
 
     @unbroken
     async def remove(self, user_id: str, verified: str | None = None) -> bool:
-        """Removes a user with all that is its own.
+        """Removes a user with all that is its own, in this room and in others; or nothing at all.
 
         Args:
             user_id: whom.
@@ -144,7 +148,13 @@ class Users:
         if verified is not None:
             condition &= users.c.password_hash == verified
         async with self._database.writing() as connection:
-            return bool((await connection.execute(delete(users).where(condition))).rowcount)
+            root_id = await connection.scalar(select(users.c.root_id).where(condition).with_for_update())
+            if root_id is None:
+                return False
+            await connection.execute(delete(users).where(users.c.user_id == user_id))
+            if self._erase is not None:
+                await self._erase(connection, root_id)
+            return True
 
     # -- passwords and tokens ----------------------------------------------------------------------------------------
 

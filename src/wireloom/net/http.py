@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
@@ -13,7 +14,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Router
 from starlette.staticfiles import StaticFiles
 
+from wireloom.core.router import Router as EndpointRouter
 from wireloom.errors import Deny
+from wireloom.net.rest import RestDoor
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -24,7 +27,7 @@ __all__ = ["HTTPDoor"]
 
 
 class HTTPDoor:
-    """Answers HTTP requests: its own paths, the WebSocket paths' 426, health, then what was added, in that order."""
+    """Answers HTTP requests: its own paths, the WebSocket paths' 426, health, endpoints, then what was added."""
 
     def __init__(self) -> None:
         self._added: list[BaseRoute] = []
@@ -32,6 +35,7 @@ class HTTPDoor:
         self._router = Router(default=self._no_route)
         self._answer = ExceptionMiddleware(self._router, handlers={HTTPException: _tell})
         self._listener: Listener | None = None
+        self._rest = RestDoor(EndpointRouter())
 
     def add(self, route: BaseRoute) -> None:
         """Adds a Starlette route or mount; they are asked in order."""
@@ -39,18 +43,24 @@ class HTTPDoor:
         self._router.routes.append(route)
 
     def attach(
-        self, listener: Listener, routes: Sequence[BaseRoute] = (), own: Mapping[str, ASGIApp] | None = None
+        self,
+        listener: Listener,
+        rest: EndpointRouter,
+        routes: Sequence[BaseRoute] = (),
+        own: Mapping[str, ASGIApp] | None = None,
     ) -> None:
-        """Learns of the WebSocket endpoints beside it, of routes that are asked before those added, and of what answers
-        certain paths before everything.
+        """Learns of the WebSocket endpoints beside it, of those of HTTP, of routes asked before those added, and of
+        what answers certain paths before everything.
         """
         self._listener = listener
+        self._rest.router = rest
         self._own = own or {}
         self._router.routes[:] = [*routes, *self._added]
 
-    def replace(self, other: HTTPDoor, routes: Sequence[BaseRoute]) -> None:
-        """Has what was added to another door in place of what was added here; requests that run go on."""
+    def replace(self, other: HTTPDoor, rest: EndpointRouter, routes: Sequence[BaseRoute]) -> None:
+        """Has other endpoints, and what was added to another door in place of what was added here."""
         self._added = other._added
+        self._rest.router = rest
         self._router.routes[:] = [*routes, *self._added]
 
     @property
@@ -71,6 +81,8 @@ class HTTPDoor:
             await JSONResponse({"status": "ok"})(scope, receive, send)
         elif path == "/healthz/ready":
             await _readiness(listener)(scope, receive, send)
+        elif found := self._rest.router.match(_encoded(scope, path)):
+            await self._rest.answer(*found, scope, receive, send)
         else:
             await self._answer(scope, receive, send)
 
@@ -84,6 +96,15 @@ async def _tell(request: HTTPRequest, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     message = f"{request.method} {request.url.path}"
     return JSONResponse({"error": error.detail, "message": message}, error.status_code, error.headers)
+
+
+def _encoded(scope: Scope, path: str) -> str:
+    """The path below the mount point, percent-encoded as it came: a slash in a parameter is no separator."""
+    raw: bytes | None = scope.get("raw_path")
+    if raw is None:
+        return quote(path)
+    root = quote(scope.get("root_path", "").rstrip("/"))
+    return raw.decode("latin-1").partition("?")[0].removeprefix(root) or "/"
 
 
 def _is_websocket(listener: Listener, path: str, query_string: str) -> bool:

@@ -170,7 +170,12 @@ class WebSocketShell(asyncio.Protocol):
             if (type(event) is not str and type(event) is not bytes) or self._state != _OPEN:
                 self._take([event, *left])
                 break
-            direct(context, connection, event)
+            rest = direct(context, connection, event)
+            if rest is not None:
+                self._start(rest)
+                if self._tasks is not None:
+                    self._take([*left])
+                    break
 
     def _take(self, events: list[Event]) -> None:
         if self._state == _CLOSING:

@@ -26,18 +26,25 @@ from wireloom.core.request import Request
 from wireloom.core.topic import Topic, channel, client, user
 from wireloom.errors import ConnectionClosed, Disconnect, RequestError, Unauthorized
 from wireloom.faces.events.messages import (
+    Answer,
     ChangeUser,
     ChannelEvent,
     ClientEvent,
     ConnectionEvent,
+    ConnectionFrame,
     Event,
     EventError,
     EventId,
     Subscribe,
+    Subscribed,
+    TokenExpiring,
     Unsubscribe,
+    Unsubscribed,
     UserEvent,
     WalkerEvent,
+    Whereabouts,
     decode_event,
+    encode_answer,
     encode_error,
     encode_frame,
 )
@@ -71,12 +78,14 @@ class EventOptions:
         allow: whom a connection may address; None: as the option ``peer_events`` says.
         on_connect: called once a connection was told who and where it is.
         on_disconnect: called exactly once, after its last event.
+        implied: nobody declared it: a walker that it reaches brought it.
     """
 
     path: str
     allow: Allow | None = None
     on_connect: Hook | None = None
     on_disconnect: Hook | None = None
+    implied: bool = False
 
 
 def compile_event_socket(
@@ -108,7 +117,13 @@ def compile_event_socket(
         name="events",
         path=options.path,
         door=Door.WEBSOCKET,
-        codec=Codec(decode_event, bytes, encode_error, message_schema=_schema()),
+        codec=Codec(
+            decode_event,
+            bytes,
+            encode_error,
+            message_schema=msgspec.json.schema(Event),
+            response_schema=msgspec.json.schema(Answer),
+        ),
         on_message=events.on_message,
         on_connect=events.on_connect,
         on_disconnect=events.on_disconnect,
@@ -117,10 +132,6 @@ def compile_event_socket(
         summary="The event socket: walkers, users, channels and clients over one connection.",
         takes_over=events.takes_over,
     )
-
-
-def _schema() -> dict[str, Any]:
-    return msgspec.json.schema(Event)
 
 
 def _compile_hook(hook: Hook | None, hub: Hub) -> Handler | None:
@@ -215,13 +226,8 @@ class _EventSocket:
     def _connection_frame(
         self, connection: Connection, problems: dict[str, str] | None = None, event_id: EventId = None
     ) -> bytes:
-        data = {
-            "client_id": connection.client_id,
-            "root_id": connection.root_id,
-            "channel_id": self._channels[connection],
-            **(problems or {}),
-        }
-        return encode_frame({"type": "connection", "data": data}, event_id)
+        data = Whereabouts(connection.client_id, connection.root_id, self._channels[connection], **(problems or {}))
+        return encode_answer(ConnectionFrame(data, event_id))
 
     # -- who it is -----------------------------------------------------------------------------------------------------
 
@@ -340,14 +346,14 @@ class _EventSocket:
             raise EventError("error", error_object(error), event.id) from error
         if not await self._settle():
             raise EventError("error", _UNAVAILABLE, event.id)
-        return encode_frame({"type": "subscribed", "channel_ids": names}, event.id)
+        return encode_answer(Subscribed(names, event.id))
 
     async def _unsubscribe(self, connection: Connection, event: Unsubscribe) -> bytes:
         names = list(dict.fromkeys(event.channel_ids))
         for name in names:
             connection.leave(name)
         self._keep_own_channel(connection)
-        return encode_frame({"type": "unsubscribed", "channel_ids": names}, event.id)
+        return encode_answer(Unsubscribed(names, event.id))
 
     async def _settle_soon(self) -> None:
         """As `_settle`, but in an outage there is nothing to wait for: the client is told who it is all the same."""
@@ -383,4 +389,4 @@ def _new_channel_id() -> str:
 
 
 def _warn(connection: Connection, seconds: int) -> None:
-    connection.send({"type": "token_expiring", "expires_in": seconds})
+    connection.send_encoded(encode_answer(TokenExpiring(seconds)))

@@ -1,0 +1,56 @@
+"""Envelopes: how each door of a walker words its answers (page 3). Law: nothing else knows these shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from wireloom.core.codec import error_object
+from wireloom.errors import HTTP_STATUSES, InternalError, RequestError
+
+__all__ = ["event_errors", "http_errors", "http_reply", "socket_errors", "socket_reply"]
+
+_encode = msgspec.json.Encoder().encode
+
+_HTTP_REPLY = b'{"ok":true,"type":"response","data":{"reports":%b},"error":null,"meta":{"extra":{"http_status":200}}}'
+
+EncodeError = Callable[[RequestError], bytes]
+
+
+def socket_reply(reports: bytes) -> bytes:
+    """A run that went well, on the WebSocket door."""
+    return b'{"ok":true,"data":{"reports":%b}}' % reports
+
+
+def http_reply(reports: bytes) -> bytes:
+    """A run that went well, on the REST and webhook doors."""
+    return _HTTP_REPLY % reports
+
+
+def socket_errors(dev: bool) -> EncodeError:
+    """What went wrong, on the WebSocket door."""
+    return lambda error: _encode({"ok": False, "error": _told(error, dev)})
+
+
+def http_errors(dev: bool) -> EncodeError:
+    """What went wrong, on the REST and webhook doors."""
+
+    def encode(error: RequestError) -> bytes:
+        meta = {"extra": {"http_status": HTTP_STATUSES.get(error.code, 400)}}
+        return _encode({"ok": False, "type": "error", "data": None, "error": _told(error, dev), "meta": meta})
+
+    return encode
+
+
+def event_errors(dev: bool) -> EncodeError:
+    """What went wrong, on the event socket."""
+    return lambda error: _encode(_told(error, dev))
+
+
+def _told(error: RequestError, dev: bool) -> dict[str, Any]:
+    told: dict[str, Any] = error_object(error)
+    if dev and isinstance(error, InternalError) and error.cause is not None:
+        told["detail"] = f"{type(error.cause).__name__}: {error.cause}"
+    return told

@@ -1,0 +1,265 @@
+"""Run: one walk, from the caller's root or node to what was reported.
+
+Laws:
+- What a run changes is kept when it ends well, and before its caller is told; else nothing is.
+- A run that was overtaken by another is run once more, on fresh data that nobody else can change meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+import msgspec
+
+from wireloom.core.dispatch import log_bug
+from wireloom.core.plain import plain_of
+from wireloom.core.request import Request
+from wireloom.errors import RequestError
+from wireloom.faces.walkers.abilities import Abilities, Ability
+from wireloom.faces.walkers.walker import Disengaged, Walker
+from wireloom.graph.changes import Conflict
+from wireloom.graph.edge import Edge
+from wireloom.graph.graph import Graph
+from wireloom.graph.node import Node, Root
+from wireloom.graph.unit import Unit
+
+if TYPE_CHECKING:
+    from wireloom.identity.user import User
+
+__all__ = ["FindUser", "Run", "Runner"]
+
+FindUser: TypeAlias = Callable[[str], Awaitable["User | None"]]
+
+_MAX_STEPS = 100_000  # nodes that one run may visit; a walk in a circle would never end
+_STEPS_A_TURN = 100
+_SECOND_TRY_SECONDS = 10.0  # for which others wait
+
+_encode = msgspec.json.Encoder(enc_hook=plain_of).encode
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+
+
+class Run(msgspec.Struct, eq=False):
+    """One walk. (A Struct, because one is made for every message.)
+
+    Args:
+        request: what it answers.
+        unit: what it reads and changes.
+        find_user: gives users by name.
+        reports: what was reported.
+        queue: nodes to visit, and those that were visited.
+    """
+
+    request: Request
+    unit: Unit
+    find_user: FindUser
+    reports: list[Any] = []
+    queue: list[Node] = []
+
+
+class Runner:
+    """Runs one class of walkers.
+
+    Args:
+        abilities: what it does where.
+        graph: where nodes are kept; None where only the declaration is looked at.
+        find_user: gives users by name.
+        timeout_seconds: of one run; None: as long as it takes.
+    """
+
+    def __init__(
+        self, abilities: Abilities, graph: Graph | None, find_user: FindUser, timeout_seconds: float | None = None
+    ) -> None:
+        self._abilities = abilities
+        self._graph = graph
+        self._find_user = find_user
+        self._timeout_seconds = timeout_seconds
+        self._at_root = abilities.at(Root)
+        self.waits = timeout_seconds is not None or any(ability.waits for ability in abilities.all)
+
+    def begin(self, request: Request, root_id: str, walker: Walker, read: Callable[[Any], Walker], payload: Any) -> Any:
+        """Runs a walker whose abilities never wait.
+
+        Args:
+            request: what it answers.
+            root_id: of the user whose run it is.
+            walker: with its fields.
+            read: makes another of the payload, for a second try.
+            payload: what the walker was made of.
+
+        Returns:
+            The reports as a JSON array; or a coroutine of them, when something is to be kept.
+        """
+        assert self._graph is not None
+        unit = self._graph.begin(root_id)
+        run = Run(request, unit, self._find_user)
+        attributes = walker.__dict__
+        attributes["_running"] = run
+        try:
+            for ability in self._at_root:
+                _step(ability.function(walker, unit.root))
+            if run.queue:
+                for ability, here in self._calls(run):
+                    _step(ability.function(walker, here))
+        except Disengaged:
+            pass
+        except BaseException:
+            unit.abandon()
+            raise
+        del attributes["_running"]
+        if not unit.is_untouched:
+            return self._end_or_again(run, root_id, partial(read, payload))
+        unit.abandon()
+        return encode_reports(run.reports)
+
+    async def run(
+        self, request: Request, root_id: str, walker: Walker, again: Callable[[], Walker], node_id: str | None = None
+    ) -> bytes:
+        """Runs a walker.
+
+        Args:
+            request: what it answers.
+            root_id: of the user whose run it is.
+            walker: with its fields.
+            again: makes another with the same fields, for a second try.
+            node_id: where it begins; None: at the root.
+
+        Returns:
+            The reports as a JSON array.
+
+        Raises:
+            RequestError: what the caller is told: ``NOT_FOUND`` of the node, ``CONFLICT``, ``FORBIDDEN``, …
+        """
+        if self._timeout_seconds is None:
+            return await self._run(request, root_id, walker, again, node_id)
+        with _Deadline(self._timeout_seconds):
+            return await self._run(request, root_id, walker, again, node_id)
+
+    async def _run(
+        self, request: Request, root_id: str, walker: Walker, again: Callable[[], Walker], node_id: str | None
+    ) -> bytes:
+        try:
+            return await self._try(request, root_id, walker, node_id, exclusive=False)
+        except Conflict:
+            return await self._try_again(request, root_id, again, node_id)
+
+    async def _end_or_again(self, run: Run, root_id: str, again: Callable[[], Walker]) -> bytes:
+        try:
+            return await self._end(run)
+        except Conflict:
+            return await self._try_again(run.request, root_id, again, None)
+
+    async def _try_again(
+        self, request: Request, root_id: str, again: Callable[[], Walker], node_id: str | None
+    ) -> bytes:
+        with anyio.move_on_after(_SECOND_TRY_SECONDS):
+            return await self._try(request, root_id, again(), node_id, exclusive=True)
+        raise Conflict
+
+    async def _try(
+        self, request: Request, root_id: str, walker: Walker, node_id: str | None, *, exclusive: bool
+    ) -> bytes:
+        assert self._graph is not None
+        unit = self._graph.begin(root_id, exclusive=exclusive)
+        run = Run(request, unit, self._find_user)
+        walker.__dict__["_running"] = run
+        try:
+            run.queue.append(unit.root if node_id is None else await unit.node(node_id))
+            for ability, here in self._calls(run):
+                if ability.is_async:
+                    await ability.function(walker, here)
+                else:
+                    await anyio.to_thread.run_sync(ability.function, walker, here)
+        except Disengaged:
+            pass
+        except BaseException as error:
+            await unit.close(error)
+            raise
+        finally:
+            del walker.__dict__["_running"]
+        return await self._end(run)
+
+    def _calls(self, run: Run) -> Iterator[tuple[Ability, Node]]:
+        """What runs where, in order."""
+        at = self._abilities.at
+        for steps, here in enumerate(run.queue):  # which grows meanwhile
+            if steps >= _MAX_STEPS:
+                raise RuntimeError(f"a walk ends after {_MAX_STEPS} nodes; does it go in a circle?")
+            for ability in at(type(here)):
+                yield ability, here
+
+    async def _end(self, run: Run) -> bytes:
+        """Keeps what was changed; gives the reports. They are written first: what cannot be told is not kept."""
+        unit = run.unit
+        if unit.is_untouched:
+            unit.abandon()
+            return encode_reports(run.reports)
+        try:
+            reports = encode_reports(run.reports)
+            await unit.commit()
+        except BaseException as error:
+            await unit.close(error)
+            raise
+        await unit.close()
+        for call in unit.callbacks:
+            await _call(run, call)
+        return reports
+
+
+class _Deadline:
+    """Ends what takes too long, and says so."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._scope = anyio.move_on_after(seconds)
+
+    def __enter__(self) -> None:
+        self._scope.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._scope.__exit__(*error)
+        if self._scope.cancelled_caught:
+            raise RequestError("RUN_TIMEOUT", f"The walker did not end within {self._seconds:g} s")
+
+
+def _step(coroutine: Any) -> None:
+    """Runs a coroutine that never waits."""
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return
+    coroutine.close()
+    raise RuntimeError("an ability without await has waited for something")
+
+
+async def _call(run: Run, call: Callable[[], Any]) -> None:
+    """What was to happen after the commit; a bug there is logged, as the run itself has ended well."""
+    try:
+        made = call()
+        if hasattr(made, "__await__"):
+            await made
+    except Exception as error:
+        log_bug(run.request.endpoint, error, "on_commit")
+
+
+def encode_reports(reports: list[Any]) -> bytes:
+    """Reports as a JSON array; nodes in them as ``{"id", "context"}``."""
+    if len(reports) == 1:
+        return b"[%b]" % _encode(_report(reports[0]))
+    return _encode([_report(value) for value in reports])
+
+
+def _report(value: Any) -> Any:
+    if isinstance(value, (Node, Edge)):
+        return {"id": value.id, "context": value}
+    if isinstance(value, dict):
+        for each in value.values():
+            if each.__class__ not in _SCALARS:
+                return {key: _report(member) for key, member in value.items()}
+    elif type(value) in (list, tuple):
+        return [_report(each) for each in value]
+    return value

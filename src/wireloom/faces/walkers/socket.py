@@ -1,0 +1,136 @@
+"""The WebSocket door: each message is one run; the connection stays, whatever is wrong with a message."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from wireloom.core.codec import Codec
+from wireloom.core.request import Request
+from wireloom.core.topic import PUBLIC_ROOT_ID, walker_topic
+from wireloom.faces.walkers.callers import require_role
+from wireloom.faces.walkers.envelope import socket_errors, socket_reply
+from wireloom.faces.walkers.fields import Fields, split_token
+from wireloom.faces.walkers.run import Runner
+from wireloom.faces.walkers.services import Services
+from wireloom.identity.bearer import BEARER_SUBPROTOCOL, find_token
+
+if TYPE_CHECKING:
+    from wireloom.faces.walkers.spec import Spec
+    from wireloom.faces.walkers.walker import Walker
+    from wireloom.hub.connection import Connection
+
+__all__ = ["WalkerSocket"]
+
+
+class _Unread:
+    """A message whose fields wait until it is known who sent it."""
+
+    __slots__ = ("payload", "token")
+
+    def __init__(self, payload: str | bytes, token: Any) -> None:
+        self.payload = payload
+        self.token = token
+
+
+class WalkerSocket:
+    """The WebSocket door of one walker.
+
+    Args:
+        name: the walker's.
+        spec: how it was declared.
+        fields: how it is made of a message.
+        runner: runs it.
+        services: what the application has.
+    """
+
+    def __init__(self, name: str, spec: Spec, fields: Fields, runner: Runner, services: Services) -> None:
+        self._spec = spec
+        self._fields = fields
+        self._runner = runner
+        self._services = services
+        self._topic = walker_topic(name) if spec.broadcast else None
+        self._tokens: dict[Connection, str] = {}  # that connections came with
+        encode_error = socket_errors(services.config.dev)
+        self.codec = Codec(self._decode, socket_reply, encode_error, message_schema=fields.schema)
+
+    @property
+    def hooks(self) -> dict[str, Any]:
+        """What else the endpoint is made of."""
+        direct = not self._runner.waits and not self._spec.broadcast
+        return {
+            "on_connect": self.on_connect,
+            "on_disconnect": self.on_disconnect,
+            "begin": self.begin if direct else None,
+            "subprotocols": (BEARER_SUBPROTOCOL,),
+        }
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    async def on_connect(self, request: Request) -> None:
+        """Remembers the token that the connection came with, and whose connection it is."""
+        connection: Connection = request.connection
+        if self._topic is not None:
+            connection.hear(self._topic)
+        token = find_token(request.headers, request.query, request.subprotocols, in_query=True)
+        if token is None:
+            return
+        self._tokens[connection] = token
+        assert self._services.callers is not None
+        logins = self._services.hub.logins
+        since = logins.revocations
+        user = await self._services.callers.find(token)
+        if user is not None and connection.is_open:
+            connection.change_user(user)
+            logins.track(connection, _log_out, since=since)
+
+    async def on_disconnect(self, request: Request) -> None:
+        """Forgets the connection."""
+        self._tokens.pop(request.connection, None)
+
+    # -- messages ----------------------------------------------------------------------------------------------------
+
+    def _decode(self, payload: str | bytes) -> Any:
+        """A walker, where anybody may run it and the message brings no token; else what is left to be read."""
+        if self._spec.public and (b'"token"' if payload.__class__ is bytes else '"token"') not in payload:  # type: ignore[operator]
+            return self._fields.from_json(payload), payload
+        token, rest = split_token(payload)
+        return _Unread(rest, token)
+
+    def begin(self, request: Request) -> Any:
+        """Answers at once where nothing has to be waited for: no token to look up, nothing to be kept."""
+        message = request.message
+        if message.__class__ is _Unread or (self._tokens and request.connection in self._tokens):
+            return self.on_message(request)
+        return self._runner.begin(request, PUBLIC_ROOT_ID, message[0], self._fields.from_json, message[1])
+
+    async def on_message(self, request: Request) -> bytes | None:
+        """Finds out who asks, then reads the fields, then runs."""
+        message, callers = request.message, self._services.callers
+        assert callers is not None
+        token = getattr(message, "token", None)
+        if token is None:
+            token = self._tokens.get(request.connection)
+        user = None if token is None else await callers.find(token)
+        if not self._spec.public:
+            require_role(user, self._spec.roles)
+        request.caller = user
+        walker, again = self._read(message)
+        reports = await self._runner.run(request, getattr(user, "root_id", PUBLIC_ROOT_ID), walker, again)
+        if self._topic is None:
+            return reports
+        self._services.hub.publish_payload([self._topic], socket_reply(reports))
+        await self._services.hub.backplane.drain()
+        return None
+
+    def _read(self, message: Any) -> tuple[Walker, Any]:
+        if message.__class__ is _Unread:
+            again = partial(self._fields.from_json, message.payload)
+            return again(), again
+        walker, payload = message
+        return walker, partial(self._fields.from_json, payload)
+
+
+def _log_out(connection: Connection, reason: str) -> None:
+    """The login that the connection came with has ended: it is the public's now, and its messages are told so."""
+    connection.change_user(None)

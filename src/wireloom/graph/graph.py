@@ -1,0 +1,101 @@
+"""Graph: where nodes are kept; begins the unit of work of every run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from wireloom.database.database import Database
+from wireloom.graph import statements
+from wireloom.graph.changes import Conflict
+from wireloom.graph.node import NodeState, Root
+from wireloom.graph.tables import GRAPH, edges, nodes
+from wireloom.graph.types import Types
+from wireloom.graph.unit import Unit
+
+__all__ = ["Graph", "erase"]
+
+_TURN_SECONDS = 30.0  # that a run waits for the runs of the same root before it
+
+
+class _Turns:
+    """The lock of one root, while anybody has it or waits for it."""
+
+    __slots__ = ("count", "lock")
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.count = 0
+
+
+class Graph:
+    """Where nodes are kept.
+
+    Args:
+        database: opened.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.types = Types()
+        self._turns: dict[str, _Turns] = {}
+
+    async def start(self) -> None:
+        """Makes the tables that lack.
+
+        Raises:
+            ConfigError: the tables are another version's.
+        """
+        await self.database.prepare(GRAPH)
+
+    def begin(self, root_id: str, *, exclusive: bool = False) -> Unit:
+        """The unit of work of a run; reads nothing yet.
+
+        Args:
+            root_id: of the user whose run it is.
+            exclusive: what is read is locked until the end, so that the commit cannot be overtaken. For a second try.
+        """
+        root = Root()
+        unit = Unit(self, root_id, root, exclusive)
+        root.__dict__["_state"] = NodeState(root_id, unit, root_id)
+        return unit
+
+    @asynccontextmanager
+    async def turn(self, root_id: str) -> AsyncIterator[None]:
+        """Waits until the runs of a root that came before have ended.
+
+        Raises:
+            Conflict: they do not end.
+        """
+        turns = self._turns.setdefault(root_id, _Turns())
+        turns.count += 1
+        try:
+            try:
+                async with asyncio.timeout(_TURN_SECONDS):
+                    await turns.lock.acquire()
+            except TimeoutError:
+                raise Conflict from None
+            try:
+                yield
+            finally:
+                turns.lock.release()
+        finally:
+            turns.count -= 1
+            if not turns.count:
+                del self._turns[root_id]
+
+    async def count(self) -> tuple[int, int]:
+        """How many nodes and edges are kept."""
+        async with self.database.reading() as connection:
+            found = [await connection.scalar(select(func.count()).select_from(table)) for table in (nodes, edges)]
+        return found[0] or 0, found[1] or 0
+
+
+async def erase(connection: AsyncConnection, root_id: str) -> None:
+    """Removes all that a user keeps, in the transaction that removes the user."""
+    await connection.execute(statements.erase_grants, {"root": root_id})
+    await connection.execute(statements.erase_nodes, {"root": root_id})

@@ -1,0 +1,76 @@
+"""Stored: the fields of nodes and edges as JSON text, and back. Law: what does not fit is told, never guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import msgspec
+
+from wireloom.errors import ConfigError, WireloomError
+from wireloom.graph.declared import source_of_class
+
+__all__ = ["StoredMisfit", "decode_fields", "encode_fields", "require_storable"]
+
+T = TypeVar("T")
+
+_decoders: WeakKeyDictionary[type, Callable[[str], Any]] = WeakKeyDictionary()
+
+
+class StoredMisfit(WireloomError):
+    """What is stored does not fit the class of today's code."""
+
+
+def _read_foreign(kind: Any, value: Any) -> Any:
+    """A value of a type that msgspec does not know: pydantic's, by its method."""
+    validate = getattr(kind, "model_validate", None)
+    if validate is None:
+        raise TypeError(f"{kind!r} cannot be stored")
+    return validate(value)
+
+
+def _write_foreign(value: Any) -> Any:
+    dump = getattr(value, "model_dump", None)
+    if dump is None:
+        raise TypeError(f"a field with a {type(value).__qualname__} in it cannot be stored")
+    return dump(mode="json")
+
+
+encode_fields = msgspec.json.Encoder(enc_hook=_write_foreign).encode
+"""The fields of a node or an edge → JSON."""
+
+
+def decode_fields(kind: type[T], text: str | bytes, name: str) -> T:
+    """A node or an edge with the fields that are stored; those that are new in the class have their defaults.
+
+    Args:
+        kind: its class.
+        text: as it is stored.
+        name: its id, for errors.
+
+    Raises:
+        StoredMisfit: a field has another type by now, or a new one has no default.
+    """
+    decode = _decoders.get(kind)
+    if decode is None:
+        decode = _decoders[kind] = msgspec.json.Decoder(kind, dec_hook=_read_foreign).decode
+    try:
+        made: T = decode(text)  # type: ignore[arg-type]
+        return made
+    except (msgspec.DecodeError, ValueError) as error:
+        raise StoredMisfit(
+            f"{name} as it is stored does not fit {kind.__name__} ({source_of_class(kind)}): {error}"
+        ) from None
+
+
+def require_storable(kind: type) -> None:
+    """Refuses a class with fields that cannot be stored and read back.
+
+    Raises:
+        ConfigError: naming the class.
+    """
+    try:
+        msgspec.json.Decoder(kind, dec_hook=_read_foreign)
+    except (TypeError, NameError) as error:
+        raise ConfigError(f"{kind.__name__} cannot be stored: {error}", source_of_class(kind)) from None

@@ -1,0 +1,168 @@
+"""The REST door: an HTTP request becomes one call of an endpoint, and its reply the response.
+
+Law: who asks is found out before the body is read, and the body is read before anything of it is believed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from starlette.datastructures import QueryParams
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
+from starlette.requests import Request as HTTPRequest
+from starlette.responses import Response
+
+from wireloom.core.dispatch import authorize, invoke
+from wireloom.core.endpoint import Door, Endpoint
+from wireloom.core.request import Request
+from wireloom.core.rest import BODY_SECONDS, Incoming, read_body
+from wireloom.core.router import Router
+from wireloom.errors import HTTP_STATUSES, ConnectionClosed, Disconnect, RequestError
+from wireloom.wire.handshake import RequestHead
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+__all__ = ["RestCaller", "RestDoor"]
+
+_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}, 503: {"Retry-After": "2"}}
+_MAX_FORM_FIELDS = 1000
+
+
+class RestCaller:
+    """Where a request of the REST door comes from. Its one reply is the response: nothing else can be sent.
+
+    Args:
+        request: Starlette's.
+        endpoint: what it wants.
+        path_params: the path's parameters.
+    """
+
+    def __init__(self, request: HTTPRequest, endpoint: Endpoint, path_params: dict[str, Any]) -> None:
+        scope = request.scope
+        query = scope["query_string"].decode("latin-1")
+        target = request.url.path + (f"?{query}" if query else "")
+        self.head = RequestHead(request.method, target, scope.get("http_version", "1.1"), b"", scope["headers"])
+        self.path_params = path_params
+        self.query_params: dict[str, Any] = {}
+        self.user: Any = None
+        self.cancelled = False
+        self.proof: Any = None
+        self._request = request
+        self._limit = endpoint.limits.max_message_bytes
+        self._body: bytes | None = None
+
+    @property
+    def client(self) -> tuple[str, int] | None:
+        """Address and port of the peer, as seen through trusted proxies."""
+        client = self._request.client
+        return None if client is None else (client.host, client.port)
+
+    async def read_body(self) -> bytes:
+        """The whole body.
+
+        Raises:
+            RequestError: ``TOO_LARGE`` or ``TIMEOUT``.
+        """
+        if self._body is None:
+            self._body = await read_body(self._request, self._limit or _UNLIMITED)
+        return self._body
+
+    def send(self, data: Any) -> None:
+        """There is nobody to send more to."""
+
+    def send_encoded(self, payload: bytes) -> None:
+        """There is nobody to send more to."""
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """The response ends it."""
+
+    async def drain(self) -> None:
+        """Nothing waits."""
+
+
+_UNLIMITED = 2**62
+
+
+class RestDoor:
+    """Answers requests for the endpoints of the doors rest and webhook.
+
+    Args:
+        router: the endpoints by path.
+    """
+
+    def __init__(self, router: Router) -> None:
+        self.router = router
+
+    async def answer(
+        self, endpoint: Endpoint, path_params: dict[str, str], scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Answers one request (ASGI) by an endpoint that its path has matched."""
+        request = HTTPRequest(scope, receive)
+        try:
+            response = await self._respond(request, endpoint, path_params)
+        except ClientDisconnect:
+            return
+        response.headers["Cache-Control"] = "no-store"
+        await response(scope, receive, send)
+
+    async def _respond(self, http: HTTPRequest, endpoint: Endpoint, path_params: dict[str, str]) -> Response:
+        if endpoint.methods and http.method not in endpoint.methods:
+            allowed = ", ".join(endpoint.methods)  # RFC 9110 §15.5.6: a 405 MUST name what is allowed
+            refusal = RequestError("METHOD_NOT_ALLOWED", f"{http.method} is not allowed here; {allowed} is")
+            return _refusal(endpoint, refusal, {"Allow": allowed})
+        caller = RestCaller(http, endpoint, path_params)
+        request = Request(endpoint, caller, node=path_params.get("node_id"))
+        form = None
+        try:
+            await authorize(request)
+            body, form = await _read(http, caller, endpoint)
+            pairs = None if form is None else form.multi_items()
+            query = QueryParams(http.scope["query_string"]).multi_items()
+            reply = await invoke(request, Incoming(http.method, query, path_params, body, pairs), authorized=True)
+        except RequestError as error:
+            return _refusal(endpoint, error)
+        except (Disconnect, ConnectionClosed):
+            return _refusal(endpoint, RequestError("NOT_POSSIBLE", "There is no connection to close here"))
+        finally:
+            if form is not None:
+                await form.close()
+        return reply if isinstance(reply, Response) else Response(reply, 200, media_type="application/json")
+
+
+async def _read(http: HTTPRequest, caller: RestCaller, endpoint: Endpoint) -> tuple[bytes, Any]:
+    """The body, or the form that it is."""
+    if http.method == "GET":
+        return b"", None
+    kind = http.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data" and endpoint.door is Door.REST:
+        return b"", await _read_form(http, await caller.read_body())
+    if kind != "application/json" and endpoint.door is Door.REST:
+        raise RequestError("UNSUPPORTED_MEDIA_TYPE", "The body must be application/json or multipart/form-data")
+    return await caller.read_body(), None
+
+
+async def _read_form(http: HTTPRequest, body: bytes) -> Any:
+    """The fields of a form that has come whole and within its bound."""
+
+    async def parts() -> Any:
+        yield body
+        yield b""
+
+    parser = MultiPartParser(
+        http.headers, parts(), max_files=_MAX_FORM_FIELDS, max_fields=_MAX_FORM_FIELDS, max_part_size=len(body) + 1
+    )
+    try:
+        with anyio.fail_after(BODY_SECONDS):
+            return await parser.parse()
+    except (MultiPartException, KeyError, ValueError) as error:
+        reason = getattr(error, "message", "the form cannot be read")
+        raise RequestError("INVALID_FORM", f"Invalid form: {reason}") from error
+
+
+def _refusal(endpoint: Endpoint, error: RequestError, headers: dict[str, str] | None = None) -> Response:
+    status = HTTP_STATUSES.get(error.code, 400)
+    body = endpoint.codec.encode_error(error)
+    return Response(body, status, {**_HEADERS.get(status, {}), **(headers or {})}, "application/json")
