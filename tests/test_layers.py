@@ -44,6 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "faces.walkers": {"core", "hub", "errors", "config", "identity", "graph"},
     "net": {"wire", "core", "hub", "errors", "config", "metrics"},
     "clients": {"wire", "errors"},
+    "doors": BELOW_APP - {"app", "net", "clients"},
     "app": BELOW_APP,
     "public": BELOW_APP,
     "cli": {

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
@@ -18,15 +16,12 @@ from starlette.staticfiles import StaticFiles
 from wireloom.config import Config, choose_options, load_config
 from wireloom.core.actions import Actions
 from wireloom.core.describe import Description, describe
-from wireloom.core.endpoint import Door
 from wireloom.core.operation import Operation, Sources
-from wireloom.core.router import Router
-from wireloom.errors import ConfigError, Deny, Unauthorized
+from wireloom.doors import Compiler, Declaration, Doors, is_event_walker, needs_users
+from wireloom.errors import ConfigError
 from wireloom.faces.websocket import (
     EventHandler,
     WebSocketHandler,
-    compile_event,
-    compile_websocket,
     event,
     websocket,
 )
@@ -55,7 +50,7 @@ if TYPE_CHECKING:
     from wireloom.identity.identity import Identity
     from wireloom.identity.user import User
 
-__all__ = ["App", "Declaration", "is_runnable"]
+__all__ = ["App"]
 
 logger = logging.getLogger(__name__)
 
@@ -63,9 +58,8 @@ W = TypeVar("W", bound="type[Walker]")
 
 _CHECK_SECONDS = 30.0  # between looks at the tokens in use
 _DECLARED = ("_declarations", "_events")  # attributes that a live reload takes from the new application ...
-_COMPILED = ("_services", "_router", "_rest", "_actions")  # ... and those that `_compile` makes of them
+_COMPILED = ("_doors",)  # ... and those that `_compile` makes of them
 
-Declaration: TypeAlias = "WebSocketHandler | EventHandler | type[Walker]"
 Lifespan = Callable[["App"], AbstractAsyncContextManager[None]]
 
 
@@ -98,12 +92,10 @@ class App:
         self.pages: Pages | None = None  # only with the option `reload`
         self._declarations: list[Declaration] = []
         self._events: EventOptions | None = None
-        self._services: Services | None = None
-        self._router = Router()
-        self._rest = Router()
-        self._actions = Actions()
-        self._channels: dict[Connection, str] = {}  # of the event socket's connections
+        self._doors = Doors()
         self._documents = Documents(self._sources)
+        self._channels: dict[Connection, str] = {}  # of the event socket's connections
+        self._tokens: dict[Connection, str] = {}  # that connections of walkers came with
         self._http = HTTPDoor()
         self._lifespan = lifespan
         self._database: Database | None = None
@@ -203,8 +195,10 @@ class App:
             raise ConfigError(f"this application has its event socket already, at {self._events.path!r}")
         self._declare_events(EventOptions(path, allow, on_connect, on_disconnect))
 
-    def _declare_events(self, options: EventOptions) -> None:
-        before, self._events = self._events, options
+    def _declare_events(self, options: EventOptions | None) -> None:
+        from wireloom.faces.events.socket import EventOptions
+
+        before, self._events = self._events, options or EventOptions("/websocket", implied=True)
         try:
             self._compile(self.config)
         except ConfigError:
@@ -218,19 +212,12 @@ class App:
             ConfigError: a path that is served already, or a name that is taken.
         """
         for declaration in declarations:
-            self._compile_one(declaration, self.config, (self._router, self._rest, self._actions))
+            for endpoint in self._compiler(self.config).compile(declaration):
+                self._doors.add(endpoint)
             self._declarations.append(declaration)
-            if isinstance(declaration, type) and self._events is None:
-                self._imply_events(declaration)
+            if self._events is None and is_event_walker(declaration):
+                self._declare_events(None)  # a walker that the event socket reaches brings it
         self._documents.forget()
-
-    def _imply_events(self, walker: type[Walker]) -> None:
-        """A walker that the event socket reaches brings the event socket with it."""
-        from wireloom.faces.events.socket import EventOptions
-        from wireloom.faces.walkers.compile import is_event_walker
-
-        if is_event_walker(walker):
-            self._declare_events(EventOptions("/websocket", implied=True))
 
     def mount(self, path: str, app: ASGIApp, name: str | None = None) -> None:
         """Gives all HTTP requests below a path to another ASGI application."""
@@ -270,7 +257,7 @@ class App:
 
     def describe(self) -> list[Description]:
         """What this application serves, sorted by path."""
-        return describe([*self._router, *self._rest, *self._actions])
+        return describe(self._doors)
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI 3.1 document of its HTTP endpoints."""
@@ -288,8 +275,7 @@ class App:
             from wireloom.faces.notify import notify_operation
 
             operations = [*account_operations(), *([notify_operation()] if self._events is not None else [])]
-        endpoints = (*self._router, *self._rest, *self._actions)
-        return Sources(endpoints, tuple(operations), self._events.path if self._events is not None else None)
+        return Sources(tuple(self._doors), tuple(operations), self._events.path if self._events is not None else None)
 
     # -- running -----------------------------------------------------------------------------------------------------
 
@@ -329,10 +315,10 @@ class App:
                 await self._start_identity(config, undo)
             self.pages = _make_pages(config)
             self._compile(config)
-            listener = Listener(self._router, self.hub, config, asyncio.get_running_loop())
+            listener = Listener(self._doors.websocket, self.hub, config, asyncio.get_running_loop())
             await listener.start()
             own = self.pages.answers() if self.pages is not None else {}
-            self._http.attach(listener, self._rest, self._own_routes(), own)
+            self._http.attach(listener, self._doors.rest, self._routes(), own)
             self.listener = listener
             notify.attach(self.hub)
             undo.pop_all()
@@ -364,11 +350,11 @@ class App:
                 self.graph.types = type(self.graph.types)()  # the new classes have the names of the old
             self._compile(self.config)
             undo.pop_all()
-        self._http.replace(other._http, self._rest, self._own_routes())
+        self._http.replace(other._http, self._doors.rest, self._routes())
         vars(self).update({name: value for name, value in vars(other).items() if name not in vars(self)})
         other.hub.__dict__ = vars(self.hub)  # a module may have kept it under a name of its own
         other.__dict__ = vars(self)
-        return self.listener.swap(self._router)
+        return self.listener.swap(self._doors.websocket)
 
     async def _stop(self) -> None:
         listener, self.listener = self.listener, None
@@ -387,7 +373,7 @@ class App:
 
     def _needs_users(self) -> bool:
         """Whether anything here asks who somebody is."""
-        return self._events is not None or any(_asks_who(declaration) for declaration in self._declarations)
+        return self._events is not None or any(map(needs_users, self._declarations))
 
     async def _start_identity(self, config: Config, undo: AsyncExitStack) -> None:
         """Opens the database of users and nodes."""
@@ -395,31 +381,34 @@ class App:
         from wireloom.graph.graph import Graph, erase
         from wireloom.identity.identity import Identity
 
-        undo.callback(vars(self).update, {"_database": None, "graph": None, "identity": None})
-        database = self._database = Database(config.database)
+        database = Database(config.database)
         undo.push_async_callback(database.close)
+        undo.callback(vars(self).update, {"_database": None, "graph": None, "identity": None})
         await database.open()
-        self.graph = Graph(database)
-        await self.graph.start()
+        graph = Graph(database)
+        await graph.start()
         identity = Identity(config, database=database, erase=erase)
         await identity.start()
         undo.push_async_callback(identity.stop)
         identity.on_revoked = lambda user_id, token_id: self.hub.revoke(user_id=user_id, token_id=token_id)
-        self.identity = identity
+        self._database, self.graph, self.identity = database, graph, identity
         watching = asyncio.create_task(self._watch_logins(identity))
         undo.callback(watching.cancel)
         self._watching = watching
 
-    def _own_routes(self) -> list[BaseRoute]:
+    def _routes(self) -> list[BaseRoute]:
         """The HTTP endpoints that come with users, and the documents."""
-        documents = self._documents.routes() if self.config.docs else ()
-        identity = self.identity
-        if identity is None:
-            return [*documents]
+        return [*self._user_routes(), *(self._documents.routes() if self.config.docs else ())]
+
+    def _user_routes(self) -> list[BaseRoute]:
+        """The HTTP endpoints that come with users."""
         from wireloom.faces.accounts import account_routes
         from wireloom.faces.notify import notify_route
 
-        routes: list[BaseRoute] = [*account_routes(identity, self.config), *documents]
+        identity = self.identity
+        if identity is None:
+            return []
+        routes: list[BaseRoute] = [*account_routes(identity, self.config)]
         if self._events is not None:
             admins_only = self._events.allow is not None
             routes.append(notify_route(self.hub, identity.check_api_key, admins_only=admins_only))
@@ -436,60 +425,40 @@ class App:
 
     def _compile(self, config: Config) -> None:
         """Makes the endpoints of all declarations anew."""
-        router, _, actions = doors = Router(), Router(), Actions()
-        self._services = None
+        doors, compiler = Doors(), self._compiler(config)
         for declaration in self._declarations:
-            self._compile_one(declaration, config, doors)
+            for endpoint in compiler.compile(declaration):
+                doors.add(endpoint)
         if self._events is not None:
-            router.add(self._compile_events(self._events, config, actions))
+            doors.add(self._compile_events(self._events, config, doors.events))
         if self.identity is not None:
-            self._compile_unknown(doors)
+            compiler.close_off(doors)
         if self.pages is not None:
-            router.add(self.pages.compile(config))
-        self._router, self._rest, self._actions = doors
+            doors.add(self.pages.compile(config))
+        self._doors = doors
+        if self.graph is not None and compiler.services is not None:
+            self.graph.types = compiler.services.types
         self._documents.forget()
 
-    def _compile_one(self, declaration: Declaration, config: Config, doors: tuple[Router, Router, Actions]) -> None:
-        router, rest, actions = doors
-        if isinstance(declaration, EventHandler):
-            actions.add(compile_event(declaration, config, self.hub, _require_user))
-        elif isinstance(declaration, type):
-            for endpoint in self._compile_walker(declaration, config):
-                if endpoint.door is Door.EVENT:
-                    actions.add(endpoint)
-                else:
-                    (router if endpoint.door is Door.WEBSOCKET else rest).add(endpoint)
-        else:
-            login = partial(self._log_in, in_query=config.allow_token_in_query)
-            router.add(compile_websocket(declaration, config, self.hub, login))
-
-    def _compile_walker(self, walker: type[Walker], config: Config) -> list[Endpoint]:
-        from wireloom.faces.walkers.compile import compile_walker
-
-        if self._services is None:
-            self._services = self._make_services(config)
-        return compile_walker(walker, self._services)
+    def _compiler(self, config: Config) -> Compiler:
+        return Compiler(config, self.hub, self._authenticate, lambda: self._make_services(config))
 
     def _make_services(self, config: Config) -> Services:
         from wireloom.faces.walkers.callers import Callers
         from wireloom.faces.walkers.services import Services
 
         callers, identity = Callers(self._authenticate, self.hub), self.identity
-        if identity is None:
+        if identity is None:  # before the start, when declarations are only looked at
             return Services(config, self.hub, None, callers)
-        return Services(config, self.hub, self.graph, callers, identity.find_root, identity.begin_webhook)
-
-    def _compile_unknown(self, doors: tuple[Router, Router, Actions]) -> None:
-        """Adds what answers for names that no walker has, wherever no declaration has that path."""
-        if self._services is None:
-            return
-        from wireloom.faces.walkers.compile import compile_unknown
-
-        router, rest, actions = doors
-        walkers = {endpoint.name: endpoint.door for endpoint in (*actions, *rest)}
-        for endpoint in compile_unknown(walkers, self._services):
-            with contextlib.suppress(ConfigError):
-                (router if endpoint.door is Door.WEBSOCKET else rest).add(endpoint)
+        return Services(
+            config,
+            self.hub,
+            self.graph,
+            callers,
+            find_user=identity.find_root,
+            begin_webhook=identity.begin_webhook,
+            tokens=self._tokens,
+        )
 
     def _compile_events(self, options: EventOptions, config: Config, actions: Actions) -> Endpoint:
         from wireloom.faces.events.socket import compile_event_socket
@@ -499,24 +468,6 @@ class App:
     async def _authenticate(self, token: str) -> User:
         assert self.identity is not None  # started before anything is served
         return await self.identity.authenticate(token)
-
-    async def _log_in(self, request: Request, *, in_query: bool) -> User:
-        """The user whose token a handshake brings: what ``auth=True`` asks for.
-
-        Raises:
-            Deny: 401.
-        """
-        from wireloom.identity.bearer import find_token
-        from wireloom.identity.refusal import TokenInvalid
-
-        token = find_token(request.headers, request.query, request.subprotocols, in_query=in_query)
-        try:
-            if token is None:
-                raise TokenInvalid("Token missing")
-            return await self._authenticate(token)
-        except TokenInvalid as invalid:
-            body = {"error": "Unauthorized", "message": invalid.reason}
-            raise Deny(401, body, {"WWW-Authenticate": "Bearer"}) from invalid
 
     async def _start_mounted(self) -> Listener:
         """Mounted in a host that sends no lifespan: the first request starts the application."""
@@ -547,22 +498,3 @@ def _make_pages(config: Config) -> Pages | None:
     from wireloom.faces.reload import Pages
 
     return Pages() if config.reload else None
-
-
-def _asks_who(declaration: Declaration) -> bool:
-    """Whether a declaration needs users."""
-    return isinstance(declaration, type) or declaration.options.auth is True
-
-
-def is_runnable(walker: type[Walker]) -> bool:
-    """Whether a class of walkers does something; else it is a base of others."""
-    from wireloom.faces.walkers.abilities import Abilities
-
-    return not walker.__name__.startswith("_") and bool(Abilities(walker).all)
-
-
-async def _require_user(request: Request) -> Any:
-    """What ``auth=True`` asks of an event: that its connection is logged in."""
-    if request.user is None:
-        raise Unauthorized()
-    return request.user

@@ -136,6 +136,23 @@ async def test_what_is_added_while_it_runs_is_told_of() -> None:
         assert list((await server.http.get("/asyncapi.json")).json()["channels"]) == ["late"]
 
 
+async def test_declarations_that_are_compiled_anew_are_told_of_anew() -> None:
+    app = application()
+    async with TestServer(app) as server:
+        before = (await server.http.get("/asyncapi.json")).json()["channels"]
+        app._declarations.clear()
+        app._compile(app.config)
+        after = (await server.http.get("/asyncapi.json")).json()["channels"]
+    assert (list(before), list(after)) == (["chat", "events"], ["events"])
+
+
+async def test_a_host_that_is_none_does_no_harm() -> None:
+    async with TestServer(App()) as server:
+        for host in ("[::", "a b", ""):
+            answer = await server.http.get("/asyncapi.json", headers={"Host": host})
+            assert (answer.status_code, answer.json()["servers"]["default"]["host"]) == (200, host)
+
+
 async def test_the_page_runs_nothing_but_its_own() -> None:
     async with TestServer(App()) as server:
         page = await server.http.get("/docs")

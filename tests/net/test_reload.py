@@ -263,9 +263,9 @@ def attributes(app: App) -> dict[str, Any]:
 
 async def test_declarations_that_clash_change_nothing(tmp_path: Any) -> None:
     clash = says("new")
+    clash.static("/files", tmp_path)
     clash.events()
     clash._declarations += says("newer")._declarations  # a clash that only the running application's compiling finds
-    clash.static("/files", tmp_path)
     app = says("old", database="sqlite://")
     async with TestServer(app) as server, server.websocket("/say") as ws:
         before = attributes(app)

@@ -21,7 +21,7 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from wireloom import App, EventHandler, Walker, WebSocketHandler
-from wireloom.app import Declaration, is_runnable
+from wireloom.doors import Declaration, is_runnable
 from wireloom.errors import ConfigError, did_you_mean
 
 __all__ = ["Assembly", "ImportFailed", "assemble", "importing", "is_foreign", "load_app"]

@@ -110,7 +110,7 @@ def embeddable(schema: Schema, name: str) -> tuple[Schema, dict[str, Any]]:
 
 def component_name(name: str) -> str:
     """A name that a component may have, without the underscores of private classes."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", name.lstrip("_")).strip("_") or "Schema"
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("_") or "Schema"
 
 
 def unique(name: str, taken: Mapping[str, Any] | set[str]) -> str:

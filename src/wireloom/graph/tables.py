@@ -63,4 +63,4 @@ grants = Table(
     Column("deep", Boolean, nullable=False),
 )
 
-GRAPH = Part("graph", 1, _metadata)
+GRAPH = Part("graph", 1, _metadata, counted={"node": nodes, "edge": edges})

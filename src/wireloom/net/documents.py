@@ -79,7 +79,7 @@ class Documents:
 
     async def _answer_asyncapi(self, request: HTTPRequest) -> Response:
         base = request.scope.get("root_path", "").rstrip("/")
-        server = Server(request.url.netloc, request.url.scheme == "https", base)
+        server = Server(request.headers.get("host", "localhost"), request.scope["scheme"] == "https", base)
         document = self._asyncapi = self._asyncapi or self.asyncapi()
         return _answer({**document, "servers": {"default": server.describe()}})
 

@@ -49,8 +49,8 @@ class HTTPDoor:
         routes: Sequence[BaseRoute] = (),
         own: Mapping[str, ASGIApp] | None = None,
     ) -> None:
-        """Learns of the WebSocket endpoints beside it, of those of HTTP, of routes asked before those added, and of
-        what answers certain paths before everything.
+        """Learns of the WebSocket endpoints beside it, of those of HTTP, of routes that are asked before those added,
+        and of what answers certain paths before everything.
         """
         self._listener = listener
         self._rest.router = rest
@@ -58,7 +58,7 @@ class HTTPDoor:
         self._router.routes[:] = [*routes, *self._added]
 
     def replace(self, other: HTTPDoor, rest: EndpointRouter, routes: Sequence[BaseRoute]) -> None:
-        """Has other endpoints, and what was added to another door in place of what was added here."""
+        """Has what was added to another door in place of what was added here; requests that run go on."""
         self._added = other._added
         self._rest.router = rest
         self._router.routes[:] = [*routes, *self._added]

@@ -50,7 +50,7 @@ class WalkerSocket:
         self._runner = runner
         self._services = services
         self._topic = walker_topic(name) if spec.broadcast else None
-        self._tokens: dict[Connection, str] = {}  # that connections came with
+        self._tokens = services.tokens
         encode_error = socket_errors(services.config.dev)
         self.codec = Codec(self._decode, socket_reply, encode_error, message_schema=fields.schema)
 
