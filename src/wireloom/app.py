@@ -345,6 +345,9 @@ class App:
             vars(self).update({name: vars(other)[name] for name in _DECLARED})
             if self._needs_users() and self.identity is None:
                 await self._start_identity(self.config, undo)
+            if self.graph is not None:
+                undo.callback(setattr, self.graph, "types", self.graph.types)
+                self.graph.types = type(self.graph.types)()  # the new classes have the names of the old
             self._compile(self.config)
             undo.pop_all()
         self._http.replace(other._http, self._doors.rest, self._routes())

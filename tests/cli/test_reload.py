@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -241,7 +242,7 @@ def test_the_modules_own_app_is_the_running_one(serving: Any) -> None:
 def test_options_in_code_wait_for_the_next_start(serving: Any) -> None:
     server = serving("app.py", app=says("old"))
     changed = says("new").replace("App()", "App(port=1, max_message_bytes=9)")
-    printed = server.save("app.py", changed, "note: .*")
+    printed = server.save("app.py", changed, r"(?s)reloaded.*note: .*\n")
     assert printed.endswith("note: options take effect at the next start: port, max_message_bytes\n")
     printed = server.save("app.py", changed + "\n", "reloaded")
     printed += server.save("app.py", "1 / 0\n", "runs on")  # told on stderr, as notes are
@@ -270,6 +271,60 @@ def test_an_event_socket(serving: Any) -> None:
     server.save("app.py", EVENTS.replace("old", "new"), "1 connection kept")
     assert json.loads(ask(ws, walker))["reports"] == ["new"]
     assert ask(ws, '{"type":"connection"}') == first
+
+
+WALKERS = """\
+from wireloom import Node, Root, Walker, entry, spec
+
+
+class Visits(Node):
+    count: int = 0
+
+
+@spec(methods=["post"], public=True)
+class Visit(Walker):
+    @entry(Root)
+    async def come(self, here: Root) -> None:
+        self.visit(await here.nodes(Visits) or [here.connect(Visits())])
+
+    @entry(Visits)
+    async def add(self, here: Visits) -> None:
+        here.count += STEP
+        self.report(here.count)
+
+
+@spec(protocol="websocket", public=True)
+class Say(Walker):
+    word: str
+
+    @entry(Root)
+    async def say(self, here: Root) -> None:
+        self.report([self.word, STEP])
+"""
+
+
+def test_walkers(serving: Any, directory: Path) -> None:
+    def visit() -> list[int]:
+        url, headers = server.url.replace("ws", "http", 1), {"Content-Type": "application/json"}
+        request = urllib.request.Request(url + "/walker/Visit", b"{}", headers)
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+            return list(json.load(answer)["data"]["reports"])
+
+    server = serving("app.py", app=WALKERS.replace("STEP", "1"))
+    ws = server.connect("/ws/Say")
+    assert visit() == [1]
+    assert '["a",1]' in ask(ws, '{"word":"a"}')
+    server.save("app.py", WALKERS.replace("STEP", "10"), "1 connection kept")
+    assert visit() == [11]
+    assert '["b",10]' in ask(ws, '{"word":"b"}')
+    server.save(
+        "app.py",
+        WALKERS.replace("STEP", "100") + "\n\nfrom wireloom import App\n\napp = App([Visit, Visit])\n",
+        "runs on",
+    )
+    assert visit() == [21]
+    server.save("app.py", WALKERS.replace("STEP", "1").replace("class Say", "class Tell"), "1 closed")
+    assert close_code(ws) == 1012
 
 
 # -- pages -------------------------------------------------------------------------------------------------------------
