@@ -112,7 +112,7 @@ class _Builder:
         sent = [self._message(each, name, messages) for each in _sent(endpoint, actions, published=published)]
         self.channels[name] = self._channel(endpoint, messages)
         security: dict[str, Any] = {}
-        if endpoint.authorize is not None:
+        if endpoint.needs_login:
             self.guarded = True
             security = {"security": [{"$ref": "#/components/securitySchemes/bearer"}]}
         channel = {"$ref": f"#/channels/{name}"}

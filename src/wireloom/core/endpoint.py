@@ -86,4 +86,10 @@ class Endpoint:
     hidden: bool = False
     summary: str = ""
     source: str = ""
+
+    @property
+    def needs_login(self) -> bool:
+        """Whether documents say that a login is needed."""
+        return self.authorize is not None if self.login is None else self.login
+
     takes_over: Callable[[Any], bool] | None = None

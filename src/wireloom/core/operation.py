@@ -86,7 +86,7 @@ def _operation_of(endpoint: Endpoint, method: str) -> Operation:
     message = endpoint.codec.message_schema
     message = {} if message is None else message
     in_query = method in _WITHOUT_BODY
-    guarded = endpoint.authorize is not None
+    guarded = endpoint.needs_login
     errors = {*_ALWAYS, *(_OF_QUERIES if in_query else _OF_BODIES), *(_OF_LOGINS if guarded else ())}
     return Operation(
         method=method,
