@@ -18,9 +18,20 @@ from bench.backplane import measure as measure_backplane
 from bench.load import Client, find_client
 from bench.micro import CASES, TABLES
 from bench.process import Failed, cores, cpu_seconds_of_others, last_line, serve, spawn, stop
-from bench.report import Outcomes, Setting, Table, environment, render_backplanes, render_micro, render_scenarios
+from bench.report import (
+    Outcomes,
+    Setting,
+    Table,
+    environment,
+    render_backplanes,
+    render_micro,
+    render_scenarios,
+    render_walkers,
+)
 from bench.scenarios import SCENARIOS, Scenario, Trial, raise_open_files
 from bench.servers import SERVERS, Server
+from bench.walkers import WALKERS
+from bench.walkers import measure as measure_walkers
 
 INTRODUCTION = """\
 # Benchmark results
@@ -50,12 +61,13 @@ def main() -> int:
             return 2
         measured = {scenario: _scenario(scenario, servers, client, server_core, options) for scenario in scenarios}
         backplanes = _backplanes(options) if "backplane" in options.only else {}
+        walkers = _walkers(options, client, server_core) if "walkers" in options.only else {}
         micro = _micro(options, server_core) if "micro" in options.only else {}
     after = cpu_seconds_of_others()
     disturbance = None if others is None or after is None else max(0.0, after - others) / (time.monotonic() - begin)
     pinned = load_core is not None
     setting = Setting(options.rounds, options.seconds, client.name, client.is_python, pinned, servers, disturbance)
-    _publish(_report(measured, backplanes, micro, setting), options.write)
+    _publish(_report(measured, backplanes, walkers, micro, setting), options.write)
     return 0
 
 
@@ -95,6 +107,13 @@ def _backplanes(options: argparse.Namespace) -> Table:
     return _interleaved({kind: kind for kind in BACKPLANES}, once, options.rounds, "backplane", "p99_ms")
 
 
+def _walkers(options: argparse.Namespace, client: Client, core: int | None) -> Table:
+    def once(name: str) -> Mapping[str, float]:
+        return measure_walkers(name, client, core, options.seconds)
+
+    return _interleaved({name: name for name in WALKERS}, once, options.rounds, "walkers", "msgs_per_s")
+
+
 def _interleaved(
     rows: Mapping[str, T], once: Callable[[T], Mapping[str, float]], rounds: int, title: str, key: str
 ) -> Table:
@@ -119,10 +138,14 @@ def _turns(names: Sequence[str], rounds: int) -> Iterator[tuple[int, str]]:
         yield from ((number + 1, name) for name in (*names[first:], *names[:first]))
 
 
-def _report(measured: Mapping[Scenario, Table], backplanes: Table, micro: Table, setting: Setting) -> str:
+def _report(
+    measured: Mapping[Scenario, Table], backplanes: Table, walkers: Table, micro: Table, setting: Setting
+) -> str:
     parts = [INTRODUCTION, environment(setting), "", render_scenarios(measured, setting)]
     if backplanes:
         parts.append(render_backplanes(backplanes))
+    if walkers:
+        parts.append(render_walkers(walkers))
     for key, title in TABLES.items():
         rows = {name: outcomes for name, outcomes in micro.items() if CASES[name].table == key}
         if rows:
@@ -147,7 +170,7 @@ def _choice(known: Sequence[str]) -> Callable[[str], list[str]]:
 
 
 def _parse() -> argparse.Namespace:
-    groups = [*dict.fromkeys(scenario.group for scenario in SCENARIOS), "backplane", "micro"]
+    groups = [*dict.fromkeys(scenario.group for scenario in SCENARIOS), "backplane", "walkers", "micro"]
     names = [*groups, *(scenario.name for scenario in SCENARIOS if scenario.name not in groups)]
     parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").partition(": ")[2])
     parser.add_argument("--quick", action="store_true", help="one round of one second: a smoke test, not a measurement")

@@ -89,8 +89,8 @@ def _one_message(waits: bool) -> Call:
         return {"echo": message["text"], "from": message["user"], "room": room}
 
     loop = asyncio.get_running_loop()
-    listener = Listener(app._router, app.hub, app.config, loop)
-    [endpoint] = app._router
+    listener = Listener(app._doors.websocket, app.hub, app.config, loop)
+    [endpoint] = app._doors.websocket
     listener.hub.bind(loop)
     plan = listener.plan(replace(endpoint, waits=waits))
     head = parse_head(b"GET /chat/lobby HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -114,6 +114,16 @@ def render_backplanes(table: Table) -> str:
     return f"## {title}\n\n`--only backplane`, less is better. {note}\n\n{text}\n"
 
 
+def render_walkers(table: Table) -> str:
+    """Walkers beside typed handlers, and among few and many nodes."""
+    main, others = Column("thousand/s", "msgs_per_s", 1_000, 2), (Column("median µs", "p50_us", 1, 0),)
+    title = "Walkers: echo beside a typed handler's, and runs among few and many stored nodes"
+    note = "Runs that read or change keep their nodes in an SQLite file; a change is on the disk before it is answered."
+    labels = {name: name for name in table}
+    text = _table(table, labels, "row", main, others, False)
+    return f"## {title}\n\n`--only walkers`, more is better. {note}\n\n{text}\n"
+
+
 def environment(setting: Setting) -> str:
     """Where and how it was measured."""
     optimised = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")

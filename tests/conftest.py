@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.asyncapi import AsyncAPIParser, find_asyncapi_parser
 from tests.postgresql import PostgreSQL, find_postgresql
 
 
@@ -30,6 +31,23 @@ def postgresql() -> Iterator[PostgreSQL]:
     server = PostgreSQL(binaries)
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def asyncapi_parser() -> AsyncAPIParser:
+    """The reference parser of AsyncAPI documents."""
+    parser = find_asyncapi_parser()
+    if isinstance(parser, str):
+        if os.environ.get("CI"):
+            pytest.fail(parser)
+        pytest.skip(parser)
+    return parser
+
+
+@pytest.fixture
+def asyncapi_problems(asyncapi_parser: AsyncAPIParser) -> Callable[[dict[str, Any]], list[str]]:
+    """What is wrong with an AsyncAPI document."""
+    return asyncapi_parser.problems
 
 
 @pytest.fixture

@@ -13,21 +13,8 @@ import wireloom
 
 PACKAGE = Path(wireloom.__file__).parent
 BELOW_APP = {
-    *(
-        "errors",
-        "metrics",
-        "config",
-        "database",
-        "wire",
-        "core",
-        "hub",
-        "identity",
-        "graph",
-        "faces",
-        "net",
-        "clients",
-        "app",
-    ),
+    *("errors", "metrics", "config", "database", "wire", "core", "hub"),
+    *("identity", "graph", "faces", "net", "clients", "doors", "app"),
 }
 # The table: what a room may import besides itself. `public` is `wireloom/__init__.py`, which is the app's face.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -44,19 +31,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "faces.walkers": {"core", "hub", "errors", "config", "identity", "graph"},
     "net": {"wire", "core", "hub", "errors", "config", "metrics"},
     "clients": {"wire", "errors"},
+    "doors": BELOW_APP - {"app", "net", "clients"},
     "app": BELOW_APP,
     "public": BELOW_APP,
     "cli": {
-        "app",
-        "clients",
-        "public",
-        "errors",
-        "config",
-        "database",
-        "identity",
-        "graph",
-        "net.server",
-        "core.describe",
+        *("app", "doors", "clients", "public", "errors", "config"),
+        *("database", "identity", "graph", "net.server", "core.describe"),
     },
     "testing": {"app", "clients", "public", "errors", "net.server"},
     "__main__": {"cli"},  # not in the table: `python -m wireloom` is the cli's door

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
@@ -17,14 +16,12 @@ from starlette.staticfiles import StaticFiles
 from wireloom.config import Config, choose_options, load_config
 from wireloom.core.actions import Actions
 from wireloom.core.describe import Description, describe
-from wireloom.core.endpoint import Door
-from wireloom.core.router import Router
-from wireloom.errors import ConfigError, Deny, Unauthorized
+from wireloom.core.operation import Operation, Sources
+from wireloom.doors import Compiler, Declaration, Doors, is_event_walker, needs_users
+from wireloom.errors import ConfigError
 from wireloom.faces.websocket import (
     EventHandler,
     WebSocketHandler,
-    compile_event,
-    compile_websocket,
     event,
     websocket,
 )
@@ -32,8 +29,9 @@ from wireloom.hub.backplane.choose import make_backplane
 from wireloom.hub.hub import Hub
 from wireloom.hub.notify import notify
 from wireloom.net.asgi import serve_websocket
+from wireloom.net.documents import Documents
 from wireloom.net.http import HTTPDoor
-from wireloom.net.listener import Listener
+from wireloom.net.listener import Listener, Swapped
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
@@ -44,21 +42,24 @@ if TYPE_CHECKING:
     from wireloom.database.database import Database
     from wireloom.faces.events.policy import Allow
     from wireloom.faces.events.socket import EventOptions
+    from wireloom.faces.reload import Pages
     from wireloom.faces.walkers.services import Services
     from wireloom.faces.walkers.walker import Walker
     from wireloom.graph.graph import Graph
+    from wireloom.hub.connection import Connection
     from wireloom.identity.identity import Identity
     from wireloom.identity.user import User
 
-__all__ = ["App", "Declaration", "is_runnable"]
+__all__ = ["App"]
 
 logger = logging.getLogger(__name__)
 
 W = TypeVar("W", bound="type[Walker]")
 
 _CHECK_SECONDS = 30.0  # between looks at the tokens in use
+_DECLARED = ("_declarations", "_events")  # attributes that a live reload takes from the new application ...
+_COMPILED = ("_doors",)  # ... and those that `_compile` makes of them
 
-Declaration: TypeAlias = "WebSocketHandler | EventHandler | type[Walker]"
 Lifespan = Callable[["App"], AbstractAsyncContextManager[None]]
 
 
@@ -88,12 +89,13 @@ class App:
         self.identity: Identity | None = None
         self.graph: Graph | None = None
         self.listener: Listener | None = None
+        self.pages: Pages | None = None  # only with the option `reload`
         self._declarations: list[Declaration] = []
         self._events: EventOptions | None = None
-        self._services: Services | None = None
-        self._router = Router()
-        self._rest = Router()
-        self._actions = Actions()
+        self._doors = Doors()
+        self._documents = Documents(self._sources)
+        self._channels: dict[Connection, str] = {}  # of the event socket's connections
+        self._tokens: dict[Connection, str] = {}  # that connections of walkers came with
         self._http = HTTPDoor()
         self._lifespan = lifespan
         self._database: Database | None = None
@@ -193,8 +195,10 @@ class App:
             raise ConfigError(f"this application has its event socket already, at {self._events.path!r}")
         self._declare_events(EventOptions(path, allow, on_connect, on_disconnect))
 
-    def _declare_events(self, options: EventOptions) -> None:
-        before, self._events = self._events, options
+    def _declare_events(self, options: EventOptions | None) -> None:
+        from wireloom.faces.events.socket import EventOptions
+
+        before, self._events = self._events, options or EventOptions("/websocket", implied=True)
         try:
             self._compile(self.config)
         except ConfigError:
@@ -208,18 +212,12 @@ class App:
             ConfigError: a path that is served already, or a name that is taken.
         """
         for declaration in declarations:
-            self._compile_one(declaration, self.config, (self._router, self._rest, self._actions))
+            for endpoint in self._compiler(self.config).compile(declaration):
+                self._doors.add(endpoint)
             self._declarations.append(declaration)
-            if isinstance(declaration, type) and self._events is None:
-                self._imply_events(declaration)
-
-    def _imply_events(self, walker: type[Walker]) -> None:
-        """A walker that the event socket reaches brings the event socket with it."""
-        from wireloom.faces.events.socket import EventOptions
-        from wireloom.faces.walkers.compile import is_event_walker
-
-        if is_event_walker(walker):
-            self._declare_events(EventOptions("/websocket", implied=True))
+            if self._events is None and is_event_walker(declaration):
+                self._declare_events(None)  # a walker that the event socket reaches brings it
+        self._documents.forget()
 
     def mount(self, path: str, app: ASGIApp, name: str | None = None) -> None:
         """Gives all HTTP requests below a path to another ASGI application."""
@@ -234,6 +232,11 @@ class App:
         if not os.path.isdir(directory):
             raise ConfigError(f"there is no directory {os.fspath(directory)!r} to serve at {path!r}")
         self.mount(path, StaticFiles(directory=directory, html=True))
+
+    @property
+    def static_folders(self) -> list[Path]:
+        """The directories whose files are served."""
+        return self._http.folders
 
     def configure(self, config: Config) -> None:
         """Puts other options in force; only before the start.
@@ -254,7 +257,25 @@ class App:
 
     def describe(self) -> list[Description]:
         """What this application serves, sorted by path."""
-        return describe([*self._router, *self._rest, *self._actions])
+        return describe(self._doors)
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI 3.1 document of its HTTP endpoints."""
+        return self._documents.openapi()
+
+    def asyncapi(self) -> dict[str, Any]:
+        """The AsyncAPI 3.0 document of its WebSocket endpoints."""
+        return self._documents.asyncapi(self.config)
+
+    def _sources(self) -> Sources:
+        """What documents are made from."""
+        operations: list[Operation] = []
+        if self._needs_users():
+            from wireloom.faces.accounts import account_operations
+            from wireloom.faces.notify import notify_operation
+
+            operations = [*account_operations(), *([notify_operation()] if self._events is not None else [])]
+        return Sources(tuple(self._doors), tuple(operations), self._events.path if self._events is not None else None)
 
     # -- running -----------------------------------------------------------------------------------------------------
 
@@ -290,16 +311,50 @@ class App:
         config = self.config
         self.hub.backplane = make_backplane(config.backplane, config.backplane_prefix)
         async with AsyncExitStack() as undo:
-            routes: list[BaseRoute] = []
             if self._needs_users():
-                routes = await self._start_identity(config, undo)
+                await self._start_identity(config, undo)
+            self.pages = _make_pages(config)
             self._compile(config)
-            listener = Listener(self._router, self.hub, config, asyncio.get_running_loop())
+            listener = Listener(self._doors.websocket, self.hub, config, asyncio.get_running_loop())
             await listener.start()
-            self._http.attach(listener, self._rest, routes)
+            own = self.pages.answers() if self.pages is not None else {}
+            self._http.attach(listener, self._doors.rest, self._routes(), own)
             self.listener = listener
             notify.attach(self.hub)
             undo.pop_all()
+
+    async def reload(self, other: App) -> Swapped:
+        """Serves what another application declares, while connections stay open: the next message of each runs the new
+        code. All or nothing. Options stay as they are, and no lifespan is entered or left.
+
+        Args:
+            other: freshly made, and not running. From now on it is this very application under a second name, with its
+                users, its hub and everything that was put on it.
+
+        Returns:
+            How many connections go on.
+
+        Raises:
+            ConfigError: the declarations clash; nothing has changed.
+        """
+        if self.listener is None:
+            raise RuntimeError("the application is not running; there is nothing to reload")
+        before = {name: vars(self)[name] for name in (*_DECLARED, *_COMPILED)}
+        async with AsyncExitStack() as undo:
+            undo.callback(vars(self).update, before)
+            vars(self).update({name: vars(other)[name] for name in _DECLARED})
+            if self._needs_users() and self.identity is None:
+                await self._start_identity(self.config, undo)
+            if self.graph is not None:
+                undo.callback(setattr, self.graph, "types", self.graph.types)
+                self.graph.types = type(self.graph.types)()  # the new classes have the names of the old
+            self._compile(self.config)
+            undo.pop_all()
+        self._http.replace(other._http, self._doors.rest, self._routes())
+        vars(self).update({name: value for name, value in vars(other).items() if name not in vars(self)})
+        other.hub.__dict__ = vars(self.hub)  # a module may have kept it under a name of its own
+        other.__dict__ = vars(self)
+        return self.listener.swap(self._doors.websocket)
 
     async def _stop(self) -> None:
         listener, self.listener = self.listener, None
@@ -318,30 +373,42 @@ class App:
 
     def _needs_users(self) -> bool:
         """Whether anything here asks who somebody is."""
-        return self._events is not None or any(_asks_who(declaration) for declaration in self._declarations)
+        return self._events is not None or any(map(needs_users, self._declarations))
 
-    async def _start_identity(self, config: Config, undo: AsyncExitStack) -> list[BaseRoute]:
-        """Opens the database of users and nodes; gives the HTTP endpoints that come with it."""
+    async def _start_identity(self, config: Config, undo: AsyncExitStack) -> None:
+        """Opens the database of users and nodes."""
         from wireloom.database.database import Database
-        from wireloom.faces.accounts import account_routes
-        from wireloom.faces.notify import notify_route
         from wireloom.graph.graph import Graph, erase
         from wireloom.identity.identity import Identity
 
-        database = self._database = Database(config.database)
+        database = Database(config.database)
         undo.push_async_callback(database.close)
+        undo.callback(vars(self).update, {"_database": None, "graph": None, "identity": None})
         await database.open()
-        self.graph = Graph(database)
-        await self.graph.start()
+        graph = Graph(database)
+        await graph.start()
         identity = Identity(config, database=database, erase=erase)
         await identity.start()
         undo.push_async_callback(identity.stop)
         identity.on_revoked = lambda user_id, token_id: self.hub.revoke(user_id=user_id, token_id=token_id)
-        self.identity = identity
+        self._database, self.graph, self.identity = database, graph, identity
         watching = asyncio.create_task(self._watch_logins(identity))
         undo.callback(watching.cancel)
         self._watching = watching
-        routes: list[BaseRoute] = [*account_routes(identity, config)]
+
+    def _routes(self) -> list[BaseRoute]:
+        """The HTTP endpoints that come with users, and the documents."""
+        return [*self._user_routes(), *(self._documents.routes() if self.config.docs else ())]
+
+    def _user_routes(self) -> list[BaseRoute]:
+        """The HTTP endpoints that come with users."""
+        from wireloom.faces.accounts import account_routes
+        from wireloom.faces.notify import notify_route
+
+        identity = self.identity
+        if identity is None:
+            return []
+        routes: list[BaseRoute] = [*account_routes(identity, self.config)]
         if self._events is not None:
             admins_only = self._events.allow is not None
             routes.append(notify_route(self.hub, identity.check_api_key, admins_only=admins_only))
@@ -358,84 +425,49 @@ class App:
 
     def _compile(self, config: Config) -> None:
         """Makes the endpoints of all declarations anew."""
-        router, _, actions = doors = Router(), Router(), Actions()
-        self._services = None
+        doors, compiler = Doors(), self._compiler(config)
         for declaration in self._declarations:
-            self._compile_one(declaration, config, doors)
+            for endpoint in compiler.compile(declaration):
+                doors.add(endpoint)
         if self._events is not None:
-            router.add(self._compile_events(self._events, config, actions))
+            doors.add(self._compile_events(self._events, config, doors.events))
         if self.identity is not None:
-            self._compile_unknown(doors)
-        self._router, self._rest, self._actions = doors
+            compiler.close_off(doors)
+        if self.pages is not None:
+            doors.add(self.pages.compile(config))
+        self._doors = doors
+        if self.graph is not None and compiler.services is not None:
+            self.graph.types = compiler.services.types
+        self._documents.forget()
 
-    def _compile_one(self, declaration: Declaration, config: Config, doors: tuple[Router, Router, Actions]) -> None:
-        router, rest, actions = doors
-        if isinstance(declaration, EventHandler):
-            actions.add(compile_event(declaration, config, self.hub, _require_user))
-        elif isinstance(declaration, type):
-            for endpoint in self._compile_walker(declaration, config):
-                if endpoint.door is Door.EVENT:
-                    actions.add(endpoint)
-                else:
-                    (router if endpoint.door is Door.WEBSOCKET else rest).add(endpoint)
-        else:
-            login = partial(self._log_in, in_query=config.allow_token_in_query)
-            router.add(compile_websocket(declaration, config, self.hub, login))
-
-    def _compile_walker(self, walker: type[Walker], config: Config) -> list[Endpoint]:
-        from wireloom.faces.walkers.compile import compile_walker
-
-        if self._services is None:
-            self._services = self._make_services(config)
-        return compile_walker(walker, self._services)
+    def _compiler(self, config: Config) -> Compiler:
+        return Compiler(config, self.hub, self._authenticate, lambda: self._make_services(config))
 
     def _make_services(self, config: Config) -> Services:
         from wireloom.faces.walkers.callers import Callers
         from wireloom.faces.walkers.services import Services
 
         callers, identity = Callers(self._authenticate, self.hub), self.identity
-        if identity is None:
+        if identity is None:  # before the start, when declarations are only looked at
             return Services(config, self.hub, None, callers)
-        return Services(config, self.hub, self.graph, callers, identity.find_root, identity.begin_webhook)
-
-    def _compile_unknown(self, doors: tuple[Router, Router, Actions]) -> None:
-        """Adds what answers for names that no walker has, wherever no declaration has that path."""
-        if self._services is None:
-            return
-        from wireloom.faces.walkers.compile import compile_unknown
-
-        router, rest, actions = doors
-        walkers = {endpoint.name: endpoint.door for endpoint in (*actions, *rest)}
-        for endpoint in compile_unknown(walkers, self._services):
-            with contextlib.suppress(ConfigError):
-                (router if endpoint.door is Door.WEBSOCKET else rest).add(endpoint)
+        return Services(
+            config,
+            self.hub,
+            self.graph,
+            callers,
+            find_user=identity.find_root,
+            begin_webhook=identity.begin_webhook,
+            tokens=self._tokens,
+        )
 
     def _compile_events(self, options: EventOptions, config: Config, actions: Actions) -> Endpoint:
         from wireloom.faces.events.socket import compile_event_socket
 
-        return compile_event_socket(options, config, self.hub, actions, self._authenticate)
+        return compile_event_socket(options, config, self.hub, actions, self._authenticate, self._channels)
 
     async def _authenticate(self, token: str) -> User:
         assert self.identity is not None  # started before anything is served
         return await self.identity.authenticate(token)
-
-    async def _log_in(self, request: Request, *, in_query: bool) -> User:
-        """The user whose token a handshake brings: what ``auth=True`` asks for.
-
-        Raises:
-            Deny: 401.
-        """
-        from wireloom.identity.bearer import find_token
-        from wireloom.identity.refusal import TokenInvalid
-
-        token = find_token(request.headers, request.query, request.subprotocols, in_query=in_query)
-        try:
-            if token is None:
-                raise TokenInvalid("Token missing")
-            return await self._authenticate(token)
-        except TokenInvalid as invalid:
-            body = {"error": "Unauthorized", "message": invalid.reason}
-            raise Deny(401, body, {"WWW-Authenticate": "Bearer"}) from invalid
 
     async def _start_mounted(self) -> Listener:
         """Mounted in a host that sends no lifespan: the first request starts the application."""
@@ -462,20 +494,7 @@ class App:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def _asks_who(declaration: Declaration) -> bool:
-    """Whether a declaration needs users."""
-    return isinstance(declaration, type) or declaration.options.auth is True
+def _make_pages(config: Config) -> Pages | None:
+    from wireloom.faces.reload import Pages
 
-
-def is_runnable(walker: type[Walker]) -> bool:
-    """Whether a class of walkers does something; else it is a base of others."""
-    from wireloom.faces.walkers.abilities import Abilities
-
-    return not walker.__name__.startswith("_") and bool(Abilities(walker).all)
-
-
-async def _require_user(request: Request) -> Any:
-    """What ``auth=True`` asks of an event: that its connection is logged in."""
-    if request.user is None:
-        raise Unauthorized()
-    return request.user
+    return Pages() if config.reload else None

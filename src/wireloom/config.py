@@ -58,6 +58,9 @@ class Config:
     port: int = _option(8000, "port to listen on; 0 picks a free one")
     workers: int = _option(1, "processes that share the port", "processes")
     dev: bool = _option(False, "development mode: error details for clients, verbose logs")
+    reload: bool = _option(
+        False, "swap declarations when their files change, while connections stay open; for development"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = _option("info", "least severe level that is logged")
     ssl_certfile: str | None = _option(None, "certificate chain in PEM; turns TLS on")
     ssl_keyfile: str | None = _option(None, "private key in PEM")
@@ -94,6 +97,7 @@ class Config:
     peer_events: Literal["guarded", "open"] = _option(
         "guarded", "whom clients of the event socket may address: by the policy, or anyone"
     )
+    docs: bool = _option(True, "serve /docs, /openapi.json and /asyncapi.json")
     limits: Limits = field(default_factory=Limits)
 
 

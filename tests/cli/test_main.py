@@ -11,7 +11,10 @@ def test_help_names_the_commands(run: Run) -> None:
     result = run()
     assert result.returncode == 0
     commands = [line.split()[0] for line in result.stdout.partition("Commands:\n")[2].splitlines()]
-    assert commands == ["check", "connect", "db", "demo", "key", "routes", "serve", "token", "user"]
+    assert commands == [
+        *("asyncapi", "check", "connect", "db", "demo", "key"),
+        *("openapi", "routes", "serve", "token", "user"),
+    ]
     assert run("--help").stdout == result.stdout
 
 

@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+import jsonschema_rs
 import pytest
 from starlette.applications import Starlette
 from tests.identity.kit import PASSWORD, START, WRONG, Clock, Told, config, make_passwords_cheap
 
-from wireloom.faces.accounts import account_routes
+from wireloom.faces.accounts import account_operations, account_routes
 from wireloom.identity.identity import GRACE_SECONDS, Identity
 from wireloom.identity.refusal import Overloaded
 
@@ -611,3 +612,41 @@ async def test_no_request_is_logged_with_its_secrets(client: Client, caplog: pyt
     await client.refused("POST", "/user/login", content=json.dumps({"username": "b", "password": [WRONG]}).encode())
     for secret in (token, made["api_key"], made["signing_secret"], PASSWORD, WRONG):
         assert secret not in caplog.text
+
+
+# -- documents ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_documents_tell_of_every_endpoint() -> None:
+    told = {(each.method, each.path.replace("{key_id}", "x")): each.auth is not None for each in account_operations()}
+    assert told == ENDPOINTS
+
+
+async def test_answers_and_payloads_are_as_documented(start: Start) -> None:
+    client = await start()
+    told = {(each.method, each.path): each for each in account_operations()}
+
+    async def ask(method: str, path: str, template: str = "", payload: Any = None, token: str | None = None) -> Any:
+        operation = told[method, template or path]
+        assert (operation.body is None) == (payload is None)
+        if operation.body is not None:
+            jsonschema_rs.validate(operation.body, payload)
+        answer = await client.raw(method, path, payload, token)
+        assert answer.status_code == operation.status
+        data = answer.json()["data"]
+        check = {**operation.response, "unevaluatedProperties": False} if operation.response else {}
+        jsonschema_rs.validate(check, data)
+        return data
+
+    token = (await ask("POST", "/user/register", payload=BOB))["token"]
+    await ask("POST", "/user/login", payload={"identity": {"type": "username", "value": "Bob"}, "credential": {"type": "password", "password": PASSWORD}})  # fmt: skip  # noqa: E501
+    await ask("GET", "/user/me", token=token)
+    key = await ask("POST", "/api-key/create", payload={"name": "k", "expiry_days": 3}, token=token)
+    assert (await ask("GET", "/api-key/list", token=token))["api_keys"] != []
+    await ask("DELETE", f"/api-key/{key['api_key_id']}", "/api-key/{key_id}", token=token)
+    token = (await ask("POST", "/user/refresh-token", token=token))["token"]
+    passwords = {"old_password": PASSWORD, "new_password": PASSWORD + "!"}
+    token = (await ask("PUT", "/user/password", payload=passwords, token=token))["token"]
+    await ask("POST", "/user/logout", token=token)
+    token = (await ask("POST", "/user/login", payload={"username": "Bob", "password": PASSWORD + "!"}))["token"]
+    await ask("DELETE", "/user", payload={"password": PASSWORD + "!"}, token=token)

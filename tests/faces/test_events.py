@@ -8,6 +8,7 @@ import time
 from contextlib import AsyncExitStack
 from typing import Any, TypedDict
 
+import jsonschema_rs
 import pytest
 
 from wireloom import App, ConfigError
@@ -595,3 +596,25 @@ async def test_the_connection_lives_through_every_error() -> None:
         answers = await heard(ws)
         assert [json.loads(text)["type"] for text in answers] == ["error", "walker"] * 50
         assert (await ask(ws, {"type": "connection"}))["data"] == data
+
+
+async def test_answers_are_as_documented() -> None:
+    app = application()
+    [socket] = [row for row in app.describe() if row.path == "/websocket"]
+    check = jsonschema_rs.validator_for({**socket.response_schema, "unevaluatedProperties": False})
+    async with TestServer(app) as server, server.websocket("/websocket?token=no") as ws:
+        check.validate(await ws.receive_json())
+        for event in (
+            {"type": "subscribe", "channel_ids": ["a"]},
+            {"type": "unsubscribe", "channel_ids": ["a"], "id": 1},
+            {"type": "change_user", "token": "no"},
+        ):
+            await ws.send_json(event)
+            check.validate(await ws.receive_json())
+    assert sorted(socket.response_schema["discriminator"]["mapping"]) == [
+        "connection",
+        "subscribed",
+        "token_expiring",
+        "unsubscribed",
+    ]
+    assert not check.is_valid({"type": "subscribed", "channel_ids": ["a"], "more": 1})

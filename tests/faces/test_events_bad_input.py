@@ -73,7 +73,7 @@ class Socket:
 
         actions.add(compile_event(echo, Config(), self.hub))
         options = EventOptions("/websocket", self.allow)
-        self.endpoint = compile_event_socket(options, Config(), self.hub, actions, self.authenticate)
+        self.endpoint = compile_event_socket(options, Config(), self.hub, actions, self.authenticate, {})
         self.dispatch = compile_dispatch(self.endpoint)
         self.policy: Any = allow_guarded
 

@@ -8,10 +8,12 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 
 from wireloom import App
 from wireloom.faces import notify as notify_module
+from wireloom.faces.notify import notify_operation
 from wireloom.identity.login import Login
 from wireloom.testing import TestServer, TestWebSocket
 
@@ -263,3 +265,19 @@ async def test_a_body_that_does_not_come_is_not_waited_for_for_ever(monkeypatch:
         )
         assert b" 408 " in await asyncio.wait_for(reader.readline(), 5)
         writer.close()
+
+
+async def test_payloads_and_answers_are_as_documented() -> None:
+    told = notify_operation()
+    assert told.body is not None and told.response is not None
+    one = {"data": [1], "channels": ["room"]}
+    async with AsyncExitStack() as stack:
+        service = await started(stack)
+        for payload in (one, [one, one]):
+            jsonschema_rs.validate(told.body, payload)
+            answer = await service.post(payload)
+            assert answer.status_code == told.status
+            jsonschema_rs.validate({**told.response, "unevaluatedProperties": False}, answer.json()["data"])
+        assert not jsonschema_rs.is_valid(told.body, {**one, "extra": 1})
+        refused = [await service.post({}), await service.post(b"{"), await service.post(one, key="no")]
+        assert {answer.status_code for answer in refused} == {400, 401, 422} <= set(told.errors)

@@ -191,6 +191,16 @@ def test_memory_is_bounded_and_the_oldest_goes_first(clock: Clock) -> None:
     assert {len(key) for key in attempts._buckets} == {16}
 
 
+def test_what_is_counted_again_is_young_again(clock: Clock) -> None:
+    attempts = Attempts(2, clock, max_entries=6)
+    fail(attempts, "bob", HERE)
+    fail(attempts, "eve", THERE)
+    fail(attempts, "bob", HERE)
+    fail(attempts, "ann", "192.0.2.3")  # hers take the place of eve's
+    refused(attempts, "bob", HERE)
+    fail(attempts, "eve", THERE, 2)
+
+
 def test_what_is_refused_takes_no_memory(attempts: Attempts) -> None:
     for number in range(3 * ANYWHERE):
         fail(attempts, f"name{number}", HERE)

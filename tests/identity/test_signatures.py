@@ -271,9 +271,14 @@ async def test_signatures_are_kept_as_long_as_they_could_be_used(identity: Ident
 
 async def test_old_ones_are_pruned_now_and_then(identity: Identity, clock: Clock) -> None:
     made = await make_key(identity)
-    for seconds, kept in ((0, 1), (1, 2), (2000, 1), (2001, 2)):
+    for seconds, timestamp, kept in (
+        (0, -200, 1),  # kept until 400; prunes
+        (500, 500, 2),  # does not: the last time was a moment ago
+        (600, 600, 2),  # prunes
+        (5000, 5000, 1),
+    ):
         clock.now = START + seconds
-        await verify(identity, headers(made, timestamp=str(int(clock.now))))
+        await verify(identity, headers(made, timestamp=str(int(START) + timestamp)))
         assert await remembered(identity) == kept
 
 
@@ -313,7 +318,8 @@ async def test_a_check_shows_no_secret(make: Make, legacy: bool) -> None:
     with pytest.raises(KeyInvalid) as caught:
         await check.verify(b"another body")
     for shown in (repr(check), repr(caught.value), str(caught.value)):
-        assert made.api_key not in shown and made.key.signing_secret not in shown and sign(made) not in shown
+        assert made.api_key not in shown and made.key.signing_secret not in shown
+        assert sign(made) not in shown and repr(bytes.fromhex(sign(made))) not in shown
 
 
 async def test_the_database_has_neither_signature_nor_key(identity: Identity) -> None:

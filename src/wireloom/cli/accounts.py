@@ -45,22 +45,28 @@ def _with_identity(
 
     from wireloom import notify
     from wireloom.config import load_config
+    from wireloom.database.database import Database
     from wireloom.errors import RequestError
+    from wireloom.graph.graph import Graph, erase
     from wireloom.identity.identity import Identity
     from wireloom.identity.refusal import FieldInvalid
 
     config = load_config({"database": database, **(further or {})}, file=config_file)
-    identity = Identity(config)
+    kept = Database(config.database)
+    identity = Identity(config, database=kept, erase=erase)
     if config.backplane != "memory":  # running servers are told at once, wherever they are
         notify.connect(config.backplane, config.backplane_prefix)
         identity.on_revoked = lambda user_id, token_id: notify.revoked(user_id=user_id, token_id=token_id)
 
     async def run() -> T:
-        await identity.start()
+        await kept.open()
         try:
+            await Graph(kept).start()  # a user is removed with its nodes
+            await identity.start()
             return await work(identity)
         finally:
             await identity.stop()
+            await kept.close()
 
     try:
         return anyio.run(run)

@@ -25,8 +25,8 @@ def configure_logging(config: Config) -> None:
     """Sets levels; adds a handler when there is none yet. Call it after the application was loaded.
 
     Args:
-        config: its `log_level` holds for everything but uvicorn, which is quiet above debug; development mode shows
-            all that Wireloom itself logs.
+        config: its `log_level` holds for everything but uvicorn and watchfiles, which are quiet above debug;
+            development mode shows all that Wireloom itself logs.
     """
     root, level = logging.getLogger(), config.log_level.upper()
     if not root.handlers:
@@ -35,4 +35,5 @@ def configure_logging(config: Config) -> None:
         root.addHandler(handler)
         root.setLevel(level)
     logging.getLogger("wireloom").setLevel("DEBUG" if config.dev else level)
-    logging.getLogger("uvicorn").setLevel(level if level in ("DEBUG", "ERROR") else "WARNING")
+    for quiet in ("uvicorn", "watchfiles"):
+        logging.getLogger(quiet).setLevel(level if level in ("DEBUG", "ERROR") else "WARNING")

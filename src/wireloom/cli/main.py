@@ -16,6 +16,7 @@ from wireloom.cli.accounts import key, token, user
 from wireloom.cli.check import check
 from wireloom.cli.connect import connect
 from wireloom.cli.database import db
+from wireloom.cli.documents import asyncapi, openapi
 from wireloom.cli.output import explain
 from wireloom.cli.routes import routes
 from wireloom.cli.serve import demo, serve
@@ -33,7 +34,7 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (serve, demo, check, routes, connect, user, key, token, db):
+for _command in (serve, demo, check, routes, openapi, asyncapi, connect, user, key, token, db):
     cli.add_command(_command)
 
 

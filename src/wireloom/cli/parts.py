@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from wireloom.graph.tables import GRAPH
 from wireloom.identity.tables import IDENTITY
 
 __all__ = ["PARTS"]
 
-PARTS = (IDENTITY,)
+PARTS = (IDENTITY, GRAPH)

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 import uvicorn
@@ -30,6 +31,9 @@ from wireloom.config import Config
 from wireloom.errors import ConfigError
 from wireloom.net.server import uvicorn_config
 
+if TYPE_CHECKING:
+    from wireloom.cli.reload import Reloader
+
 __all__ = ["bind", "check_tls", "run", "url_of"]
 
 logger = logging.getLogger(__name__)
@@ -40,7 +44,14 @@ _QUIET_SECONDS = 0.5  # an end that is quicker needs no word
 _SECONDS_TO_LEAVE = 5.0  # for what ends after the drain: other threads, exit handlers
 
 
-def run(app: App, config: Config, targets: tuple[str, ...], sockets: list[socket.socket], announcement: str) -> int:
+def run(
+    app: App,
+    config: Config,
+    targets: tuple[str, ...],
+    sockets: list[socket.socket],
+    announcement: str,
+    reloader: Reloader | None = None,
+) -> int:
     """Serves until a signal comes.
 
     Args:
@@ -48,13 +59,14 @@ def run(app: App, config: Config, targets: tuple[str, ...], sockets: list[socket
         targets: where workers load it from again.
         sockets: from `bind`.
         announcement: printed when connections are answered.
+        reloader: works while one process serves.
 
     Returns:
         The exit code: 0 after SIGINT or SIGTERM, 1 when the application did not start.
     """
     if config.workers > 1:
         return _run_workers(config, targets, sockets, announcement)
-    server = _Server(uvicorn_config(app, config), announcement)
+    server = _Server(uvicorn_config(app, config), announcement, reloader)
     try:
         server.run(sockets)
     except SystemExit as error:
@@ -70,17 +82,22 @@ def run(app: App, config: Config, targets: tuple[str, ...], sockets: list[socket
 class _Server(uvicorn.Server):
     """uvicorn's server, which says when it is ready, leaves signals handled and ends at once on the second."""
 
-    def __init__(self, config: uvicorn.Config, announcement: str) -> None:
+    def __init__(self, config: uvicorn.Config, announcement: str, reloader: Reloader | None) -> None:
         super().__init__(config)
+        self._reloader = reloader
         self._announcement = announcement
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts the application, then announces it."""
         await super().startup(sockets)
+        if self._reloader is not None:
+            await self._reloader.start()
         click.echo(self._announcement)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drains; afterwards nothing may hold the process for long."""
+        if self._reloader is not None:
+            await self._reloader.stop()
         if self.server_state.connections:
             click.echo(_STOPPING, err=True)
         await super().shutdown(sockets)

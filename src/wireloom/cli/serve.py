@@ -51,13 +51,22 @@ def _serve(targets: tuple[str, ...], config_file: str | None, flags: dict[str, A
         raise
     config = load_config(flags, file=config_file, base=assembly.app.config)
     check_tls(config)
+    reloader = _make_reloader(assembly, targets, config)
     configure_logging(config)
     assembly.app.configure(config)
     sockets = bind(config)
     for note in assembly.notes:
         click.echo(f"note: {relative(note)}", err=True)
     lines = [_start_line(assembly.app, url_of(config, sockets)), hint.format(url=url_of(config, sockets))]
-    return run(assembly.app, config, targets, sockets, "\n".join(filter(None, lines)))
+    return run(assembly.app, config, targets, sockets, "\n".join(filter(None, lines)), reloader)
+
+
+def _make_reloader(assembly: Any, targets: tuple[str, ...], config: Any) -> Any:
+    if not config.reload:
+        return None
+    from wireloom.cli.reload import Reloader
+
+    return Reloader(assembly, targets, config)
 
 
 def _start_line(app: Any, url: str) -> str:

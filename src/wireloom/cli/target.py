@@ -21,10 +21,10 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from wireloom import App, EventHandler, Walker, WebSocketHandler
-from wireloom.app import Declaration, is_runnable
+from wireloom.doors import Declaration, is_runnable
 from wireloom.errors import ConfigError, did_you_mean
 
-__all__ = ["Assembly", "ImportFailed", "assemble", "load_app"]
+__all__ = ["Assembly", "ImportFailed", "assemble", "importing", "is_foreign", "load_app"]
 
 
 class ImportFailed(ConfigError):
@@ -38,7 +38,7 @@ class ImportFailed(ConfigError):
     def __init__(self, error: BaseException, source: str) -> None:
         super().__init__(_last_line(error), source)
         trace = error.__traceback__
-        while trace is not None and trace.tb_next is not None and _is_foreign(trace.tb_frame.f_code.co_filename):
+        while trace is not None and trace.tb_next is not None and is_foreign(trace.tb_frame.f_code.co_filename):
             trace = trace.tb_next
         self.traceback = "".join(traceback.format_exception(type(error), error, trace))
 
@@ -51,11 +51,13 @@ class Assembly:
         app: serves everything that could be loaded.
         problems: why it must not be started.
         notes: what is probably not meant, but works.
+        modules: what the targets were imported as.
     """
 
     app: App
     problems: list[ConfigError] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    modules: list[ModuleType] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +89,11 @@ def assemble(targets: Sequence[str]) -> Assembly:
     """As `load_app`, with every problem instead of the first."""
     problems: list[ConfigError] = []
     found: list[_Found] = []
+    modules: list[ModuleType] = []
     for target in targets:
         try:
-            found.append(_find(target))
+            modules.append(_import(target))
+            found.append(_find(target, modules[-1]))
         except ConfigError as error:
             problems.append(error)
     owners = {id(one.app): one for one in found if one.app is not None}
@@ -99,7 +103,7 @@ def assemble(targets: Sequence[str]) -> Assembly:
     app = next((one.app for one in owners.values() if one.app is not None), None) or App()
     problems += _add(app, [declaration for one in found for declaration in one.declarations])
     notes = [_loose_note(declaration) for one in found for declaration in one.loose if not _serves(app, declaration)]
-    return Assembly(app, problems, notes)
+    return Assembly(app, problems, notes, modules)
 
 
 def _add(app: App, declarations: Sequence[Declaration]) -> list[ConfigError]:
@@ -129,9 +133,8 @@ def _loose_note(declaration: Declaration) -> str:
 # -- what a module holds ---------------------------------------------------------------------------------------------
 
 
-def _find(target: str) -> _Found:
+def _find(target: str, module: ModuleType) -> _Found:
     where, name = _split(target)
-    module = _import_file(where) if where.endswith(".py") else _import_module(where)
     if name:
         return _named(target, where, name, module)
     apps = _by_name(module, App)
@@ -187,12 +190,17 @@ def _named(target: str, where: str, name: str, module: ModuleType) -> _Found:
 # -- importing -------------------------------------------------------------------------------------------------------
 
 
+def _import(target: str) -> ModuleType:
+    where, _ = _split(target)
+    return _import_file(where) if where.endswith(".py") else _import_module(where)
+
+
 def _import_module(name: str) -> ModuleType:
     if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name):
         nearest = did_you_mean(name, _files_beside(Path(name)))
         raise ConfigError(f"{name!r} is neither a .py file nor a module{nearest}")
     _make_importable(Path.cwd())
-    with _importing():
+    with importing():
         try:
             return importlib.import_module(name)
         except ModuleNotFoundError as error:
@@ -211,7 +219,7 @@ def _import_file(where: str) -> ModuleType:
         package = package.parent
     _make_importable(package)
     name = ".".join(parents)
-    with _importing():
+    with importing():
         if len(parents) > 1:
             return importlib.import_module(name.removesuffix(".__init__"))
         return _import_script(name, path)
@@ -243,7 +251,7 @@ def _files_beside(path: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _importing() -> Iterator[None]:
+def importing() -> Iterator[None]:
     """What the target's own code raises becomes its file, line and exception."""
     try:
         yield
@@ -262,11 +270,11 @@ def _importing() -> Iterator[None]:
 
 def _place(trace: TracebackType) -> str:
     """The innermost line of the user's own, or the empty string."""
-    frames = [frame for frame in traceback.extract_tb(trace) if not _is_foreign(frame.filename)]
+    frames = [frame for frame in traceback.extract_tb(trace) if not is_foreign(frame.filename)]
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
 
 
-def _is_foreign(filename: str) -> bool:
+def is_foreign(filename: str) -> bool:
     """Whether a frame is of Python, of an installed package or ours, and so not where the user looks first."""
     return filename.startswith(("<", *_FOREIGN_FOLDERS)) and not filename.startswith(_DEMO_FOLDER)
 

@@ -35,7 +35,7 @@ def describe(endpoints: Iterable[Endpoint]) -> list[Description]:
             path=endpoint.path,
             name=endpoint.name,
             summary=endpoint.summary,
-            auth=endpoint.authorize is not None if endpoint.login is None else endpoint.login,
+            auth=endpoint.needs_login,
             message_schema=endpoint.codec.message_schema,
             response_schema=endpoint.codec.response_schema,
             source=endpoint.source,

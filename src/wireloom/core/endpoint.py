@@ -60,6 +60,8 @@ class Endpoint:
         hidden: documents and route tables leave it out.
         summary: the first line of the handler's docstring.
         source: ``file:line`` of the declaration.
+        takes_over: asked in a live reload whether it goes on with a connection of the endpoint in whose place it comes.
+            None: with those of endpoints that have none either.
     """
 
     name: str
@@ -84,3 +86,10 @@ class Endpoint:
     hidden: bool = False
     summary: str = ""
     source: str = ""
+
+    @property
+    def needs_login(self) -> bool:
+        """Whether documents say that a login is needed."""
+        return self.authorize is not None if self.login is None else self.login
+
+    takes_over: Callable[[Any], bool] | None = None

@@ -31,10 +31,12 @@ Schema = dict[str, Any] | bool
 
 _UNTYPED = (inspect.Parameter.empty, None, Any, object, dict, list)
 _STREAMS = (collections.abc.AsyncIterator, collections.abc.AsyncIterable, collections.abc.AsyncGenerator)
+_TEXT = {"type": "string"}
+_BINARY = {"type": "string", "contentMediaType": "application/octet-stream"}
 _RAW_SCHEMAS: dict[frozenset[type], dict[str, Any]] = {
-    frozenset({str}): {"type": "string"},
-    frozenset({bytes}): {"type": "string", "contentMediaType": "application/octet-stream"},
-    frozenset({str, bytes}): {"type": "string"},
+    frozenset({str}): _TEXT,
+    frozenset({bytes}): _BINARY,
+    frozenset({str, bytes}): {"anyOf": [_TEXT, _BINARY]},
 }
 # What a string can never be converted to (msgspec.inspect).
 _STRUCTURES = (

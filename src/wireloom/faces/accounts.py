@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeAlias, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar, get_type_hints
 
 import msgspec
 from starlette.requests import ClientDisconnect
@@ -21,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from wireloom.config import Config
 from wireloom.core.json_text import CLIENT_ERRORS, problem, refusal_of
+from wireloom.core.operation import Operation
 from wireloom.core.rest import answer, read_body, refuse
 from wireloom.errors import HTTP_STATUSES, RequestError, Unauthorized, ValidationFailed, new_error_id
 from wireloom.identity.api_key import ApiKey
@@ -29,7 +31,7 @@ from wireloom.identity.login import Login
 from wireloom.identity.refusal import FieldInvalid, RateLimited, TokenInvalid
 from wireloom.identity.user import User
 
-__all__ = ["account_routes"]
+__all__ = ["account_operations", "account_routes"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,19 +45,22 @@ _KINDS = ("username", "email")
 class _Name(msgspec.Struct, forbid_unknown_fields=True):
     """One of a user's names."""
 
-    type: str
+    type: Annotated[str, msgspec.Meta(description="`username` or `email`")]
     value: str
 
 
 class _Credential(msgspec.Struct, forbid_unknown_fields=True):
     """What proves who somebody is."""
 
-    type: str
+    type: Annotated[str, msgspec.Meta(description="`password`")]
     password: str
 
 
 class _Access(msgspec.Struct, forbid_unknown_fields=True):
-    """A name and a password in one of the three forms; `_names_of` and `_password_of` see that it is one."""
+    """A name and a password: `username` or `email` with `password`, or names with a `credential`.
+
+    Registering takes `identities`, logging in one `identity`.
+    """
 
     username: str | None = None
     email: str | None = None
@@ -63,6 +68,10 @@ class _Access(msgspec.Struct, forbid_unknown_fields=True):
     identities: list[_Name] | None = None
     identity: _Name | None = None
     credential: _Credential | None = None
+
+
+_EXAMPLE = msgspec.Meta(examples=[{"username": "bob", "password": "correct horse"}])
+_AnyAccess: TypeAlias = Annotated[_Access, _EXAMPLE]
 
 
 class _NewPassword(msgspec.Struct, forbid_unknown_fields=True):
@@ -81,6 +90,48 @@ class _NewKey(msgspec.Struct, forbid_unknown_fields=True):
     legacy_signature: bool = False
 
 
+class _User(msgspec.Struct):
+    """A user, and when the token that was shown or given expires."""
+
+    user_id: str
+    root_id: str
+    username: str
+    role: str
+    expires_at: str | None
+
+
+class _Login(_User):
+    """A user with a new token."""
+
+    token: str
+
+
+class _Key(msgspec.Struct):
+    """An API key without its secrets."""
+
+    api_key_id: str
+    name: str
+    created_at: str | None
+    expires_at: str | None
+    allowed_walkers: list[str] | None
+    legacy_signature: bool
+
+
+class _MadeKey(_Key):
+    """An API key with its secrets, which are shown once."""
+
+    api_key: str
+    signing_secret: str
+
+
+class _Keys(msgspec.Struct):
+    api_keys: list[_Key]
+
+
+class _Nothing(msgspec.Struct):
+    """An empty object."""
+
+
 def account_routes(identity: Identity, config: Config) -> list[Route]:
     """The routes of users and API keys.
 
@@ -88,20 +139,69 @@ def account_routes(identity: Identity, config: Config) -> list[Route]:
         identity: started before the first request.
         config: says whether ``?token=`` counts.
     """
-    accounts = _Accounts(identity, config)
-    table: dict[str, dict[str, Answering]] = {
-        "/user/register": {"POST": accounts.register},
-        "/user/login": {"POST": accounts.login},
-        "/user/me": {"GET": accounts.me},
-        "/user/refresh-token": {"POST": accounts.refresh},
-        "/user/password": {"PUT": accounts.change_password},
-        "/user/logout": {"POST": accounts.logout},
-        "/user": {"DELETE": accounts.delete},
-        "/api-key/create": {"POST": accounts.create_key},
-        "/api-key/list": {"GET": accounts.list_keys},
-        "/api-key/{key_id}": {"DELETE": accounts.revoke_key},
-    }
-    return [Route(path, _Answers(methods)) for path, methods in table.items()]
+    accounts = _Accounts(identity)
+    paths: dict[str, dict[str, Answering]] = {}
+    for endpoint in _ENDPOINTS:
+        respond = endpoint.answering(accounts, in_query=config.allow_token_in_query)
+        paths.setdefault(endpoint.path, {})[endpoint.method] = respond
+    return [Route(path, _Answers(methods)) for path, methods in paths.items()]
+
+
+def account_operations() -> list[Operation]:
+    """What the documents say of these routes."""
+    return [endpoint.operation() for endpoint in _ENDPOINTS]
+
+
+@dataclass(frozen=True, slots=True)
+class _Endpoint:
+    """One method of one path. What it takes and gives is read from the signature of what responds.
+
+    Args:
+        respond: a method of `_Accounts`. A parameter ``user`` asks for a login, ``body`` for a body, ``address`` for
+            the peer's; any other is one of the path.
+        errors: statuses of its refusals besides those of all.
+    """
+
+    method: str
+    path: str
+    respond: Callable[..., Awaitable[Any]]
+    tag: str
+    status: int = 200
+    errors: tuple[int, ...] = ()
+
+    def answering(self, accounts: _Accounts, *, in_query: bool) -> Answering:
+        """Answers a request."""
+        takes = get_type_hints(self.respond, include_extras=True)
+
+        async def answer_it(request: HTTPRequest) -> Response:
+            values: dict[str, Any] = dict(request.path_params)
+            if "user" in takes:
+                values["user"] = await accounts.find_user(request, in_query=in_query)
+            if "address" in takes:
+                values["address"] = _address_of(request)
+            if "body" in takes:
+                values["body"] = await _read(request, takes["body"])
+            return answer(await self.respond(accounts, **values), self.status)
+
+        return answer_it
+
+    def operation(self) -> Operation:
+        """What the documents say of it."""
+        takes = get_type_hints(self.respond, include_extras=True)
+        guarded, body = "user" in takes, takes.get("body")
+        errors = {500, 503, *self.errors, *((401,) if guarded else ()), *((400, 408, 413, 415, 422) if body else ())}
+        return Operation(
+            method=self.method,
+            path=self.path,
+            name=self.respond.__name__,
+            summary=(self.respond.__doc__ or "").partition("\n")[0],
+            tags=(self.tag,),
+            auth="bearer" if guarded else None,
+            body=msgspec.json.schema(body) if body else None,
+            status=self.status,
+            response=msgspec.json.schema(takes["return"]),
+            errors=tuple(sorted(errors)),
+        )
 
 
 class _Answers:
@@ -156,87 +256,91 @@ def _headers_of(error: RequestError, status: int) -> Mapping[str, str] | None:
 class _Accounts:
     """What the endpoints do."""
 
-    def __init__(self, identity: Identity, config: Config) -> None:
+    def __init__(self, identity: Identity) -> None:
         self._identity = identity
-        self._in_query = config.allow_token_in_query
 
-    # -- users -------------------------------------------------------------------------------------------------------
+    async def find_user(self, request: HTTPRequest, *, in_query: bool) -> User:
+        """Who asks.
 
-    async def register(self, request: HTTPRequest) -> Response:
-        """Adds a user."""
-        access = await _read(request, _Access)
-        names, paths = _names_of(access, many=True)
-        with _told_at(paths):
-            return answer(_login(await self._identity.register(names, _password_of(access))), 201)
-
-    async def login(self, request: HTTPRequest) -> Response:
-        """Logs a user in."""
-        access = await _read(request, _Access)
-        names, paths = _names_of(access, many=False)
-        with _told_at(paths):
-            name, password = next(iter(names.values())), _password_of(access)
-            return answer(_login(await self._identity.login(name, password, _address_of(request))))
-
-    async def me(self, request: HTTPRequest) -> Response:
-        """Says who one is."""
-        return answer(_user(await self._user(request)))
-
-    async def refresh(self, request: HTTPRequest) -> Response:
-        """Gives a new token for one that is good."""
-        return answer(_login(await self._identity.refresh(await self._user(request))))
-
-    async def change_password(self, request: HTTPRequest) -> Response:
-        """Gives oneself another password."""
-        user = await self._user(request)
-        passwords = await _read(request, _NewPassword)
-        login = await self._identity.change_password(
-            user, passwords.old_password, passwords.new_password, _address_of(request)
-        )
-        return answer(_login(login))
-
-    async def logout(self, request: HTTPRequest) -> Response:
-        """Ends the token that is shown."""
-        await self._identity.logout(await self._user(request))
-        return answer({})
-
-    async def delete(self, request: HTTPRequest) -> Response:
-        """Removes oneself."""
-        user = await self._user(request)
-        await self._identity.delete(user, (await _read(request, _Password)).password, _address_of(request))
-        return answer({})
-
-    # -- API keys ----------------------------------------------------------------------------------------------------
-
-    async def create_key(self, request: HTTPRequest) -> Response:
-        """Makes a key; its secrets are shown here and never again."""
-        user = await self._user(request)
-        wanted = await _read(request, _NewKey)
-        made = await self._identity.create_api_key(
-            user,
-            wanted.name,
-            expiry_days=wanted.expiry_days,
-            allowed_walkers=wanted.allowed_walkers,
-            legacy_signature=wanted.legacy_signature,
-        )
-        shown_once = {"api_key": made.api_key, "signing_secret": made.key.signing_secret}
-        return answer({**_key(made.key), **shown_once}, 201)
-
-    async def list_keys(self, request: HTTPRequest) -> Response:
-        """Lists one's own keys."""
-        user = await self._user(request)
-        return answer({"api_keys": [_key(key) for key in await self._identity.api_keys(user.user_id)]})
-
-    async def revoke_key(self, request: HTTPRequest) -> Response:
-        """Removes a key of one's own."""
-        user = await self._user(request)
-        await self._identity.revoke_api_key(request.path_params["key_id"], user.user_id)
-        return answer({})
-
-    async def _user(self, request: HTTPRequest) -> User:
-        token = find_token(request.headers, request.query_params, [], in_query=self._in_query)
+        Raises:
+            Unauthorized: nobody who is logged in.
+        """
+        token = find_token(request.headers, request.query_params, [], in_query=in_query)
         if token is None:
             raise Unauthorized
         return await self._identity.authenticate(token)
+
+    # -- users -------------------------------------------------------------------------------------------------------
+
+    async def register(self, body: _AnyAccess) -> _Login:
+        """Adds a user."""
+        names, paths = _names_of(body, many=True)
+        with _told_at(paths):
+            return _login(await self._identity.register(names, _password_of(body)))
+
+    async def login(self, body: _AnyAccess, address: str | None) -> _Login:
+        """Logs a user in."""
+        names, paths = _names_of(body, many=False)
+        with _told_at(paths):
+            return _login(await self._identity.login(next(iter(names.values())), _password_of(body), address))
+
+    async def me(self, user: User) -> _User:
+        """Says who one is."""
+        return _user(user)
+
+    async def refresh(self, user: User) -> _Login:
+        """Gives a new token for one that is good."""
+        return _login(await self._identity.refresh(user))
+
+    async def change_password(self, user: User, body: _NewPassword, address: str | None) -> _Login:
+        """Gives oneself another password."""
+        return _login(await self._identity.change_password(user, body.old_password, body.new_password, address))
+
+    async def logout(self, user: User) -> _Nothing:
+        """Ends the token that is shown."""
+        await self._identity.logout(user)
+        return _Nothing()
+
+    async def delete_user(self, user: User, body: _Password, address: str | None) -> _Nothing:
+        """Removes oneself."""
+        await self._identity.delete(user, body.password, address)
+        return _Nothing()
+
+    # -- API keys ----------------------------------------------------------------------------------------------------
+
+    async def create_key(self, user: User, body: _NewKey) -> _MadeKey:
+        """Makes a key; its secrets are shown here and never again."""
+        made = await self._identity.create_api_key(
+            user,
+            body.name,
+            expiry_days=body.expiry_days,
+            allowed_walkers=body.allowed_walkers,
+            legacy_signature=body.legacy_signature,
+        )
+        return _MadeKey(**_key(made.key), api_key=made.api_key, signing_secret=made.key.signing_secret)
+
+    async def list_keys(self, user: User) -> _Keys:
+        """Lists one's own keys."""
+        return _Keys([_Key(**_key(key)) for key in await self._identity.api_keys(user.user_id)])
+
+    async def revoke_key(self, user: User, key_id: str) -> _Nothing:
+        """Removes a key of one's own."""
+        await self._identity.revoke_api_key(key_id, user.user_id)
+        return _Nothing()
+
+
+_ENDPOINTS = (
+    _Endpoint("POST", "/user/register", _Accounts.register, "users", 201, errors=(403,)),
+    _Endpoint("POST", "/user/login", _Accounts.login, "users", errors=(401, 429)),
+    _Endpoint("GET", "/user/me", _Accounts.me, "users"),
+    _Endpoint("POST", "/user/refresh-token", _Accounts.refresh, "users"),
+    _Endpoint("PUT", "/user/password", _Accounts.change_password, "users", errors=(429,)),
+    _Endpoint("POST", "/user/logout", _Accounts.logout, "users"),
+    _Endpoint("DELETE", "/user", _Accounts.delete_user, "users", errors=(429,)),
+    _Endpoint("POST", "/api-key/create", _Accounts.create_key, "API keys", 201),
+    _Endpoint("GET", "/api-key/list", _Accounts.list_keys, "API keys"),
+    _Endpoint("DELETE", "/api-key/{key_id}", _Accounts.revoke_key, "API keys", errors=(404,)),
+)
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------
@@ -335,11 +439,15 @@ def _invalid(path: str, message: str) -> ValidationFailed:
 # -- answering -------------------------------------------------------------------------------------------------------
 
 
-def _login(login: Login) -> dict[str, Any]:
-    return {**_user(login.user), "token": login.token}
+def _login(login: Login) -> _Login:
+    return _Login(**_members(login.user), token=login.token)
 
 
-def _user(user: User) -> dict[str, Any]:
+def _user(user: User) -> _User:
+    return _User(**_members(user))
+
+
+def _members(user: User) -> dict[str, Any]:
     return {
         "user_id": user.user_id,
         "root_id": user.root_id,

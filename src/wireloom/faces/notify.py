@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from wireloom.core.json_text import CLIENT_ERRORS, refusal_of
+from wireloom.core.operation import Operation
 from wireloom.core.rest import answer, read_body, refuse
 from wireloom.core.topic import Topic, channel, client, user
 from wireloom.errors import RequestError, Unauthorized, ValidationFailed
@@ -20,11 +21,12 @@ from wireloom.hub.hub import Hub
 from wireloom.identity.api_key import ApiKey
 from wireloom.identity.refusal import Forbidden, KeyInvalid
 
-__all__ = ["CheckKey", "notify_route"]
+__all__ = ["CheckKey", "notify_operation", "notify_route"]
 
 CheckKey: TypeAlias = Callable[[str], Awaitable[ApiKey]]
 """The API key of a text. Raises `KeyInvalid`."""
 
+_PATH, _STATUS = "/notify", 202
 _MAX_PUBLICATIONS = 1000  # of one request
 _MAX_BYTES = 16 * 1024 * 1024  # that one request may send in all
 
@@ -35,7 +37,7 @@ _Names: TypeAlias = Annotated[
 
 
 class _Notice(msgspec.Struct, forbid_unknown_fields=True):
-    """One entry of a batch: data, and whom it is for."""
+    """Data, and whom it is for: users, channels or clients."""
 
     data: msgspec.Raw
     users: _Names | None = None
@@ -46,6 +48,12 @@ class _Notice(msgspec.Struct, forbid_unknown_fields=True):
         """Everything that it is addressed to, each once."""
         kinds = ((self.users, user), (self.channels, channel), (self.clients, client))
         return list(dict.fromkeys(topic(name) for names, topic in kinds for name in names or ()))
+
+
+class _Answer(msgspec.Struct):
+    """How many publications were made."""
+
+    publications: int
 
 
 _decode_one = msgspec.json.Decoder(_Notice).decode
@@ -78,9 +86,25 @@ def notify_route(hub: Hub, check_key: CheckKey, *, admins_only: bool) -> Route:
             hub.publish_payload(notice.topics(), bytes(notice.data))
             await hub.backplane.drain()
             await anyio.lowlevel.checkpoint()  # a large batch lets the others have their turn
-        return answer({"publications": sum(len(notice.topics()) for notice in notices)}, 202)
+        return answer(_Answer(sum(len(notice.topics()) for notice in notices)), _STATUS)
 
-    return Route("/notify", notify, methods=["POST"])
+    return Route(_PATH, notify, methods=["POST"])
+
+
+def notify_operation() -> Operation:
+    """What the documents say of the route."""
+    return Operation(
+        method="POST",
+        path=_PATH,
+        name="notify",
+        summary="Publishes for users, channels and clients.",
+        tags=("publishing",),
+        auth="api_key",
+        body=msgspec.json.schema(_Notice | list[_Notice]),
+        status=_STATUS,
+        response=msgspec.json.schema(_Answer),
+        errors=(400, 401, 403, 408, 413, 422),
+    )
 
 
 def _decode(body: bytes) -> list[_Notice]:

@@ -13,6 +13,7 @@ from wireloom.errors import RequestError
 from wireloom.graph import statements
 from wireloom.graph.access import Access
 from wireloom.graph.edge import Edge, EdgeState, edge_state, edge_type_name
+from wireloom.graph.ids import type_of_id
 from wireloom.graph.node import Node, node_state, node_type_name
 from wireloom.graph.stored import encode_fields
 
@@ -254,10 +255,12 @@ def _row(node: Node) -> dict[str, Any]:
 
 def _edge_row(edge: Edge) -> dict[str, Any]:
     state = edge_state(edge)
-    ends = {"source": state.source, "target": state.target}
     return {
         "edge_id": state.edge_id,
         "type": edge_type_name(type(edge)),
-        **ends,
+        "source": state.source,
+        "target": state.target,
+        "source_type": type_of_id(state.source),
+        "target_type": type_of_id(state.target),
         "context": encode_fields(edge).decode(),
     }

@@ -59,13 +59,14 @@ def find_neighbours(direction: str, typed: bool, edge_typed: bool, lock: bool) -
     here: ColumnElement[str] = bindparam("id")
     near: ColumnElement[bool]
     far: ColumnElement[str]
+    far_type: ColumnElement[str] = nodes.c.type
     if direction == "any":
         near = or_(edges.c.source == here, edges.c.target == here)
         far = case((edges.c.source == here, edges.c.target), else_=edges.c.source)
+    elif direction == "out":
+        near, far, far_type = edges.c.source == here, edges.c.target, edges.c.target_type
     else:
-        ends = (edges.c.source, edges.c.target)
-        near_column, far = ends if direction == "out" else ends[::-1]
-        near = near_column == here
+        near, far, far_type = edges.c.target == here, edges.c.source, edges.c.source_type
     query = select(*_EDGE, edges.c.context.label("edge_context"), *_NODE, *_GRANT)
     query = query.select_from(edges.join(nodes, nodes.c.node_id == far).outerjoin(grants, _mine))
     readable = or_(
@@ -73,7 +74,7 @@ def find_neighbours(direction: str, typed: bool, edge_typed: bool, lock: bool) -
     )
     query = query.where(near, edges.c.position > bindparam("after"), readable)
     if typed:
-        query = query.where(nodes.c.type.in_(bindparam("types", expanding=True)))
+        query = query.where(far_type.in_(bindparam("types", expanding=True)))
     if edge_typed:
         query = query.where(edges.c.type.in_(bindparam("edge_types", expanding=True)))
     query = query.order_by(edges.c.position).limit(bindparam("limit"))

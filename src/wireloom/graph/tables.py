@@ -40,7 +40,8 @@ nodes = Table(
     Column("edges_version", BigInteger, nullable=False),
 )
 
-# Edges are listed in the order in which they were made: by `position`.
+# Edges are listed in the order in which they were made: by `position`. The types at their ends, which never change,
+# stand with them, so that the few neighbours of one class are found among however many of others.
 edges = Table(
     "wireloom_edges",
     _metadata,
@@ -49,9 +50,15 @@ edges = Table(
     Column("type", String, nullable=False),  # the class's name; empty for plain edges
     _node("source"),
     _node("target"),
+    Column("source_type", String, nullable=False),
+    Column("target_type", String, nullable=False),
     Column("context", Text, nullable=False),
     Index("wireloom_edges_source", "source", "position"),
+    Index("wireloom_edges_source_type", "source", "type", "position"),
+    Index("wireloom_edges_source_target_type", "source", "target_type", "position"),
     Index("wireloom_edges_target", "target", "position"),
+    Index("wireloom_edges_target_type", "target", "type", "position"),
+    Index("wireloom_edges_target_source_type", "target", "source_type", "position"),
 )
 
 grants = Table(
@@ -63,4 +70,4 @@ grants = Table(
     Column("deep", Boolean, nullable=False),
 )
 
-GRAPH = Part("graph", 1, _metadata)
+GRAPH = Part("graph", 1, _metadata, counted={"node": nodes, "edge": edges})

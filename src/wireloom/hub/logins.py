@@ -86,6 +86,11 @@ class Logins:
         """How many there have been; noted before a token is looked up, it tells `track` which have come since."""
         return self._count_revoked
 
+    def hand_over(self, connection: Connection, end: End) -> None:
+        """Has the end of a login told to somebody else, where one is watched."""
+        if connection in self._logins:
+            self._logins[connection].end = end
+
     def track(
         self, connection: Connection, end: End, remind: Remind | None = None, *, since: int | None = None
     ) -> None:

@@ -68,7 +68,8 @@ class Attempts:
         finally:
             if not failed:
                 self._give_back(limits)
-        self._buckets.pop(next(iter(limits)), None)
+        both, *_ = limits
+        self._buckets.pop(both, None)
 
     def _limits_of(self, name: str, network: str | None) -> dict[bytes, int]:
         """The buckets that an attempt counts in, and what each holds; the first is of the name from the address."""
@@ -114,7 +115,7 @@ def _network_of(address: str | None) -> str | None:
     if address is None:
         return None
     try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
+        parsed = ipaddress.ip_address(address)
     except ValueError:
         return address
     if isinstance(parsed, ipaddress.IPv4Address):

@@ -32,7 +32,7 @@ async def serve_websocket(listener: Listener, scope: Scope, receive: Receive, se
         carrier.connection.path_params, carrier.connection.query_params = path_params, query_params
         since = listener.hub.logins.revocations
         await admit(carrier.connection)
-        listener.check_room()
+        listener.check_room(endpoint)
     except Deny as deny:
         await _refuse(deny, scope, send)
         return
@@ -127,6 +127,20 @@ class _Carrier:
         if self.is_open:
             self.close(1012, shutdown_reason())
 
+    def restart(self) -> None:
+        """Closes with 1012."""
+        self.abort()
+
+    @property
+    def path(self) -> str:
+        """What the router found it by."""
+        return _path(self._scope)
+
+    def swap(self, plan: Plan) -> bool:
+        """Handles what comes from now on by another plan; how many messages at a time stays as it was."""
+        self._plan = plan
+        return True
+
     def _overflow(self) -> None:
         self._waiting.clear()
         self._gone = True
@@ -155,7 +169,7 @@ class _Carrier:
 
     async def run(self, receive: Receive, since: int) -> None:
         """From the acceptance to the last hook."""
-        endpoint, listener = self._plan.endpoint, self._listener
+        listener = self._listener
         await self._send({"type": "websocket.accept", "subprotocol": self.subprotocol, "headers": []})
         self._accepted = True
         self._outbox.begin(self)
@@ -163,7 +177,7 @@ class _Carrier:
         listener.hub.register(self.connection, since)
         sender = asyncio.ensure_future(self._pass_on())
         try:
-            if await run_hook(endpoint, "on_connect", self.connection):
+            if await run_hook(self._plan.endpoint, "on_connect", self.connection):
                 await self._receive(receive)
             else:
                 self.close(1011, "Internal error")
@@ -175,7 +189,7 @@ class _Carrier:
             listener.shells.discard(self)
             listener.hub.unregister(self.connection)
             self._outbox.end()
-            await run_hook(endpoint, "on_disconnect", self.connection)
+            await run_hook(self._plan.endpoint, "on_disconnect", self.connection)
 
     async def _receive(self, receive: Receive) -> None:
         """Reads ahead by the queue's limit while handlers run in order, `concurrency` at a time."""

@@ -192,7 +192,7 @@ class Front(asyncio.Protocol):
         since = self._listener.hub.logins.revocations
         try:
             await admit(shell.connection)
-            self._listener.check_room()
+            self._listener.check_room(shell.connection.endpoint)
         except Deny as deny:
             self._refuse(deny)
             return

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -10,14 +11,15 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Router
+from starlette.routing import BaseRoute, Mount, Router
+from starlette.staticfiles import StaticFiles
 
 from wireloom.core.router import Router as EndpointRouter
 from wireloom.errors import Deny
 from wireloom.net.rest import RestDoor
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from wireloom.net.listener import Listener
 
@@ -25,10 +27,11 @@ __all__ = ["HTTPDoor"]
 
 
 class HTTPDoor:
-    """Answers HTTP requests: the WebSocket paths' 426, health, endpoints, then whatever was added, in that order."""
+    """Answers HTTP requests: its own paths, the WebSocket paths' 426, health, endpoints, then what was added."""
 
     def __init__(self) -> None:
         self._added: list[BaseRoute] = []
+        self._own: Mapping[str, ASGIApp] = {}
         self._router = Router(default=self._no_route)
         self._answer = ExceptionMiddleware(self._router, handlers={HTTPException: _tell})
         self._listener: Listener | None = None
@@ -39,17 +42,40 @@ class HTTPDoor:
         self._added.append(route)
         self._router.routes.append(route)
 
-    def attach(self, listener: Listener, rest: EndpointRouter, routes: Sequence[BaseRoute] = ()) -> None:
-        """Learns of the WebSocket endpoints beside it, of those of HTTP, and of routes asked before those added."""
+    def attach(
+        self,
+        listener: Listener,
+        rest: EndpointRouter,
+        routes: Sequence[BaseRoute] = (),
+        own: Mapping[str, ASGIApp] | None = None,
+    ) -> None:
+        """Learns of the WebSocket endpoints beside it, of those of HTTP, of routes that are asked before those added,
+        and of what answers certain paths before everything.
+        """
         self._listener = listener
         self._rest.router = rest
+        self._own = own or {}
         self._router.routes[:] = [*routes, *self._added]
+
+    def replace(self, other: HTTPDoor, rest: EndpointRouter, routes: Sequence[BaseRoute]) -> None:
+        """Has what was added to another door in place of what was added here; requests that run go on."""
+        self._added = other._added
+        self._rest.router = rest
+        self._router.routes[:] = [*routes, *self._added]
+
+    @property
+    def folders(self) -> list[Path]:
+        """The directories whose files are served."""
+        mounted = [route.app for route in self._added if isinstance(route, Mount)]
+        return [Path(app.directory) for app in mounted if isinstance(app, StaticFiles) and app.directory is not None]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
         listener = self._listener
         path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/")) or "/"
-        if listener is not None and _is_websocket(listener, path, scope["query_string"].decode("latin-1")):
+        if path in self._own:
+            await self._own[path](scope, receive, send)
+        elif listener is not None and _is_websocket(listener, path, scope["query_string"].decode("latin-1")):
             await _upgrade_required(scope)(scope, receive, send)
         elif path == "/healthz/live":
             await JSONResponse({"status": "ok"})(scope, receive, send)

@@ -14,12 +14,13 @@ from wireloom.core.dispatch import Direct, Dispatch, compile_direct, compile_dis
 from wireloom.core.endpoint import Endpoint
 from wireloom.core.router import Router
 from wireloom.errors import Deny
+from wireloom.hub.connection import Connection
 from wireloom.hub.hub import Hub
 from wireloom.hub.outbox import OutboxRules
 from wireloom.net.wheel import Wheel
 from wireloom.wire.messages import ReaderRules
 
-__all__ = ["Listener", "Plan"]
+__all__ = ["Listener", "Plan", "Shell", "Swapped"]
 
 _LAST_HOOKS_SECONDS = 1.0  # for on_disconnect when the drain's time is over
 
@@ -37,11 +38,31 @@ class Plan:
     outbox_rules: OutboxRules
 
 
-class Abortable(Protocol):
-    """An open connection, as far as the end of the server goes."""
+@dataclass(frozen=True, slots=True)
+class Swapped:
+    """What a live reload did to open connections, hidden ones left out: how many go on, how many were closed."""
+
+    kept: int
+    closed: int
+
+
+class Shell(Protocol):
+    """An open connection, as far as the end of the server and live reloads go."""
+
+    connection: Connection
+
+    @property
+    def path(self) -> str:
+        """What the router found it by."""
 
     def abort(self) -> None:
         """Ends it without a word."""
+
+    def restart(self) -> None:
+        """Closes it with 1012 and the advice when to come back."""
+
+    def swap(self, plan: Plan) -> bool:
+        """Handles what comes from now on by another plan; says whether it can."""
 
 
 def _task_starter(loop: asyncio.AbstractEventLoop) -> StartTask:
@@ -68,7 +89,7 @@ class Listener:
         self.loop = loop
         self.start_task = _task_starter(self.loop)
         self.wheel = Wheel(self.loop)
-        self.shells: set[Abortable] = set()
+        self.shells: set[Shell] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.stopping = False
         self._drain_ends: float | None = None
@@ -129,12 +150,53 @@ class Listener:
             )
         return plan
 
-    def check_room(self) -> None:
+    def swap(self, router: Router) -> Swapped:
+        """Serves other endpoints from now on. A connection goes on with the one at the path of its old one, and is
+        closed where there is none, or where a new connection of the same request would not be let in.
+        """
+        self.router, self._plans = router, {}
+        shown = [(shell, not shell.connection.endpoint.hidden) for shell in self.shells if shell.connection.is_open]
+        kept = [(self._renew(shell), counts) for shell, counts in shown]
+        return Swapped(kept.count((True, True)), kept.count((False, True)))
+
+    def _renew(self, shell: Shell) -> bool:
+        """Gives an open connection what now stands at its path, or ends it."""
+        connection, match = shell.connection, self.router.match(shell.path)
+        try:
+            if match is None or not _takes_over(match[0], connection):
+                raise Deny(404)
+            endpoint, raw = match
+            query_string = connection.head.query_string
+            path_params, query_params = endpoint.bind(raw, query_string) if endpoint.bind is not None else (raw, {})
+            if not shell.swap(self.plan(endpoint)):
+                raise Deny(503)
+        except Deny:
+            shell.restart()
+            return False
+        connection.endpoint, connection.path_params, connection.query_params = endpoint, path_params, query_params
+        return True
+
+    def check_room(self, endpoint: Endpoint | None = None) -> None:
         """Refuses a further connection when there are as many as may be, or when the server is about to stop.
+
+        Args:
+            endpoint: what has just let it in; a live reload may have replaced it meanwhile.
 
         Raises:
             Deny: 503.
         """
+        if endpoint is not None and endpoint not in self._plans:
+            raise Deny(503, "The server was reloaded meanwhile", {"Retry-After": "1"})
         limit = self.config.max_connections
         if self.draining or (limit and len(self.shells) >= limit):
             raise Deny(503, "The server takes no further connections", {"Retry-After": "5"})
+
+
+def _takes_over(endpoint: Endpoint, connection: Connection) -> bool:
+    """Whether an endpoint goes on with a connection of another: the same path, nothing to prove that was not, the same
+    kind.
+    """
+    old: Endpoint = connection.endpoint
+    if endpoint.path != old.path or (endpoint.authorize is not None and old.authorize is None):
+        return False
+    return old.takes_over is None if endpoint.takes_over is None else endpoint.takes_over(connection)

@@ -43,7 +43,7 @@ _NOT_SINCE_PING = -1.0  # in the place of the time when something was last heard
 
 
 class _Restart:
-    """Waits in the queue behind running handlers: the server stops."""
+    """Waits in the queue behind running handlers: the server stops, or what it served is gone."""
 
 
 class WebSocketShell(asyncio.Protocol):
@@ -230,7 +230,7 @@ class WebSocketShell(asyncio.Protocol):
         return waiting >= (limits.max_message_bytes or _QUEUED_BYTES)
 
     async def _drain(self, work: list[Work]) -> None:
-        dispatch, connection = self._dispatch, self.connection
+        connection = self.connection
         current_caller.set(connection)
         for item in work:
             if isinstance(item, (Close, ProtocolError)):
@@ -240,7 +240,7 @@ class WebSocketShell(asyncio.Protocol):
             elif isinstance(item, _Restart):
                 self.close(1012, shutdown_reason())
             else:
-                await dispatch(connection, item)
+                await self._dispatch(connection, item)  # looked up for each: a live reload may have swapped it
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = self._listener.start_task(coroutine)
@@ -363,10 +363,33 @@ class WebSocketShell(asyncio.Protocol):
         """The server stops: lets running handlers end, then closes with 1012. Called by uvicorn."""
         if self.is_open:
             self._listener.begin_drain()
-            if self._tasks is None or self._plan.endpoint.streams:
-                self.close(1012, shutdown_reason())
-            else:
-                self._wait([_Restart()])
+            self.restart()
+
+    def restart(self) -> None:
+        """Lets running handlers end, then closes with 1012."""
+        if self._tasks is None or self._plan.endpoint.streams:
+            self.close(1012, shutdown_reason())
+        else:
+            self._wait([_Restart()])
+
+    @property
+    def path(self) -> str:
+        """What the router found it by."""
+        path: str = self.connection.head.path
+        return path
+
+    def swap(self, plan: Plan) -> bool:
+        """Handles what comes from now on by another plan, while handlers that run end by the old one.
+
+        Returns:
+            Whether it goes on. How running handlers end is another matter for streams, so there it does not.
+        """
+        if self._tasks is not None and plan.endpoint.streams != self._plan.endpoint.streams:
+            return False
+        self._plan, self._dispatch, self._direct = plan, plan.dispatch, plan.direct
+        self._concurrency = plan.endpoint.concurrency
+        self._reader.obey(plan.reader_rules)
+        return True
 
     def abort(self) -> None:
         """Ends the connection without a word."""

@@ -111,6 +111,10 @@ class MessageReader:
         self._rest: bytes | None = b""  # the beginning of a frame header; None once the connection failed or closed
         self._partial: _Partial | None = None
 
+    def obey(self, rules: ReaderRules) -> None:
+        """Goes by other rules from now on."""
+        self._rules = rules
+
     def feed(self, data: bytes) -> list[Event]:
         """The events that these bytes complete, in order of arrival."""
         if self._rest:

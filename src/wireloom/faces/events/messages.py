@@ -13,17 +13,24 @@ from wireloom.core.json_text import CLIENT_ERRORS, refusal_of
 from wireloom.errors import RequestError, ValidationFailed
 
 __all__ = [
+    "Answer",
     "ChangeUser",
     "ChannelEvent",
     "ClientEvent",
     "ConnectionEvent",
+    "ConnectionFrame",
     "Event",
     "EventError",
     "Subscribe",
+    "Subscribed",
+    "TokenExpiring",
     "Unsubscribe",
+    "Unsubscribed",
     "UserEvent",
     "WalkerEvent",
+    "Whereabouts",
     "decode_event",
+    "encode_answer",
     "encode_error",
     "encode_frame",
 ]
@@ -106,6 +113,50 @@ Event: TypeAlias = (
 )
 
 
+class _Answer(msgspec.Struct, tag_field="type", omit_defaults=True):
+    pass
+
+
+class Whereabouts(msgspec.Struct, omit_defaults=True):
+    """Who and where a connection is, and what was wrong with the token or the channel that it brought."""
+
+    client_id: str
+    root_id: str
+    channel_id: str
+    auth_error: str | msgspec.UnsetType = msgspec.UNSET
+    channel_error: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class ConnectionFrame(_Answer, tag="connection"):
+    """Says who and where this connection is: first of all, and whenever that changes."""
+
+    data: Whereabouts
+    id: EventId = None
+
+
+class Subscribed(_Answer, tag="subscribed"):
+    """These channels are heard from now on."""
+
+    channel_ids: list[str]
+    id: EventId = None
+
+
+class Unsubscribed(_Answer, tag="unsubscribed"):
+    """These channels are heard no longer."""
+
+    channel_ids: list[str]
+    id: EventId = None
+
+
+class TokenExpiring(_Answer, tag="token_expiring"):
+    """The token of this connection expires in so many seconds."""
+
+    expires_in: int
+
+
+Answer: TypeAlias = ConnectionFrame | Subscribed | Unsubscribed | TokenExpiring
+
+
 class EventError(RequestError):
     """The sender of an event is told; the connection stays.
 
@@ -149,6 +200,11 @@ def decode_event(payload: str | bytes) -> Event:
 def encode_frame(members: dict[str, Any], event_id: EventId = None) -> bytes:
     """An answer, with the id of the event that it answers where that had one."""
     return _encode(members if event_id is None else {**members, "id": event_id})
+
+
+def encode_answer(answer: Answer) -> bytes:
+    """An answer that has a type of its own."""
+    return _encode(answer)
 
 
 def encode_error(error: RequestError) -> bytes:

@@ -26,18 +26,25 @@ from wireloom.core.request import Request
 from wireloom.core.topic import Topic, channel, client, user
 from wireloom.errors import ConnectionClosed, Disconnect, RequestError, Unauthorized
 from wireloom.faces.events.messages import (
+    Answer,
     ChangeUser,
     ChannelEvent,
     ClientEvent,
     ConnectionEvent,
+    ConnectionFrame,
     Event,
     EventError,
     EventId,
     Subscribe,
+    Subscribed,
+    TokenExpiring,
     Unsubscribe,
+    Unsubscribed,
     UserEvent,
     WalkerEvent,
+    Whereabouts,
     decode_event,
+    encode_answer,
     encode_error,
     encode_frame,
 )
@@ -82,7 +89,12 @@ class EventOptions:
 
 
 def compile_event_socket(
-    options: EventOptions, config: Config, hub: Hub, actions: Actions, authenticate: Authenticate
+    options: EventOptions,
+    config: Config,
+    hub: Hub,
+    actions: Actions,
+    authenticate: Authenticate,
+    channels: dict[Connection, str],
 ) -> Endpoint:
     """The endpoint of the event socket.
 
@@ -92,29 +104,34 @@ def compile_event_socket(
         hub: reaches users, channels and clients.
         actions: what ``walker`` events run.
         authenticate: gives the user of a token.
+        channels: each open connection's own; what a live reload compiles anew goes on with it.
 
     Raises:
         ConfigError: a hook with a parameter that nothing explains.
     """
     allow = options.allow or (allow_open if config.peer_events == "open" else allow_guarded)
     came, left = _compile_hook(options.on_connect, hub), _compile_hook(options.on_disconnect, hub)
-    events = _EventSocket(config, hub, actions, authenticate, allow, came, left, own_policy=options.allow is not None)
+    own_policy = options.allow is not None
+    events = _EventSocket(config, hub, actions, authenticate, channels, allow, came, left, own_policy=own_policy)
     return Endpoint(
         name="events",
         path=options.path,
         door=Door.WEBSOCKET,
-        codec=Codec(decode_event, bytes, encode_error, message_schema=_schema()),
+        codec=Codec(
+            decode_event,
+            bytes,
+            encode_error,
+            message_schema=msgspec.json.schema(Event),
+            response_schema=msgspec.json.schema(Answer),
+        ),
         on_message=events.on_message,
         on_connect=events.on_connect,
         on_disconnect=events.on_disconnect,
         limits=config.limits,
         subprotocols=(BEARER_SUBPROTOCOL,),
         summary="The event socket: walkers, users, channels and clients over one connection.",
+        takes_over=events.takes_over,
     )
-
-
-def _schema() -> dict[str, Any]:
-    return msgspec.json.schema(Event)
 
 
 def _compile_hook(hook: Hook | None, hub: Hub) -> Handler | None:
@@ -134,6 +151,7 @@ class _EventSocket:
         hub: Hub,
         actions: Actions,
         authenticate: Authenticate,
+        channels: dict[Connection, str],
         allow: Allow,
         came: Handler | None,
         left: Handler | None,
@@ -148,7 +166,7 @@ class _EventSocket:
         self._own_policy = own_policy
         self._came = came
         self._left = left
-        self._channels: dict[Connection, str] = {}  # each connection's own, told in its connection frame
+        self._channels = channels  # each connection's own, told in its connection frame
         self._answers: dict[type[Any], Callable[[Connection, Any], Awaitable[bytes | None]]] = {
             ConnectionEvent: self._connection,
             WalkerEvent: self._walker,
@@ -188,6 +206,11 @@ class _EventSocket:
         if self._left is not None:
             await self._left(request)
 
+    def takes_over(self, connection: Connection) -> bool:
+        """Goes on with every connection that was told its channel; the end of its login is told here from now on."""
+        self._hub.logins.hand_over(connection, self._log_out)
+        return connection in self._channels
+
     async def on_message(self, request: Request) -> bytes | None:
         """Does what one event asks for; gives the answer, if it has one."""
         event: Event = request.message
@@ -203,13 +226,8 @@ class _EventSocket:
     def _connection_frame(
         self, connection: Connection, problems: dict[str, str] | None = None, event_id: EventId = None
     ) -> bytes:
-        data = {
-            "client_id": connection.client_id,
-            "root_id": connection.root_id,
-            "channel_id": self._channels[connection],
-            **(problems or {}),
-        }
-        return encode_frame({"type": "connection", "data": data}, event_id)
+        data = Whereabouts(connection.client_id, connection.root_id, self._channels[connection], **(problems or {}))
+        return encode_answer(ConnectionFrame(data, event_id))
 
     # -- who it is -----------------------------------------------------------------------------------------------------
 
@@ -328,14 +346,14 @@ class _EventSocket:
             raise EventError("error", error_object(error), event.id) from error
         if not await self._settle():
             raise EventError("error", _UNAVAILABLE, event.id)
-        return encode_frame({"type": "subscribed", "channel_ids": names}, event.id)
+        return encode_answer(Subscribed(names, event.id))
 
     async def _unsubscribe(self, connection: Connection, event: Unsubscribe) -> bytes:
         names = list(dict.fromkeys(event.channel_ids))
         for name in names:
             connection.leave(name)
         self._keep_own_channel(connection)
-        return encode_frame({"type": "unsubscribed", "channel_ids": names}, event.id)
+        return encode_answer(Unsubscribed(names, event.id))
 
     async def _settle_soon(self) -> None:
         """As `_settle`, but in an outage there is nothing to wait for: the client is told who it is all the same."""
@@ -371,4 +389,4 @@ def _new_channel_id() -> str:
 
 
 def _warn(connection: Connection, seconds: int) -> None:
-    connection.send({"type": "token_expiring", "expires_in": seconds})
+    connection.send_encoded(encode_answer(TokenExpiring(seconds)))

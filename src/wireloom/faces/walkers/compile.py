@@ -26,12 +26,7 @@ from wireloom.faces.walkers.walker import Walker
 from wireloom.faces.walkers.webhook import WebhookDoor
 from wireloom.graph.declared import source_of_class
 
-__all__ = ["compile_unknown", "compile_walker", "is_event_walker"]
-
-
-def is_event_walker(walker: type[Walker]) -> bool:
-    """Whether the event socket reaches a walker."""
-    return spec_of(walker).is_event
+__all__ = ["compile_unknown", "compile_walker"]
 
 
 def compile_walker(walker: type[Walker], services: Services) -> list[Endpoint]:
@@ -53,8 +48,7 @@ class _Compiler:
         self._source = source_of_class(walker)
         self._fields = Fields(walker)
         self._abilities = Abilities(walker)
-        if services.graph is not None:
-            services.graph.types.declare(self._abilities.kinds)
+        services.types.declare(self._abilities.kinds)
         self._runner = Runner(self._abilities, services.graph, services.find_user, self._spec.timeout_seconds)
         self._check()
 

@@ -10,11 +10,38 @@ import msgspec
 from wireloom.core.codec import error_object
 from wireloom.errors import HTTP_STATUSES, InternalError, RequestError
 
-__all__ = ["event_errors", "http_errors", "http_reply", "socket_errors", "socket_reply"]
+__all__ = ["SOCKET_REPLY_SCHEMA", "event_errors", "http_errors", "http_reply", "socket_errors", "socket_reply"]
 
 _encode = msgspec.json.Encoder().encode
 
 _HTTP_REPLY = b'{"ok":true,"type":"response","data":{"reports":%b},"error":null,"meta":{"extra":{"http_status":200}}}'
+
+SOCKET_REPLY_SCHEMA: dict[str, Any] = {
+    "oneOf": [
+        {
+            "title": "Reports",
+            "type": "object",
+            "required": ["ok", "data"],
+            "properties": {
+                "ok": {"const": True},
+                "data": {"type": "object", "required": ["reports"], "properties": {"reports": {"type": "array"}}},
+            },
+        },
+        {
+            "title": "Error",
+            "type": "object",
+            "required": ["ok", "error"],
+            "properties": {
+                "ok": {"const": False},
+                "error": {
+                    "type": "object",
+                    "required": ["code", "message"],
+                    "properties": {name: {"type": "string"} for name in ("code", "message", "path", "id", "detail")},
+                },
+            },
+        },
+    ]
+}
 
 EncodeError = Callable[[RequestError], bytes]
 

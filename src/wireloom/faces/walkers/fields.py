@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any, get_origin, get_type_hints
 
@@ -51,6 +52,13 @@ class Fields:
         self.has_files = any(_holds_file(hints[name]) for name in names)
         if self.has_files:
             self.schema["x-wireloom-multipart"] = True
+
+    def schema_with_token(self) -> dict[str, Any]:
+        """The schema of a message, which may bring a token beside the fields."""
+        schema = copy.deepcopy(self.schema)
+        own = schema["$defs"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+        own["properties"]["token"] = {"type": "string", "description": "Whose run it is; taken out of the message."}
+        return schema
 
     def from_json(self, payload: str | bytes) -> Walker:
         """A walker of a JSON object.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from wireloom.config import Config
+from wireloom.graph.types import Types
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from wireloom.faces.walkers.callers import Callers
     from wireloom.faces.walkers.run import FindUser
     from wireloom.graph.graph import Graph
+    from wireloom.hub.connection import Connection
     from wireloom.hub.hub import Hub
     from wireloom.identity.api_key import ApiKey
 
@@ -48,6 +50,8 @@ class Services:
         callers: knows users by their tokens; None as well.
         find_user: gives users by name.
         begin_webhook: checks what can be checked of a webhook before its body is read; None as `graph`.
+        tokens: those that open connections of walkers came with; they outlive a live reload.
+        types: the classes of nodes.
     """
 
     config: Config
@@ -56,3 +60,5 @@ class Services:
     callers: Callers | None = None
     find_user: FindUser = _nobody
     begin_webhook: BeginWebhook | None = None
+    tokens: dict[Connection, str] = field(default_factory=dict)
+    types: Types = field(default_factory=Types)

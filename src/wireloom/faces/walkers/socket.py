@@ -9,7 +9,7 @@ from wireloom.core.codec import Codec
 from wireloom.core.request import Request
 from wireloom.core.topic import PUBLIC_ROOT_ID, walker_topic
 from wireloom.faces.walkers.callers import require_role
-from wireloom.faces.walkers.envelope import socket_errors, socket_reply
+from wireloom.faces.walkers.envelope import SOCKET_REPLY_SCHEMA, socket_errors, socket_reply
 from wireloom.faces.walkers.fields import Fields, split_token
 from wireloom.faces.walkers.run import Runner
 from wireloom.faces.walkers.services import Services
@@ -50,9 +50,10 @@ class WalkerSocket:
         self._runner = runner
         self._services = services
         self._topic = walker_topic(name) if spec.broadcast else None
-        self._tokens: dict[Connection, str] = {}  # that connections came with
+        self._tokens = services.tokens
         encode_error = socket_errors(services.config.dev)
-        self.codec = Codec(self._decode, socket_reply, encode_error, message_schema=fields.schema)
+        message_schema = fields.schema_with_token()
+        self.codec = Codec(self._decode, socket_reply, encode_error, True, message_schema, SOCKET_REPLY_SCHEMA)
 
     @property
     def hooks(self) -> dict[str, Any]:

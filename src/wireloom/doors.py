@@ -1,0 +1,155 @@
+"""Doors: the endpoints of one application, and how its declarations become them, whichever face they are of."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from wireloom.config import Config
+from wireloom.core.actions import Actions
+from wireloom.core.endpoint import Door, Endpoint
+from wireloom.core.request import Request
+from wireloom.core.router import Router
+from wireloom.errors import ConfigError, Deny, Unauthorized
+from wireloom.faces.websocket import EventHandler, WebSocketHandler, compile_event, compile_websocket
+from wireloom.hub.hub import Hub
+
+if TYPE_CHECKING:
+    from wireloom.faces.walkers.callers import Authenticate
+    from wireloom.faces.walkers.services import Services
+    from wireloom.faces.walkers.walker import Walker
+
+__all__ = ["Compiler", "Declaration", "Doors", "is_event_walker", "is_runnable", "needs_users"]
+
+Declaration: TypeAlias = "WebSocketHandler | EventHandler | type[Walker]"
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """The endpoints of an application, by the door where they listen.
+
+    Args:
+        websocket: by path.
+        rest: by path; webhooks too.
+        events: by name.
+    """
+
+    websocket: Router = field(default_factory=Router)
+    rest: Router = field(default_factory=Router)
+    events: Actions = field(default_factory=Actions)
+
+    def __iter__(self) -> Iterator[Endpoint]:
+        yield from self.websocket
+        yield from self.rest
+        yield from self.events
+
+    def add(self, endpoint: Endpoint) -> None:
+        """Opens a door.
+
+        Raises:
+            ConfigError: another endpoint has its path or its name.
+        """
+        if endpoint.door is Door.EVENT:
+            self.events.add(endpoint)
+        else:
+            (self.websocket if endpoint.door is Door.WEBSOCKET else self.rest).add(endpoint)
+
+    def add_unless_taken(self, endpoint: Endpoint) -> None:
+        """Opens a door where nothing was declared."""
+        with contextlib.suppress(ConfigError):
+            self.add(endpoint)
+
+
+class Compiler:
+    """Makes endpoints of declarations.
+
+    Args:
+        config: the options in force.
+        hub: reaches connections.
+        authenticate: gives the user of a token.
+        make_services: gives what walkers need; asked once, and only when there is a walker.
+    """
+
+    def __init__(
+        self, config: Config, hub: Hub, authenticate: Authenticate, make_services: Callable[[], Services]
+    ) -> None:
+        self._config = config
+        self._hub = hub
+        self._authenticate = authenticate
+        self._make_services = make_services
+        self.services: Services | None = None
+
+    def compile(self, declaration: Declaration) -> list[Endpoint]:
+        """The endpoints of one declaration.
+
+        Raises:
+            ConfigError: something in it cannot be.
+        """
+        if isinstance(declaration, EventHandler):
+            return [compile_event(declaration, self._config, self._hub, _require_user)]
+        if isinstance(declaration, WebSocketHandler):
+            return [compile_websocket(declaration, self._config, self._hub, self._log_in)]
+        from wireloom.faces.walkers.compile import compile_walker
+
+        if self.services is None:
+            self.services = self._make_services()
+        return compile_walker(declaration, self.services)
+
+    def close_off(self, doors: Doors) -> None:
+        """Adds what answers for names that no walker has, wherever nothing else was declared."""
+        if self.services is None:
+            return
+        from wireloom.faces.walkers.compile import compile_unknown
+
+        walkers = {endpoint.name: endpoint.door for endpoint in (*doors.events, *doors.rest)}
+        for endpoint in compile_unknown(walkers, self.services):
+            doors.add_unless_taken(endpoint)
+
+    async def _log_in(self, request: Request) -> Any:
+        """The user whose token a handshake brings: what ``auth=True`` asks for.
+
+        Raises:
+            Deny: 401.
+        """
+        from wireloom.identity.bearer import find_token
+        from wireloom.identity.refusal import TokenInvalid
+
+        in_query = self._config.allow_token_in_query
+        token = find_token(request.headers, request.query, request.subprotocols, in_query=in_query)
+        try:
+            if token is None:
+                raise TokenInvalid("Token missing")
+            return await self._authenticate(token)
+        except TokenInvalid as invalid:
+            body = {"error": "Unauthorized", "message": invalid.reason}
+            raise Deny(401, body, {"WWW-Authenticate": "Bearer"}) from invalid
+
+
+async def _require_user(request: Request) -> Any:
+    """What ``auth=True`` asks of an event: that its connection is logged in."""
+    if request.user is None:
+        raise Unauthorized()
+    return request.user
+
+
+def needs_users(declaration: Declaration) -> bool:
+    """Whether a declaration asks who somebody is."""
+    return isinstance(declaration, type) or declaration.options.auth is True
+
+
+def is_event_walker(declaration: Declaration) -> bool:
+    """Whether a declaration is a walker that the event socket reaches."""
+    if not isinstance(declaration, type):
+        return False
+    from wireloom.faces.walkers.spec import spec_of
+
+    return spec_of(declaration).is_event
+
+
+def is_runnable(walker: type[Walker]) -> bool:
+    """Whether a class of walkers does something; else it is a base of others."""
+    from wireloom.faces.walkers.abilities import Abilities
+
+    return not walker.__name__.startswith("_") and bool(Abilities(walker).all)
