@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import msgspec
+import msgspec.inspect
 
 from wireloom.errors import ConfigError, WireloomError
 from wireloom.graph.declared import source_of_class
@@ -72,5 +73,22 @@ def require_storable(kind: type) -> None:
     """
     try:
         msgspec.json.Decoder(kind, dec_hook=_read_foreign)
+        foreign = [*_foreign_types(msgspec.inspect.type_info(kind), set())]
     except (TypeError, NameError) as error:
         raise ConfigError(f"{kind.__name__} cannot be stored: {error}", source_of_class(kind)) from None
+    for each in foreign:  # msgspec believes that the hooks know them all
+        if not hasattr(each, "model_validate"):
+            raise ConfigError(f"{kind.__name__} cannot be stored: there is {each!r} in it", source_of_class(kind))
+
+
+def _foreign_types(part: Any, seen: set[int]) -> Iterator[Any]:
+    """The types that msgspec does not know, in a description by it."""
+    if isinstance(part, tuple):
+        for each in part:
+            yield from _foreign_types(each, seen)
+    elif isinstance(part, (msgspec.inspect.Type, msgspec.inspect.Field)) and id(part) not in seen:
+        seen.add(id(part))
+        if isinstance(part, msgspec.inspect.CustomType):
+            yield part.cls
+        for name in part.__struct_fields__:
+            yield from _foreign_types(getattr(part, name), seen)
