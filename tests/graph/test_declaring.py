@@ -40,12 +40,11 @@ def test_a_field_that_would_hide_a_method_is_refused_where_it_is_written(base: A
     class Between(base):  # type: ignore[misc]
         fine: int = 0
 
-    line = inspect.currentframe().f_lineno + 2  # type: ignore[union-attr]
-    with pytest.raises(
-        ConfigError, match=f"Wrong: a field cannot be called {name!r}; that"
-    ) as caught:
+    begin = inspect.currentframe().f_lineno  # type: ignore[union-attr]
+    with pytest.raises(ConfigError, match=f"Wrong: a field cannot be called {name!r}; that") as caught:
         type(base)("Wrong", ((base, Between)[removed],), {"__module__": __name__, "__annotations__": {name: int}})
-    assert caught.value.source == f"{__file__}:{line}"
+    file, _, line = caught.value.source.rpartition(":")
+    assert file == __file__ and begin < int(line) < begin + 5
 
 
 def test_a_class_body_with_a_reserved_name_is_refused_with_its_line() -> None:

@@ -12,11 +12,11 @@ import msgspec.inspect
 from wireloom.errors import ConfigError, WireloomError
 from wireloom.graph.declared import source_of_class
 
-__all__ = ["StoredMisfit", "decode_fields", "encode_fields", "require_storable"]
+__all__ = ["StoredMisfit", "decode_fields", "encode_checked", "encode_fields", "require_storable"]
 
 T = TypeVar("T")
 
-_decoders: WeakKeyDictionary[type, Callable[[str], Any]] = WeakKeyDictionary()
+_decoders: WeakKeyDictionary[type, Callable[[str | bytes], Any]] = WeakKeyDictionary()
 
 
 class StoredMisfit(WireloomError):
@@ -42,6 +42,24 @@ encode_fields = msgspec.json.Encoder(enc_hook=_write_foreign).encode
 """The fields of a node or an edge → JSON."""
 
 
+def encode_checked(made: Any, name: str) -> bytes:
+    """As `encode_fields`, for the store: what could not be read back is not written.
+
+    Args:
+        made: a node or an edge.
+        name: its id, for errors.
+
+    Raises:
+        TypeError: a field has a value that is not of its type.
+    """
+    fields = encode_fields(made)
+    try:
+        _decoder_of(type(made))(fields)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise TypeError(f"{name} cannot be stored: {error}") from None
+    return fields
+
+
 def decode_fields(kind: type[T], text: str | bytes, name: str) -> T:
     """A node or an edge with the fields that are stored; those that are new in the class have their defaults.
 
@@ -53,16 +71,20 @@ def decode_fields(kind: type[T], text: str | bytes, name: str) -> T:
     Raises:
         StoredMisfit: a field has another type by now, or a new one has no default.
     """
-    decode = _decoders.get(kind)
-    if decode is None:
-        decode = _decoders[kind] = msgspec.json.Decoder(kind, dec_hook=_read_foreign).decode
     try:
-        made: T = decode(text)  # type: ignore[arg-type]
+        made: T = _decoder_of(kind)(text)
         return made
     except (msgspec.DecodeError, ValueError) as error:
         raise StoredMisfit(
             f"{name} as it is stored does not fit {kind.__name__} ({source_of_class(kind)}): {error}"
         ) from None
+
+
+def _decoder_of(kind: type) -> Callable[[str | bytes], Any]:
+    decode = _decoders.get(kind)
+    if decode is None:
+        decode = _decoders[kind] = msgspec.json.Decoder(kind, dec_hook=_read_foreign).decode
+    return decode
 
 
 def require_storable(kind: type) -> None:
