@@ -367,13 +367,14 @@ class Unit(msgspec.Struct, eq=False):
 
     def delete(self, node: Node) -> None:
         """What `Node.delete` does."""
+        if node_state(node).deleted and node_state(node).unit is self:
+            return
         self._require(node, Access.OWN)
         if isinstance(node, Root):
             raise ValueError("a root is not deleted; it goes with its user")
         _, changes = self._begin_changes()
-        if not node_state(node).deleted:
-            node_state(node).deleted = True
-            changes.delete(node)
+        node_state(node).deleted = True
+        changes.delete(node)
 
     def grant(self, node: Node, root_id: str, access: Access | None, deep: bool) -> None:
         """What `Node.grant` and, without an access, `Node.revoke` do."""
