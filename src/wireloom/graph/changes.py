@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ from wireloom.graph.access import Access
 from wireloom.graph.edge import Edge, EdgeState, edge_state, edge_type_name
 from wireloom.graph.ids import type_of_id
 from wireloom.graph.node import Node, node_state, node_type_name
-from wireloom.graph.stored import encode_fields
+from wireloom.graph.stored import encode_checked, encode_fields
 
 __all__ = ["Changes", "Conflict"]
 
@@ -120,14 +120,20 @@ class Changes:
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
-    def collect(self, nodes: Iterable[Node], edges: Iterable[Edge]) -> bool:
+    def collect(self, nodes: Mapping[str, Node], edges: Iterable[Edge]) -> bool:
         """Finds what is to be written; whether there is anything.
 
+        Args:
+            nodes: all that the run knows, by id.
+            edges: all that the run knows.
+
         Raises:
-            RequestError: ``FORBIDDEN``: fields of a node were changed that may only be read.
+            RequestError: ``FORBIDDEN``: fields were changed of a node that may only be read, or of an edge that begins
+                at one.
+            TypeError: a field has a value that is not of its type.
         """
-        self._changed = [*_changed(nodes)]
-        self._changed_edges = [*_changed_edges(edges)]
+        self._changed = [*_changed(nodes.values())]
+        self._changed_edges = [*_changed_edges(edges, nodes)]
         self._changed_edges = [pair for pair in self._changed_edges if pair[0] not in self._cut]
         return bool(
             self._changed or self._changed_edges or self.created or self.added or self.grants or self.cuts_something
@@ -228,22 +234,24 @@ def _changed(nodes: Iterable[Node]) -> Iterator[tuple[Node, bytes]]:
         if fields != state.stored:
             if state.access < Access.WRITE:
                 raise RequestError("FORBIDDEN", f"{type(node).__name__} {state.node_id} may only be read")
-            yield node, fields
+            yield node, encode_checked(node, state.node_id)
 
 
-def _changed_edges(edges: Iterable[Edge]) -> Iterator[tuple[Edge, bytes]]:
+def _changed_edges(edges: Iterable[Edge], nodes: Mapping[str, Node]) -> Iterator[tuple[Edge, bytes]]:
     for edge in edges:
-        stored = edge_state(edge).stored
-        if stored is not None and edge.__struct_fields__:
-            fields = encode_fields(edge)
-            if fields != stored:
-                yield edge, fields
+        state = edge_state(edge)
+        if state.stored is None or not edge.__struct_fields__ or encode_fields(edge) == state.stored:
+            continue
+        source = nodes.get(state.source)  # an edge is its source's, as for connecting
+        if source is None or node_state(source).access < Access.WRITE:
+            raise RequestError("FORBIDDEN", f"{type(edge).__name__} {state.edge_id} may only be read")
+        yield edge, encode_checked(edge, state.edge_id)
 
 
 def _row(node: Node) -> dict[str, Any]:
     state = node_state(node)
     versions = {"version": 1, "edges_version": 1}
-    fields = encode_fields(node).decode()
+    fields = encode_checked(node, state.node_id).decode()
     return {
         "node_id": state.node_id,
         "type": node_type_name(type(node)),
@@ -262,5 +270,5 @@ def _edge_row(edge: Edge) -> dict[str, Any]:
         "target": state.target,
         "source_type": type_of_id(state.source),
         "target_type": type_of_id(state.target),
-        "context": encode_fields(edge).decode(),
+        "context": encode_checked(edge, state.edge_id).decode(),
     }

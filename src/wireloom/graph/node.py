@@ -32,7 +32,7 @@ class NodeState(msgspec.Struct, eq=False):
         unit: the run that it belongs to; None before it is connected.
         owner: id of the root that it belongs to; empty while it is connected to nothing that belongs to somebody.
         access: what the run may do with it.
-        deep: whether the access holds for the nodes of the same owner that it leads to.
+        deep: what the run may do with the nodes of the same owner that it leads to; 0: nothing by this node.
         stored: its fields as the store has them; None for a new one, and for a root.
         deleted: whether it goes with this run.
         edges: what a new node was connected to before it was connected itself.
@@ -42,7 +42,7 @@ class NodeState(msgspec.Struct, eq=False):
     unit: Any = None
     owner: str = ""
     access: Access = Access.OWN
-    deep: bool = False
+    deep: int = 0
     stored: bytes | None = None
     deleted: bool = False
     edges: list[tuple[Any, Edge]] | None = None

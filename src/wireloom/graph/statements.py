@@ -69,9 +69,9 @@ def find_neighbours(direction: str, typed: bool, edge_typed: bool, lock: bool) -
         near, far, far_type = edges.c.target == here, edges.c.source, edges.c.source_type
     query = select(*_EDGE, edges.c.context.label("edge_context"), *_NODE, *_GRANT)
     query = query.select_from(edges.join(nodes, nodes.c.node_id == far).outerjoin(grants, _mine))
-    readable = or_(
-        nodes.c.owner == bindparam("me"), grants.c.level.is_not(None), nodes.c.owner == bindparam("deep_owner")
-    )
+    # A deep grant holds for what a node leads to, not for what leads to it
+    deep = and_(edges.c.source == here, nodes.c.owner == bindparam("deep_owner"))
+    readable = or_(nodes.c.owner == bindparam("me"), grants.c.level.is_not(None), deep)
     query = query.where(near, edges.c.position > bindparam("after"), readable)
     if typed:
         query = query.where(far_type.in_(bindparam("types", expanding=True)))

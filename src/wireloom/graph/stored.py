@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import msgspec
+import msgspec.inspect
 
 from wireloom.errors import ConfigError, WireloomError
 from wireloom.graph.declared import source_of_class
 
-__all__ = ["StoredMisfit", "decode_fields", "encode_fields", "require_storable"]
+__all__ = ["StoredMisfit", "decode_fields", "encode_checked", "encode_fields", "require_storable"]
 
 T = TypeVar("T")
 
-_decoders: WeakKeyDictionary[type, Callable[[str], Any]] = WeakKeyDictionary()
+_decoders: WeakKeyDictionary[type, Callable[[str | bytes], Any]] = WeakKeyDictionary()
 
 
 class StoredMisfit(WireloomError):
@@ -41,6 +42,24 @@ encode_fields = msgspec.json.Encoder(enc_hook=_write_foreign).encode
 """The fields of a node or an edge → JSON."""
 
 
+def encode_checked(made: Any, name: str) -> bytes:
+    """As `encode_fields`, for the store: what could not be read back is not written.
+
+    Args:
+        made: a node or an edge.
+        name: its id, for errors.
+
+    Raises:
+        TypeError: a field has a value that is not of its type.
+    """
+    fields = encode_fields(made)
+    try:
+        _decoder_of(type(made))(fields)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise TypeError(f"{name} cannot be stored: {error}") from None
+    return fields
+
+
 def decode_fields(kind: type[T], text: str | bytes, name: str) -> T:
     """A node or an edge with the fields that are stored; those that are new in the class have their defaults.
 
@@ -52,16 +71,20 @@ def decode_fields(kind: type[T], text: str | bytes, name: str) -> T:
     Raises:
         StoredMisfit: a field has another type by now, or a new one has no default.
     """
-    decode = _decoders.get(kind)
-    if decode is None:
-        decode = _decoders[kind] = msgspec.json.Decoder(kind, dec_hook=_read_foreign).decode
     try:
-        made: T = decode(text)  # type: ignore[arg-type]
+        made: T = _decoder_of(kind)(text)
         return made
     except (msgspec.DecodeError, ValueError) as error:
         raise StoredMisfit(
             f"{name} as it is stored does not fit {kind.__name__} ({source_of_class(kind)}): {error}"
         ) from None
+
+
+def _decoder_of(kind: type) -> Callable[[str | bytes], Any]:
+    decode = _decoders.get(kind)
+    if decode is None:
+        decode = _decoders[kind] = msgspec.json.Decoder(kind, dec_hook=_read_foreign).decode
+    return decode
 
 
 def require_storable(kind: type) -> None:
@@ -72,5 +95,22 @@ def require_storable(kind: type) -> None:
     """
     try:
         msgspec.json.Decoder(kind, dec_hook=_read_foreign)
+        foreign = [*_foreign_types(msgspec.inspect.type_info(kind), set())]
     except (TypeError, NameError) as error:
         raise ConfigError(f"{kind.__name__} cannot be stored: {error}", source_of_class(kind)) from None
+    for each in foreign:  # msgspec believes that the hooks know them all
+        if not hasattr(each, "model_validate"):
+            raise ConfigError(f"{kind.__name__} cannot be stored: there is {each!r} in it", source_of_class(kind))
+
+
+def _foreign_types(part: Any, seen: set[int]) -> Iterator[Any]:
+    """The types that msgspec does not know, in a description by it."""
+    if isinstance(part, tuple):
+        for each in part:
+            yield from _foreign_types(each, seen)
+    elif isinstance(part, (msgspec.inspect.Type, msgspec.inspect.Field)) and id(part) not in seen:
+        seen.add(id(part))
+        if isinstance(part, msgspec.inspect.CustomType):
+            yield part.cls
+        for name in part.__struct_fields__:
+            yield from _foreign_types(getattr(part, name), seen)

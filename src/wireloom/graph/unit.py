@@ -8,6 +8,7 @@ Laws:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
@@ -22,7 +23,7 @@ from wireloom.graph.edge import Edge, edge_state
 from wireloom.graph.ids import is_node_id, type_of_id
 from wireloom.graph.node import Direction, Node, NodeState, Root, Where, node_state
 from wireloom.graph.statements import add_root, find_granted, find_neighbours, find_node, find_versions
-from wireloom.graph.stored import decode_fields
+from wireloom.graph.stored import decode_fields, encode_fields
 from wireloom.graph.types import names_of
 
 __all__ = ["Unit"]
@@ -53,6 +54,7 @@ class Unit(msgspec.Struct, eq=False):
     _changes: Any = None
     _stack: Any = None
     _transaction: Any = None
+    _order: Any = None  # of what uses the transaction: reads at once, and an end that comes before they are done
 
     @property
     def is_untouched(self) -> bool:
@@ -71,22 +73,29 @@ class Unit(msgspec.Struct, eq=False):
             self._edges = {}
             self._changes = Changes(self.root_id)
             self._stack = AsyncExitStack()
+            self._order = asyncio.Lock()
         return self._nodes, self._changes
 
     async def _begin(self) -> tuple[dict[str, Node], Changes]:
         """Before something is read: takes this root's turn."""
         begun = self._begin_changes()
         if not begun[1].has_turn:
-            await self._stack.enter_async_context(self.graph.turn(self.root_id))
-            begun[1].has_turn = True
+            async with self._order:
+                if not begun[1].has_turn:
+                    await self._stack.enter_async_context(self.graph.turn(self.root_id))
+                    begun[1].has_turn = True
         if self.exclusive and self._transaction is None:
-            self._transaction = await self._database.finish(self._lock())
+            await self._lock()
         return begun
 
-    async def _lock(self) -> Any:
-        connection = await self._stack.enter_async_context(self._database.writing())
-        await connection.execute(add_root(self._database.is_postgresql), {"id": self.root_id})
-        return connection
+    @unbroken
+    async def _lock(self) -> None:
+        async with self._order:
+            if self._transaction is None:
+                with self._changes.translating():
+                    connection = await self._stack.enter_async_context(self._database.writing())
+                    self._transaction = connection
+                    await connection.execute(add_root(self._database.is_postgresql), {"id": self.root_id})
 
     async def commit(self) -> None:
         """Keeps all that the run has changed, or nothing.
@@ -96,20 +105,21 @@ class Unit(msgspec.Struct, eq=False):
             RequestError: ``FORBIDDEN``: it changed what it may only read.
         """
         nodes, changes = self._begin_changes()
-        if changes.collect(nodes.values(), self._edges.values()):
+        if changes.collect(nodes, self._edges.values()):
             await self._begin()
             await self._keep()
 
     @unbroken
     async def _keep(self) -> None:
-        if self._transaction is not None:
-            await self._changes.write(self._transaction, self._database.is_postgresql)
-            self._transaction = None
-            await self._stack.aclose()  # commits
-        else:
+        async with self._order:
             with self._changes.translating():
-                async with self._database.writing() as connection:
-                    await self._changes.write(connection, self._database.is_postgresql)
+                if self._transaction is not None:
+                    await self._changes.write(self._transaction, self._database.is_postgresql)
+                    self._transaction = None
+                    await self._stack.aclose()  # commits
+                else:
+                    async with self._database.writing() as connection:
+                        await self._changes.write(connection, self._database.is_postgresql)
 
     async def close(self, error: BaseException | None = None) -> None:
         """Ends it; what was not committed is undone. Its nodes can be looked at, and nothing more.
@@ -117,9 +127,11 @@ class Unit(msgspec.Struct, eq=False):
         Args:
             error: why, where it did not end well.
         """
-        if self._nodes is not None:
-            await self._database.finish(self._undo(error or RuntimeError("not committed")))
-        self.abandon()
+        try:
+            if self._nodes is not None:
+                await self._database.finish(self._undo(error or RuntimeError("not committed")))
+        finally:
+            self.abandon()
 
     def abandon(self) -> None:
         """As `close`, for a run that holds nothing: it has read nothing, and kept nothing."""
@@ -133,11 +145,12 @@ class Unit(msgspec.Struct, eq=False):
                 edge_state(edge).unit = ENDED
 
     async def _undo(self, error: BaseException) -> None:
-        if self._transaction is None:
-            await self._stack.aclose()
-        else:
-            self._transaction = None
-            await self._stack.__aexit__(type(error), error, None)
+        async with self._order:  # after what was begun, though whoever waited for it was cancelled
+            if self._transaction is None:
+                await self._stack.aclose()
+            else:
+                self._transaction = None
+                await self._stack.__aexit__(type(error), error, None)
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -162,8 +175,10 @@ class Unit(msgspec.Struct, eq=False):
     ) -> list[Node]:
         """What `Node.nodes` gives."""
         fits, found = _test(kind, where), dict[str, Node]()
+        if not _most(limit):
+            return []
         async for node, _ in self._around(here, kind, edge, limit if where is None else None, direction):
-            if len(found) == (_NO_LIMIT if limit is None else limit):
+            if len(found) == limit:
                 break
             if fits(node):
                 found[node.id] = node
@@ -174,8 +189,10 @@ class Unit(msgspec.Struct, eq=False):
     ) -> list[Edge]:
         """What `Node.edges` gives."""
         fits, found = _test(kind, where), list[Edge]()
+        if not _most(limit):
+            return []
         async for _, edge in self._around(here, Node, kind, limit if where is None else None, direction):
-            if len(found) == (_NO_LIMIT if limit is None else limit):
+            if len(found) == limit:
                 break
             if fits(edge):
                 found.append(edge)
@@ -187,7 +204,7 @@ class Unit(msgspec.Struct, eq=False):
             raise RequestError("FORBIDDEN", "What was granted to another user is not this run's to see")
         await self._begin()
         names = names_of(kind)
-        parameters = {"me": self.root_id, "types": names or (), "limit": _NO_LIMIT if limit is None else limit}
+        parameters = {"me": self.root_id, "types": names or (), "limit": _most(limit)}
         rows = await self._fetch(find_granted(names is not None, self._lock_rows), _used(parameters, names, True))
         nodes = [self._take(row, None, kind) for row in rows]
         return [node for node in nodes if node is not None and not node_state(node).deleted]
@@ -237,7 +254,7 @@ class Unit(msgspec.Struct, eq=False):
         if not rows and here is not self.root:
             raise Conflict  # it is gone since it was read
         # A root without a row has no edges; its row comes with the first
-        self._changes.edges_read[state.node_id] = rows[0].edges_version if rows else None
+        self._changes.edges_read.setdefault(state.node_id, rows[0].edges_version if rows else None)
 
     @property
     def _lock_rows(self) -> bool:
@@ -246,8 +263,9 @@ class Unit(msgspec.Struct, eq=False):
     @unbroken
     async def _fetch(self, statement: Any, parameters: Mapping[str, Any]) -> Sequence[Any]:
         if self._transaction is not None:
-            with self._changes.translating():
-                return (await self._transaction.execute(statement, parameters)).all()  # type: ignore[no-any-return]
+            async with self._order:
+                with self._changes.translating():
+                    return (await self._transaction.execute(statement, parameters)).all()  # type: ignore[no-any-return]
         async with self._database.reading() as connection:
             rows: Sequence[Any] = (await connection.execute(statement, parameters)).all()
             return rows
@@ -262,11 +280,12 @@ class Unit(msgspec.Struct, eq=False):
         if known is None:
             known = nodes[row.node_id] = self._make(row, kind)
             state = known.__dict__["_state"] = NodeState(row.node_id, self, row.owner, access)
-            state.stored, state.deep = row.context.encode(), deep
+            # Not the row's text: a set has many orders, and a field that is new or gone is no change by this run
+            state.stored, state.deep = encode_fields(known), deep
             changes.read[row.node_id] = row.version
         else:
             state = node_state(known)
-            state.access, state.deep = max(state.access, access), state.deep or deep
+            state.access, state.deep = max(state.access, access), max(state.deep, deep)
         return known
 
     def _make(self, row: Any, kind: type[Node]) -> Node:
@@ -275,15 +294,17 @@ class Unit(msgspec.Struct, eq=False):
         wanted: type[Node] = self.graph.types.find(row.type, kind, row.node_id)
         return decode_fields(wanted, row.context, row.node_id)
 
-    def _access(self, row: Any, via: Node | None) -> tuple[Access | None, bool]:
-        """What the run may do with a row's node: as its owner, by a grant, or by where it came from."""
+    def _access(self, row: Any, via: Node | None) -> tuple[Access | None, int]:
+        """What the run may do with a row's node, and with what that leads to: as its owner, by a grant, or by where it
+        came from.
+        """
         if row.owner == self.root_id:
-            return Access.OWN, False
+            return Access.OWN, 0
         access = None if row.level is None else Access(row.level)
-        deep = bool(row.deep)
+        deep = row.level if row.deep else 0
         came = node_state(via) if via is not None else None
-        if came is not None and came.deep and came.owner == row.owner:
-            access, deep = max(access or Access.READ, came.access), True
+        if came is not None and came.deep and came.owner == row.owner and came.node_id == row.source:
+            access, deep = Access(max(row.level or 0, came.deep)), max(deep, came.deep)
         return access, deep
 
     def _take_edge(self, row: Any, kind: type[Edge]) -> Edge:
@@ -292,7 +313,7 @@ class Unit(msgspec.Struct, eq=False):
             wanted: type[Edge] = self.graph.types.find(row.edge_type, kind, row.edge_id)
             known = self._edges[row.edge_id] = decode_fields(wanted, row.edge_context, row.edge_id)
             state = edge_state(known)
-            state.edge_id, state.unit, state.stored = row.edge_id, self, row.edge_context.encode()
+            state.edge_id, state.unit, state.stored = row.edge_id, self, encode_fields(known)
             state.source, state.target = row.source, row.target
         return known
 
@@ -304,6 +325,8 @@ class Unit(msgspec.Struct, eq=False):
         while waiting:
             source, target, one = waiting.pop(0)
             self._require(source, Access.WRITE)
+            if edge_state(one).unit is not None:
+                raise ValueError(f"this {type(one).__name__} connects nodes already; every connection has its own edge")
             state = node_state(target)
             if state.unit is None:
                 self._adopt(target, node_state(source).owner)
@@ -324,10 +347,7 @@ class Unit(msgspec.Struct, eq=False):
     def _add(self, source: Node, target: Node, edge: Edge) -> None:
         _, changes = self._begin_changes()
         state = edge_state(edge)
-        if state.unit is not None:
-            raise ValueError(f"this {type(edge).__name__} connects nodes already; every connection has its own edge")
-        if node_state(target).unit is not self:
-            raise RuntimeError(f"this {type(target).__name__} is of another run; look it up again")
+        self._require(target, Access.READ)
         state.unit, state.source, state.target = self, node_state(source).node_id, node_state(target).node_id
         self._edges[state.edge_id] = edge
         changes.added.append(edge)
@@ -337,6 +357,8 @@ class Unit(msgspec.Struct, eq=False):
         self._require(here, Access.WRITE)
         _, changes = self._begin_changes()
         if isinstance(node, Edge):
+            if edge_state(node).unit is not self:
+                raise RuntimeError(f"this {type(node).__name__} is of another run; look it up again")
             if edge_state(node).source != here.id:
                 raise ValueError("this edge begins at another node")
             changes.cut(node)
@@ -345,13 +367,14 @@ class Unit(msgspec.Struct, eq=False):
 
     def delete(self, node: Node) -> None:
         """What `Node.delete` does."""
+        if node_state(node).deleted and node_state(node).unit is self:
+            return
         self._require(node, Access.OWN)
         if isinstance(node, Root):
             raise ValueError("a root is not deleted; it goes with its user")
         _, changes = self._begin_changes()
-        if not node_state(node).deleted:
-            node_state(node).deleted = True
-            changes.delete(node)
+        node_state(node).deleted = True
+        changes.delete(node)
 
     def grant(self, node: Node, root_id: str, access: Access | None, deep: bool) -> None:
         """What `Node.grant` and, without an access, `Node.revoke` do."""
@@ -393,6 +416,13 @@ def _used(parameters: dict[str, Any], names: tuple[str, ...] | None, of_nodes: b
     """Without the names of types, where any will do: a statement has no parameter for them then."""
     unused = ("types" if of_nodes else "edge_types") if names is None else ""
     return {name: value for name, value in parameters.items() if name != unused}
+
+
+def _most(limit: int | None) -> int:
+    """How many may be found."""
+    if limit is not None and limit < 0:
+        raise ValueError(f"a limit is 0 or more, not {limit}")
+    return _NO_LIMIT if limit is None else limit
 
 
 def _test(kind: type[Node] | type[Edge], where: Where) -> Callable[[Any], bool]:
