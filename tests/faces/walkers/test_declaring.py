@@ -89,11 +89,11 @@ def test_the_methods_of_a_spec_are_those_of_its_rest_door() -> None:
 
 def test_the_class_in_the_body_means_the_same() -> None:
     class Specs:
-        methods = ["websocket", "get"]
+        methods = ("websocket", "get")
         auth = False
         path = "/hello"
 
-    [declared] = [walker(specs=Specs)]
+    declared = walker(specs=Specs)
     assert sorted(paths(declared)) == [("event", "Hello"), ("rest", "/hello")]
 
 
