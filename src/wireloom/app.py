@@ -405,7 +405,8 @@ class App:
         from wireloom.faces.walkers.compile import compile_unknown
 
         router, rest, actions = doors
-        walkers = {endpoint.name: endpoint.door for endpoint in (*actions, *rest)}
+        names = {declaration.__name__ for declaration in self._declarations if isinstance(declaration, type)}
+        walkers = {endpoint.name: endpoint.door for endpoint in (*actions, *rest) if endpoint.name in names}
         for endpoint in compile_unknown(walkers, self._services):
             with contextlib.suppress(ConfigError):
                 (router if endpoint.door is Door.WEBSOCKET else rest).add(endpoint)
