@@ -80,6 +80,7 @@ class Compiler:
         self._authenticate = authenticate
         self._make_services = make_services
         self.services: Services | None = None
+        self._walkers: dict[str, Door] = {}
 
     def compile(self, declaration: Declaration) -> list[Endpoint]:
         """The endpoints of one declaration.
@@ -95,7 +96,9 @@ class Compiler:
 
         if self.services is None:
             self.services = self._make_services()
-        return compile_walker(declaration, self.services)
+        endpoints = compile_walker(declaration, self.services)
+        self._walkers[declaration.__name__] = endpoints[0].door
+        return endpoints
 
     def close_off(self, doors: Doors) -> None:
         """Adds what answers for names that no walker has, wherever nothing else was declared."""
@@ -103,8 +106,7 @@ class Compiler:
             return
         from wireloom.faces.walkers.compile import compile_unknown
 
-        walkers = {endpoint.name: endpoint.door for endpoint in (*doors.events, *doors.rest)}
-        for endpoint in compile_unknown(walkers, self.services):
+        for endpoint in compile_unknown(self._walkers, self.services):
             doors.add_unless_taken(endpoint)
 
     async def _log_in(self, request: Request) -> Any:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from starlette.datastructures import UploadFile
+
 from wireloom.config import Limits
 from wireloom.core.codec import Codec
 from wireloom.core.endpoint import Door, Endpoint
@@ -166,12 +168,15 @@ def _read_once(fields: Fields, spec: Spec, incoming: Incoming) -> Walker:
     pairs = [(name, value) for name, value in incoming.query if name != "token" and (wanted is None or name in wanted)]
     pairs += [(name, value) for name, value in incoming.path.items() if name != "node_id"]
     if incoming.form is not None:
+        for _, value in incoming.form:
+            if isinstance(value, UploadFile):
+                value.file.seek(0)  # a second try reads it from its beginning, as the first did
         return fields.from_members(fields.members([*incoming.form, *pairs]))
     if wanted is None:
         return fields.from_members(fields.members(pairs))
     _, body = split_token(incoming.body or b"{}")
     if pairs:
-        return fields.from_members_beside(body, fields.members(pairs))
+        return fields.from_json_beside(body, fields.members(pairs))
     return fields.from_json(body)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import types
 from collections.abc import Iterable, Mapping
-from typing import Any, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from starlette.datastructures import UploadFile
 
 from wireloom.core.json_text import CLIENT_ERRORS, problem_of, refusal_of, require_json
+from wireloom.core.plain import plain_of
 from wireloom.errors import ConfigError, InvalidJSON, ValidationFailed
 from wireloom.faces.walkers.walker import Walker
 from wireloom.graph.declared import source_of_class
@@ -19,8 +21,7 @@ __all__ = ["Fields", "split_token"]
 _MULTIPLE = (list, set, frozenset, tuple)
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
-_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder(enc_hook=plain_of).encode
 
 
 class Fields:
@@ -41,6 +42,7 @@ class Fields:
         self._walker = walker
         try:
             hints = get_type_hints(walker)
+            self._hints = get_type_hints(walker, include_extras=True)
             self._decode = msgspec.json.Decoder(walker, dec_hook=_read_foreign).decode
             self.schema: dict[str, Any] = msgspec.json.schema(walker, schema_hook=_describe_foreign)
         except (TypeError, NameError, ValueError) as error:
@@ -48,7 +50,7 @@ class Fields:
             message = f"{walker.__name__}: a field cannot be read from JSON: {reason}"
             raise ConfigError(message, source_of_class(walker)) from error
         names = walker.__struct_fields__
-        self._multiple = {name for name in names if (get_origin(hints[name]) or hints[name]) in _MULTIPLE}
+        self._multiple = {name for name in names if _is_multiple(hints[name])}
         self.has_files = any(_holds_file(hints[name]) for name in names)
         if self.has_files:
             self.schema["x-wireloom-multipart"] = True
@@ -84,13 +86,30 @@ class Fields:
         except (msgspec.ValidationError, *CLIENT_ERRORS) as error:
             raise ValidationFailed([problem_of(error)]) from error
 
-    def from_members_beside(self, payload: str | bytes, members: Mapping[str, Any]) -> Walker:
-        """A walker of a JSON object and of members that came beside it, which win."""
+    def from_json_beside(self, payload: str | bytes, members: Mapping[str, Any]) -> Walker:
+        """A walker of a JSON object, which is read as strictly as ever, and of fields that came beside it, which win.
+
+        Args:
+            payload: the object.
+            members: texts or, in lists, several of these, by the names of fields; texts become what fields are.
+
+        Raises:
+            InvalidJSON: the payload is no JSON.
+            ValidationFailed: it or a text does not fit.
+        """
         try:
-            body = _decode_object(payload)
+            body = _decode_members(payload)
         except CLIENT_ERRORS as error:
             raise refusal_of(error, payload) from error
-        return self.from_members({**body, **members})
+        beside = {name: msgspec.Raw(_encode(self._read_text(name, value))) for name, value in members.items()}
+        return self.from_json(_encode({**body, **beside}))
+
+    def _read_text(self, name: str, value: Any) -> Any:
+        try:
+            return msgspec.convert(value, self._hints[name], strict=False, dec_hook=_read_foreign)
+        except (msgspec.ValidationError, *CLIENT_ERRORS) as error:
+            found = problem_of(error)
+            raise ValidationFailed([{**found, "path": f"$.{name}{found['path'][1:]}"}]) from error
 
     def members(self, pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
         """Pairs of a query or a form by name: all values where the field is a list, else the last."""
@@ -153,6 +172,12 @@ def _describe_foreign(kind: Any) -> dict[str, Any]:
         raise TypeError(f"{getattr(kind, '__name__', kind)} cannot be read from JSON")
     described: dict[str, Any] = describe()
     return described
+
+
+def _is_multiple(hint: Any) -> bool:
+    if get_origin(hint) in (Union, types.UnionType):
+        return any(_is_multiple(arm) for arm in get_args(hint))
+    return (get_origin(hint) or hint) in _MULTIPLE
 
 
 def _holds_file(hint: Any) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from wireloom.core.codec import Codec
 from wireloom.core.request import Request
 from wireloom.core.topic import PUBLIC_ROOT_ID, walker_topic
+from wireloom.errors import ValidationFailed
 from wireloom.faces.walkers.callers import require_role
 from wireloom.faces.walkers.envelope import SOCKET_REPLY_SCHEMA, socket_errors, socket_reply
 from wireloom.faces.walkers.fields import Fields, split_token
@@ -94,7 +95,11 @@ class WalkerSocket:
     def _decode(self, payload: str | bytes) -> Any:
         """A walker, where anybody may run it and the message brings no token; else what is left to be read."""
         if self._spec.public and (b'"token"' if payload.__class__ is bytes else '"token"') not in payload:  # type: ignore[operator]
-            return self._fields.from_json(payload), payload
+            try:
+                return self._fields.from_json(payload), payload
+            except ValidationFailed:
+                if (b"\\u" if payload.__class__ is bytes else "\\u") not in payload:  # type: ignore[operator]
+                    raise  # else it may be the token's own name that has escapes in it (RFC 8259 §8.3)
         token, rest = split_token(payload)
         return _Unread(rest, token)
 

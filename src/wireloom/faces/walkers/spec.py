@@ -96,13 +96,13 @@ def spec(
     def declare(walker: W) -> W:
         made = Spec(
             protocol,
-            None if methods is None else _texts("methods", methods),
+            None if methods is None else _texts(walker, "methods", methods),
             public,
             path,
             broadcast,
-            as_query if as_query == "*" else _texts("as_query", as_query),
-            _texts("roles", roles),
-            _texts("tags", tags),
+            as_query if as_query == "*" else _texts(walker, "as_query", as_query),
+            _texts(walker, "roles", roles),
+            _texts(walker, "tags", tags),
             summary,
             max_message_bytes,
             timeout_seconds,
@@ -147,16 +147,19 @@ def _from_class(walker: type[Walker], specs: type) -> Spec:
             message = f"{walker.__name__}.__specs__ has no {name!r}{did_you_mean(name, known)}"
             raise ConfigError(message, source_of_class(walker))
     if "auth" in values:
+        if "public" in values:
+            raise ConfigError(f"{walker.__name__}.__specs__ has auth and public; use one", source_of_class(walker))
         values["public"] = not values.pop("auth")
     for name in ("methods", "roles", "tags", "as_query"):
         if name in values and values[name] != "*":
-            values[name] = _texts(name, values[name])
+            values[name] = _texts(walker, name, values[name])
     return Spec(**values)
 
 
-def _texts(name: str, given: Iterable[str]) -> tuple[str, ...]:
+def _texts(walker: type[Walker], name: str, given: Iterable[str]) -> tuple[str, ...]:
     if isinstance(given, str):
-        raise ConfigError(f"{name} is a list of texts, not the text {given!r}")
+        told = f"{walker.__name__}: {name} is a list of texts, not the text {given!r}"
+        raise ConfigError(told, source_of_class(walker))
     return tuple(given)
 
 
