@@ -1,4 +1,4 @@
-"""Processes: many that change the same at once lose nothing, nor does one that is killed. Users fail each for themselves."""
+"""Processes: many that change the same at once lose nothing, nor does one that is killed. Users fail alone."""
 
 from __future__ import annotations
 
@@ -107,9 +107,7 @@ def live(process: subprocess.Popen[str], answers: int, seconds: float) -> list[i
 
 
 def live_on(url: str, chance: random.Random) -> list[list[int]]:
-    """Two lives, one after the other; the second's file is left by a process that was killed while this one had it open,
-    the next one's by one that had it alone.
-    """
+    """Two lives, one after the other: the first dies while another has the file open, the second alone."""
     with counting(url, 0) as one, counting(url, 0) as two:
         get_ready(one, two)
         return [live(process, chance.randrange(1, 12), chance.uniform(0.0, 0.02)) for process in (one, two)]
