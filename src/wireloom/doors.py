@@ -80,7 +80,7 @@ class Compiler:
         self._authenticate = authenticate
         self._make_services = make_services
         self.services: Services | None = None
-        self._walkers: dict[str, Door] = {}
+        self._walkers: dict[str, Door] = {}  # those that have no WebSocket
 
     def compile(self, declaration: Declaration) -> list[Endpoint]:
         """The endpoints of one declaration.
@@ -97,7 +97,8 @@ class Compiler:
         if self.services is None:
             self.services = self._make_services()
         endpoints = compile_walker(declaration, self.services)
-        self._walkers[declaration.__name__] = endpoints[0].door
+        if endpoints[0].door is not Door.WEBSOCKET:
+            self._walkers[declaration.__name__] = endpoints[0].door
         return endpoints
 
     def close_off(self, doors: Doors) -> None:

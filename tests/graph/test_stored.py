@@ -200,6 +200,8 @@ async def keep_ghost(graph: Graph, base: Any) -> str:
     kept = node_id if base is Node else edge.id
     async with graph.database.writing() as connection:
         await connection.execute(text(f"UPDATE {table} SET type = 'Ghostly' WHERE {key} = :id"), {"id": kept})
+        ends = text("UPDATE wireloom_edges SET target_type = 'Ghostly' WHERE target = :id")
+        await connection.execute(ends, {"id": kept})
     return kept
 
 

@@ -218,7 +218,7 @@ async def test_a_run_that_takes_too_long_is_told_so(server: TestServer) -> None:
 
 
 def test_what_never_waits_needs_no_task() -> None:
-    found = {endpoint.name: endpoint.begin is not None for endpoint in application()._router}
+    found = {endpoint.name: endpoint.begin is not None for endpoint in application()._doors.websocket}
     direct = ("EchoMessage", "SecureChat", "ForAdmins", "Whose", "Small", "Elsewhere", "Keeping")
     assert {name for name, begins in found.items() if begins} == set(direct)
 
