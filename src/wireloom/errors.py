@@ -58,12 +58,19 @@ class RequestError(WireloomError):
     Args:
         code: a stable name for programs, such as ``"NOT_FOUND"``.
         message: what the caller reads.
+        status: of the answer by HTTP; None: what `HTTP_STATUSES` has for the code, else 400.
     """
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, *, status: int | None = None) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
+        self._status = status
+
+    @property
+    def http_status(self) -> int:
+        """The status of the answer by HTTP."""
+        return HTTP_STATUSES.get(self.code, 400) if self._status is None else self._status
 
 
 class InvalidJSON(RequestError):

@@ -24,7 +24,7 @@ from wireloom.config import Config
 from wireloom.core.json_text import CLIENT_ERRORS, problem, refusal_of
 from wireloom.core.operation import Operation
 from wireloom.core.rest import answer, read_body, refuse
-from wireloom.errors import HTTP_STATUSES, RequestError, Unauthorized, ValidationFailed, new_error_id
+from wireloom.errors import RequestError, Unauthorized, ValidationFailed, new_error_id
 from wireloom.identity.api_key import ApiKey
 from wireloom.identity.identity import Identity, find_token
 from wireloom.identity.login import Login
@@ -243,7 +243,7 @@ class _Answers:
             error_id = new_error_id()
             error = RequestError("INTERNAL_ERROR", f"Internal error, id {error_id}")
             logger.exception("a bug, error id %s: %s %s", error_id, request.method, request.url.path)
-        status = HTTP_STATUSES.get(error.code, 400)
+        status = error.http_status
         return refuse(error, status, _headers_of(error, status))
 
 

@@ -12,7 +12,8 @@ class Access(IntEnum):
 
     READ = 1
     WRITE = 2
-    OWN = 3  # delete it, grant it
+    REMOVE = 3  # delete it: what was reached through a deep grant to write
+    OWN = 4  # grant it
 
 
 Level = str
@@ -25,7 +26,9 @@ def level_of(level: Level) -> Access:
     Raises:
         ValueError: another word.
     """
-    try:
-        return {"read": Access.READ, "write": Access.WRITE}[level]
-    except KeyError:
-        raise ValueError(f"a node is granted to 'read' or to 'write', not {level!r}") from None
+    if level not in _LEVELS:
+        raise ValueError(f"a node is granted to 'read' or to 'write', not {level!r}")
+    return _LEVELS[level]
+
+
+_LEVELS = {"read": Access.READ, "write": Access.WRITE}

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from wireloom.core.topic import PUBLIC_ROOT_ID
 from wireloom.database.database import Database
+from wireloom.errors import RequestError
 from wireloom.graph import statements
+from wireloom.graph.access import Level, level_of
 from wireloom.graph.changes import Conflict
-from wireloom.graph.node import NodeState, Root
+from wireloom.graph.node import NodeState, Root, node_state, root_id_of
 from wireloom.graph.tables import GRAPH, edges, nodes
 from wireloom.graph.types import Types
 from wireloom.graph.unit import Unit
@@ -91,8 +95,24 @@ class Graph:
     async def count(self) -> tuple[int, int]:
         """How many nodes and edges are kept."""
         async with self.database.reading() as connection:
-            found = [await connection.scalar(select(func.count()).select_from(table)) for table in (nodes, edges)]
-        return found[0] or 0, found[1] or 0
+            counted = [await connection.scalar(select(func.count()).select_from(table)) for table in (nodes, edges)]
+        return counted[0] or 0, counted[1] or 0
+
+    async def may(self, user: Any, node_id: str, level: Level = "read") -> bool:
+        """Whether a user may read or write a node, as its owner or by a grant; for policies outside of runs.
+
+        Args:
+            user: a user, a root or a root's id; None is the public.
+            node_id: the node's.
+            level: ``"read"`` or ``"write"``.
+        """
+        unit = self.begin(PUBLIC_ROOT_ID if user is None else root_id_of(user))
+        try:
+            return node_state(await unit.node(node_id)).access >= level_of(level)
+        except RequestError:
+            return False
+        finally:
+            await unit.close()
 
 
 async def erase(connection: AsyncConnection, root_id: str) -> None:

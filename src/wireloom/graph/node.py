@@ -55,7 +55,7 @@ class Node(msgspec.Struct, metaclass=Declared, dict=True, eq=False):
     """
 
     __reserved__: ClassVar[frozenset[str]] = frozenset(
-        {"id", "nodes", "edges", "connect", "disconnect", "delete", "grant", "revoke", "granted"}
+        {"id", "nodes", "edges", "connect", "disconnect", "delete", "grant", "revoke", "grants"}
     )
 
     @property
@@ -132,7 +132,7 @@ class Node(msgspec.Struct, metaclass=Declared, dict=True, eq=False):
         """Is gone with its edges when the run ends well.
 
         Raises:
-            RequestError: ``FORBIDDEN``: it is another user's.
+            RequestError: ``FORBIDDEN``: it is another user's, and was not reached through a deep grant to write.
         """
         self._run().delete(self)
 
@@ -150,8 +150,16 @@ class Node(msgspec.Struct, metaclass=Declared, dict=True, eq=False):
         self._run().grant(self, root_id_of(user), level_of(level), deep)
 
     def revoke(self, user: Any) -> None:
-        """Takes back what was granted to a user; arguments as for `grant`."""
+        """Takes back what was granted to a user, or gives back what oneself was granted; arguments as for `grant`."""
         self._run().grant(self, root_id_of(user), None, False)
+
+    async def grants(self) -> dict[str, Level]:
+        """Who else may ``"read"`` or ``"write"`` it, by the ids of their roots.
+
+        Raises:
+            RequestError: ``FORBIDDEN``: it is another user's.
+        """
+        return await self._run().grants_of(self)
 
     def _run(self) -> Unit:
         unit: Unit | None = node_state(self).unit
@@ -171,6 +179,14 @@ class Root(Node):
     def root_id(self) -> str:
         """``n::<24 hex>``; `notify.users` takes it."""
         return self.id
+
+    async def find(self, node_id: str) -> Node:
+        """A node by its id.
+
+        Raises:
+            RequestError: ``NOT_FOUND``: there is none, or this run may not see it.
+        """
+        return await self._run().node(node_id)
 
     async def granted(self, kind: type[N] | None = None, *, limit: int | None = None) -> list[N]:
         """The nodes of others that were granted to this root's user.

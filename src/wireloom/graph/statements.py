@@ -24,6 +24,7 @@ __all__ = [
     "erase_grants",
     "erase_nodes",
     "find_granted",
+    "find_grants",
     "find_neighbours",
     "find_node",
     "find_versions",
@@ -92,6 +93,7 @@ def find_granted(typed: bool, lock: bool) -> Select[Any]:
     return query.with_for_update(of=nodes) if lock else query
 
 
+find_grants = select(grants.c.grantee, grants.c.level, grants.c.deep).where(grants.c.node_id == bindparam("id"))
 add_node = insert(nodes)
 add_edge = insert(edges)
 add_grant = insert(grants)

@@ -17,12 +17,12 @@ import msgspec
 
 from wireloom.database.database import unbroken
 from wireloom.errors import RequestError, did_you_mean
-from wireloom.graph.access import Access
+from wireloom.graph.access import Access, Level
 from wireloom.graph.changes import Changes, Conflict
 from wireloom.graph.edge import Edge, edge_state
 from wireloom.graph.ids import is_node_id, type_of_id
 from wireloom.graph.node import Direction, Node, NodeState, Root, Where, node_state
-from wireloom.graph.statements import add_root, find_granted, find_neighbours, find_node, find_versions
+from wireloom.graph.statements import add_root, find_granted, find_grants, find_neighbours, find_node, find_versions
 from wireloom.graph.stored import decode_fields, encode_fields
 from wireloom.graph.types import names_of
 
@@ -209,6 +209,15 @@ class Unit(msgspec.Struct, eq=False):
         nodes = [self._take(row, None, kind) for row in rows]
         return [node for node in nodes if node is not None and not node_state(node).deleted]
 
+    async def grants_of(self, node: Node) -> dict[str, Level]:
+        """What `Node.grants` gives."""
+        self._require(node, Access.OWN)
+        _, changes = await self._begin()
+        rows = await self._fetch(find_grants, {"id": node.id})
+        found: dict[str, Any] = {row.grantee: (Access(row.level), row.deep) for row in rows}
+        found |= {user: granted for (node_id, user), granted in changes.grants.items() if node_id == node.id}
+        return {user: granted[0].name.lower() for user, granted in found.items() if granted is not None}
+
     async def _around(
         self, here: Node, kind: type[Node], edge: type[Edge], limit: int | None, direction: Direction
     ) -> AsyncIterator[tuple[Node, Edge]]:
@@ -304,7 +313,8 @@ class Unit(msgspec.Struct, eq=False):
         deep = row.level if row.deep else 0
         came = node_state(via) if via is not None else None
         if came is not None and came.deep and came.owner == row.owner and came.node_id == row.source:
-            access, deep = Access(max(row.level or 0, came.deep)), max(deep, came.deep)
+            reached = Access.REMOVE if came.deep >= Access.WRITE else Access.READ
+            access, deep = Access(max(row.level or 0, reached)), max(deep, came.deep)
         return access, deep
 
     def _take_edge(self, row: Any, kind: type[Edge]) -> Edge:
@@ -340,7 +350,7 @@ class Unit(msgspec.Struct, eq=False):
         if isinstance(node, Root):
             raise TypeError("a root cannot be made; every user has one")
         state.unit, state.owner = self, owner
-        state.access = Access.OWN if owner == self.root_id else Access.WRITE
+        state.access = Access.OWN if owner == self.root_id else Access.REMOVE
         nodes[state.node_id] = node
         changes.created.append(node)
 
@@ -369,7 +379,7 @@ class Unit(msgspec.Struct, eq=False):
         """What `Node.delete` does."""
         if node_state(node).deleted and node_state(node).unit is self:
             return
-        self._require(node, Access.OWN)
+        self._require(node, Access.REMOVE)
         if isinstance(node, Root):
             raise ValueError("a root is not deleted; it goes with its user")
         _, changes = self._begin_changes()
@@ -377,8 +387,8 @@ class Unit(msgspec.Struct, eq=False):
         changes.delete(node)
 
     def grant(self, node: Node, root_id: str, access: Access | None, deep: bool) -> None:
-        """What `Node.grant` and, without an access, `Node.revoke` do."""
-        self._require(node, Access.OWN)
+        """What `Node.grant` and, without an access, `Node.revoke` do. What was granted may be given back."""
+        self._require(node, Access.READ if access is None and root_id == self.root_id else Access.OWN)
         _, changes = self._begin_changes()
         changes.grants[node.id, root_id] = None if access is None else (access, deep)
 

@@ -19,7 +19,7 @@ from wireloom.core.endpoint import Door, Endpoint
 from wireloom.core.request import Request
 from wireloom.core.rest import BODY_SECONDS, Incoming, read_body
 from wireloom.core.router import Router
-from wireloom.errors import HTTP_STATUSES, ConnectionClosed, Disconnect, RequestError
+from wireloom.errors import ConnectionClosed, Disconnect, RequestError
 from wireloom.wire.handshake import RequestHead
 
 if TYPE_CHECKING:
@@ -163,6 +163,6 @@ async def _read_form(http: HTTPRequest, body: bytes) -> Any:
 
 
 def _refusal(endpoint: Endpoint, error: RequestError, headers: dict[str, str] | None = None) -> Response:
-    status = HTTP_STATUSES.get(error.code, 400)
+    status = error.http_status
     body = endpoint.codec.encode_error(error)
     return Response(body, status, {**_HEADERS.get(status, {}), **(headers or {})}, "application/json")

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from wireloom.core.codec import error_object
-from wireloom.errors import HTTP_STATUSES, InternalError, RequestError
+from wireloom.errors import InternalError, RequestError
 
 __all__ = ["SOCKET_REPLY_SCHEMA", "event_errors", "http_errors", "http_reply", "socket_errors", "socket_reply"]
 
@@ -65,7 +65,7 @@ def http_errors(dev: bool) -> EncodeError:
     """What went wrong, on the REST and webhook doors."""
 
     def encode(error: RequestError) -> bytes:
-        meta = {"extra": {"http_status": HTTP_STATUSES.get(error.code, 400)}}
+        meta = {"extra": {"http_status": error.http_status}}
         return _encode({"ok": False, "type": "error", "data": None, "error": _told(error, dev), "meta": meta})
 
     return encode

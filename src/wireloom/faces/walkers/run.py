@@ -7,7 +7,7 @@ Laws:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -20,7 +20,7 @@ from wireloom.core.dispatch import log_bug
 from wireloom.core.plain import plain_of
 from wireloom.core.request import Request
 from wireloom.errors import RequestError
-from wireloom.faces.walkers.abilities import Abilities, Ability
+from wireloom.faces.walkers.abilities import Abilities
 from wireloom.faces.walkers.walker import Disengaged, Walker
 from wireloom.graph.changes import Conflict
 from wireloom.graph.edge import Edge
@@ -97,24 +97,27 @@ class Runner:
         assert self._graph is not None
         unit = self._graph.begin(root_id)
         run = Run(request, unit, self._find_user)
-        attributes = walker.__dict__
-        attributes["_running"] = run
+        walker.__dict__["_running"] = run
         try:
             for ability in self._at_root:
                 _step(ability.function(walker, unit.root))
-            if run.queue:
-                for ability, here in self._calls(run):
-                    _step(ability.function(walker, here))
         except Disengaged:
-            pass
+            run.queue.clear()
         except BaseException:
             unit.abandon()
             raise
-        del attributes["_running"]
-        if not unit.is_untouched:
-            return self._end_or_again(run, root_id, partial(read, payload))
+        if run.queue or not unit.is_untouched:
+            return self._go_on(run, root_id, walker, partial(read, payload))
+        del walker.__dict__["_running"]
         unit.abandon()
         return encode_reports(run.reports)
+
+    async def _go_on(self, run: Run, root_id: str, walker: Walker, again: Callable[[], Walker]) -> bytes:
+        """What `begin` leaves to do: further nodes, and keeping what was changed."""
+        try:
+            return await self._end(run, walker)
+        except Conflict:
+            return await self._try_again(run.request, root_id, again, None)
 
     async def run(
         self, request: Request, root_id: str, walker: Walker, again: Callable[[], Walker], node_id: str | None = None
@@ -134,24 +137,10 @@ class Runner:
         Raises:
             RequestError: what the caller is told: ``NOT_FOUND`` of the node, ``CONFLICT``, ``FORBIDDEN``, …
         """
-        if self._timeout_seconds is None:
-            return await self._run(request, root_id, walker, again, node_id)
-        with _Deadline(self._timeout_seconds):
-            return await self._run(request, root_id, walker, again, node_id)
-
-    async def _run(
-        self, request: Request, root_id: str, walker: Walker, again: Callable[[], Walker], node_id: str | None
-    ) -> bytes:
         try:
             return await self._try(request, root_id, walker, node_id, exclusive=False)
         except Conflict:
             return await self._try_again(request, root_id, again, node_id)
-
-    async def _end_or_again(self, run: Run, root_id: str, again: Callable[[], Walker]) -> bytes:
-        try:
-            return await self._end(run)
-        except Conflict:
-            return await self._try_again(run.request, root_id, again, None)
 
     async def _try_again(
         self, request: Request, root_id: str, again: Callable[[], Walker], node_id: str | None
@@ -169,45 +158,56 @@ class Runner:
         walker.__dict__["_running"] = run
         try:
             run.queue.append(unit.root if node_id is None else await unit.node(node_id))
-            for ability, here in self._calls(run):
-                if ability.is_async:
-                    await ability.function(walker, here)
-                else:
-                    await anyio.to_thread.run_sync(ability.function, walker, here)
-        except Disengaged:
-            pass
+        except BaseException as error:
+            await unit.close(error)
+            raise
+        return await self._end(run, walker)
+
+    async def _end(self, run: Run, walker: Walker) -> bytes:
+        """Walks on and keeps what was changed; gives the reports."""
+        unit = run.unit
+        try:
+            if self._timeout_seconds is None:
+                await self._walk(run, walker)
+            else:
+                with _Deadline(self._timeout_seconds):
+                    await self._walk(run, walker)
+            reports = encode_reports(run.reports)  # first: what cannot be told is not kept
+            if not unit.is_untouched:
+                await unit.commit()
+                await self._close(run)
         except BaseException as error:
             await unit.close(error)
             raise
         finally:
-            del walker.__dict__["_running"]
-        return await self._end(run)
-
-    def _calls(self, run: Run) -> Iterator[tuple[Ability, Node]]:
-        """What runs where, in order."""
-        at = self._abilities.at
-        for steps, here in enumerate(run.queue):  # which grows meanwhile
-            if steps >= _MAX_STEPS:
-                raise RuntimeError(f"a walk ends after {_MAX_STEPS} nodes; does it go in a circle?")
-            for ability in at(type(here)):
-                yield ability, here
-
-    async def _end(self, run: Run) -> bytes:
-        """Keeps what was changed; gives the reports. They are written first: what cannot be told is not kept."""
-        unit = run.unit
-        if unit.is_untouched:
             unit.abandon()
-            return encode_reports(run.reports)
-        try:
-            reports = encode_reports(run.reports)
-            await unit.commit()
-        except BaseException as error:
-            await unit.close(error)
-            raise
-        await unit.close()
-        for call in unit.callbacks:
-            await _call(run, call)
+            walker.__dict__.pop("_running", None)
         return reports
+
+    async def _walk(self, run: Run, walker: Walker) -> None:
+        at = self._abilities.at
+        try:
+            for steps, here in enumerate(run.queue, 1):  # which grows meanwhile
+                if steps > _MAX_STEPS:
+                    raise RuntimeError(f"a walk ends after {_MAX_STEPS} nodes; does it go in a circle?")
+                if not steps % _STEPS_A_TURN:
+                    await anyio.lowlevel.checkpoint()
+                for ability in at(type(here)):
+                    if ability.is_async:
+                        await ability.function(walker, here)
+                    else:
+                        await anyio.to_thread.run_sync(ability.function, walker, here)
+        except Disengaged:
+            pass
+
+    async def _close(self, run: Run) -> None:
+        """Does what was to happen after the commit. Plain functions are called before the next run of this root begins,
+        so that what they publish is heard in the order of commits.
+        """
+        waiting = [made for call in run.unit.callbacks if (made := _call(run, call)) is not None]
+        await run.unit.close()
+        for made in waiting:
+            await _wait(run, made)
 
 
 class _Deadline:
@@ -236,12 +236,19 @@ def _step(coroutine: Any) -> None:
     raise RuntimeError("an ability without await has waited for something")
 
 
-async def _call(run: Run, call: Callable[[], Any]) -> None:
-    """What was to happen after the commit; a bug there is logged, as the run itself has ended well."""
+def _call(run: Run, call: Callable[[], Any]) -> Awaitable[Any] | None:
+    """Calls what was to happen after the commit; a bug there is logged, as the run itself has ended well."""
     try:
         made = call()
-        if hasattr(made, "__await__"):
-            await made
+    except Exception as error:
+        log_bug(run.request.endpoint, error, "on_commit")
+        return None
+    return made if hasattr(made, "__await__") else None
+
+
+async def _wait(run: Run, made: Awaitable[Any]) -> None:
+    try:
+        await made
     except Exception as error:
         log_bug(run.request.endpoint, error, "on_commit")
 

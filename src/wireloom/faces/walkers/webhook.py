@@ -9,7 +9,7 @@ from typing import Any
 from wireloom.core.codec import Codec
 from wireloom.core.request import Request
 from wireloom.core.rest import Incoming
-from wireloom.errors import HTTP_STATUSES, RequestError, Unauthorized
+from wireloom.errors import RequestError, Unauthorized
 from wireloom.faces.walkers.envelope import http_errors, http_reply
 from wireloom.faces.walkers.fields import Fields
 from wireloom.faces.walkers.services import Services
@@ -62,7 +62,7 @@ class WebhookDoor:
             try:
                 return await run(request)
             except RequestError as error:
-                if HTTP_STATUSES.get(error.code, 400) in (409, 503):
+                if error.http_status == 409 or error.http_status >= 500:
                     await request.connection.proof.forget()
                 raise
             except Exception:
