@@ -79,6 +79,7 @@ def _begin_directly(endpoint: Endpoint) -> Direct:
         connection.send_encoded(payload) if as_json else connection.send(payload)
 
     async def finish(connection: Caller, rest: Coroutine[Any, Any, Any]) -> None:
+        current_caller.set(connection)
         try:
             reply = await rest
             if reply is not None:

@@ -233,6 +233,10 @@ class Connection:
         """Hears any topic from now on; `join` is for channels."""
         self._join(topic)
 
+    def stop_hearing(self, topic: Topic) -> None:
+        """No longer hears any topic."""
+        self._leave(topic)
+
     def change_user(self, user: Any) -> None:
         """Is another's connection from now on, reached by the topic of that user's root.
 

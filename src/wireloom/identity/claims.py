@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from wireloom.identity.refusal import TokenInvalid
+from wireloom.identity.refusal import TokenEnded, TokenInvalid
 
 __all__ = ["MAX_TOKEN_CHARACTERS", "Claims"]
 
@@ -47,7 +47,7 @@ class Claims:
         if not isinstance(subject, str) or not subject or not isinstance(token_id, str) or expires_at is None:
             raise TokenInvalid
         if now >= expires_at:
-            raise TokenInvalid("Token expired")
+            raise TokenEnded("Token expired")
         for name in ("nbf", "iat"):
             begins_at = _time(payload, name)
             if begins_at is not None and now < begins_at - _LEEWAY_SECONDS:

@@ -18,7 +18,7 @@ from wireloom.identity.attempts import Attempts
 from wireloom.identity.bearer import BEARER_SUBPROTOCOL, bare_token, find_token
 from wireloom.identity.login import Login
 from wireloom.identity.names import require_name, require_password
-from wireloom.identity.refusal import CredentialsInvalid, FieldInvalid, Forbidden, NotFound, TokenInvalid
+from wireloom.identity.refusal import CredentialsInvalid, FieldInvalid, Forbidden, NotFound, TokenEnded, TokenInvalid
 from wireloom.identity.user import User
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class Identity:
         claims = self._signing.read(bare_token(token), now)
         account = await self._users.by_token(claims.subject, claims.token_id, now)
         if account is None:
-            raise TokenInvalid("Token revoked")
+            raise TokenEnded("Token revoked")
         return account.as_user(claims.token_id, claims.expires_at)
 
     async def _authenticate_external(self, issuer: Issuer, token: str, now: float) -> User:
@@ -218,7 +218,7 @@ class Identity:
         if login is None or not await self._users.replace_token(
             user.user_id, user.token_id, now + GRACE_SECONDS, login.user.token_id, _end(login), now
         ):
-            raise TokenInvalid("Token revoked")
+            raise TokenEnded("Token revoked")
         self._begin_grace(user.token_id)
         return login
 

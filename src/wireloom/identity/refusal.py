@@ -12,6 +12,7 @@ __all__ = [
     "KeyInvalid",
     "NotFound",
     "Overloaded",
+    "TokenEnded",
     "RateLimited",
     "TokenInvalid",
 ]
@@ -27,6 +28,10 @@ class TokenInvalid(WireloomError):
     def __init__(self, reason: str = "Token invalid") -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class TokenEnded(TokenInvalid):
+    """A token that was good once: it has expired, or was revoked."""
 
 
 class KeyInvalid(WireloomError):

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 from wireloom.core.request import Request
 from wireloom.errors import RequestError, Unauthorized
 from wireloom.identity.bearer import bare_token, find_token
-from wireloom.identity.refusal import TokenInvalid
+from wireloom.identity.refusal import TokenEnded, TokenInvalid
 
 if TYPE_CHECKING:
     from wireloom.hub.hub import Hub
     from wireloom.identity.user import User
 
-__all__ = ["Authenticate", "Callers", "require_role"]
+__all__ = ["Authenticate", "Callers", "is_allowed", "require_role"]
 
 Authenticate = Callable[[str], Awaitable[Any]]
 """A token → its user. Raises `TokenInvalid`."""
 
 _FRESH_SECONDS = 1.0  # a token that was just looked up is not looked up again so soon
-_MAX_FRESH = 10_000
+_MAX_FRESH = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +58,16 @@ class Callers:
         ends = getattr(fresh.user, "expires_at", None)
         return None if ends is not None and time.time() >= ends else fresh.user
 
-    async def find(self, token: Any) -> User | None:
+    async def find(self, token: Any, *, public: bool = False) -> User | None:
         """The user of a token; None: it lets nobody in.
 
         Args:
             token: as it came; what is no text is no token.
+            public: whoever is nobody is let in, too.
+
+        Raises:
+            Unauthorized: where the public is let in, and a token that was good is not any more: what its user means to
+                keep must not become the public's.
         """
         if not isinstance(token, str) or not token:
             return None
@@ -73,17 +78,29 @@ class Callers:
         revocations = self._logins.revocations
         try:
             user = await self._authenticate(bare)
-        except TokenInvalid:
+        except TokenInvalid as invalid:
+            if public and isinstance(invalid, TokenEnded):
+                raise Unauthorized() from invalid
             return None
-        if len(self._fresh) >= _MAX_FRESH:
-            self._fresh.clear()
-        self._fresh[bare] = _Fresh(user, time.monotonic() + _FRESH_SECONDS, revocations)
+        self._believe(bare, _Fresh(user, time.monotonic() + _FRESH_SECONDS, revocations))
         found: User = user
         return found
 
-    async def of_http(self, request: Request, *, in_query: bool) -> User | None:
-        """The user of an HTTP request, by its ``Authorization`` or, where that is allowed, its query."""
-        return await self.find(find_token(request.headers, request.query, [], in_query=in_query))
+    def _believe(self, token: str, fresh: _Fresh) -> None:
+        if len(self._fresh) >= _MAX_FRESH:
+            now = time.monotonic()
+            self._fresh = {token: fresh for token, fresh in self._fresh.items() if fresh.until > now}
+        if len(self._fresh) < _MAX_FRESH:
+            self._fresh[token] = fresh
+
+    async def of_http(self, request: Request, *, in_query: bool, public: bool) -> User | None:
+        """The user of an HTTP request, by its ``Authorization`` or, where that is allowed, its query; as `find`."""
+        return await self.find(find_token(request.headers, request.query, [], in_query=in_query), public=public)
+
+
+def is_allowed(user: Any, roles: tuple[str, ...]) -> bool:
+    """Whether somebody is logged in, with one of some roles where there are any."""
+    return user is not None and (not roles or getattr(user, "role", None) in roles)
 
 
 def require_role(user: Any, roles: tuple[str, ...]) -> None:
@@ -98,5 +115,5 @@ def require_role(user: Any, roles: tuple[str, ...]) -> None:
     """
     if user is None:
         raise Unauthorized()
-    if roles and getattr(user, "role", None) not in roles:
+    if not is_allowed(user, roles):
         raise RequestError("FORBIDDEN", "Not allowed")

@@ -9,7 +9,7 @@ from wireloom.core.codec import Codec
 from wireloom.core.request import Request
 from wireloom.core.topic import PUBLIC_ROOT_ID, walker_topic
 from wireloom.errors import ValidationFailed
-from wireloom.faces.walkers.callers import require_role
+from wireloom.faces.walkers.callers import is_allowed, require_role
 from wireloom.faces.walkers.envelope import SOCKET_REPLY_SCHEMA, socket_errors, socket_reply
 from wireloom.faces.walkers.fields import Fields, split_token
 from wireloom.faces.walkers.run import Runner
@@ -59,12 +59,13 @@ class WalkerSocket:
     @property
     def hooks(self) -> dict[str, Any]:
         """What else the endpoint is made of."""
-        direct = not self._runner.waits and not self._spec.broadcast
+        direct = not self._runner.waits and not self._spec.broadcast and not self._spec.rate_per_minute
         return {
             "on_connect": self.on_connect,
             "on_disconnect": self.on_disconnect,
             "begin": self.begin if direct else None,
             "subprotocols": (BEARER_SUBPROTOCOL,),
+            "takes_over": self.takes_over,
         }
 
     # -- life --------------------------------------------------------------------------------------------------------
@@ -72,19 +73,30 @@ class WalkerSocket:
     async def on_connect(self, request: Request) -> None:
         """Remembers the token that the connection came with, and whose connection it is."""
         connection: Connection = request.connection
-        if self._topic is not None:
+        if self._topic is not None and self._spec.public:
             connection.hear(self._topic)
         token = find_token(request.headers, request.query, request.subprotocols, in_query=True)
         if token is None:
             return
         self._tokens[connection] = token
         assert self._services.callers is not None
-        logins = self._services.hub.logins
-        since = logins.revocations
+        since = self._services.hub.logins.revocations
         user = await self._services.callers.find(token)
         if user is not None and connection.is_open:
-            connection.change_user(user)
-            logins.track(connection, _log_out, since=since)
+            self._log_in(connection, user, since)
+
+    def _log_in(self, connection: Connection, user: Any, since: int) -> None:
+        """From now on it is this user's connection, which hears what only those hear who may run the walker."""
+        connection.change_user(user)
+        if self._topic is not None and is_allowed(user, self._spec.roles):
+            connection.hear(self._topic)
+        self._services.hub.logins.track(connection, self._log_out, since=since)
+
+    def _log_out(self, connection: Connection, reason: str) -> None:
+        """The login has ended: it is the public's connection now, and its messages are told so."""
+        connection.change_user(None)
+        if self._topic is not None and not self._spec.public:
+            connection.stop_hearing(self._topic)
 
     async def on_disconnect(self, request: Request) -> None:
         """Forgets the connection."""
@@ -114,13 +126,18 @@ class WalkerSocket:
         """Finds out who asks, then reads the fields, then runs."""
         message, callers = request.message, self._services.callers
         assert callers is not None
+        connection: Connection = request.connection
         token = getattr(message, "token", None)
         if token is None:
-            token = self._tokens.get(request.connection)
-        user = None if token is None else await callers.find(token)
+            token = self._tokens.get(connection)
+        since = self._services.hub.logins.revocations
+        user = None if token is None else await callers.find(token, public=self._spec.public)
         if not self._spec.public:
             require_role(user, self._spec.roles)
         request.caller = user
+        self._services.take_one(self._spec, user, request)
+        if self._topic is not None and user is not None and connection.user is None:
+            self._log_in(connection, user, since)  # else it would not hear its own answer
         walker, again = self._read(message)
         reports = await self._runner.run(request, getattr(user, "root_id", PUBLIC_ROOT_ID), walker, again)
         if self._topic is None:
@@ -129,14 +146,18 @@ class WalkerSocket:
         await self._services.hub.backplane.drain()
         return None
 
+    def takes_over(self, connection: Connection) -> bool:
+        """Whether a live reload may give it another endpoint's connection: a walker's, heard by the same."""
+        other = getattr(connection.endpoint.on_message, "__self__", None)
+        return isinstance(other, WalkerSocket) and (other._topic, other._spec.public, other._spec.roles) == (
+            self._topic,
+            self._spec.public,
+            self._spec.roles,
+        )
+
     def _read(self, message: Any) -> tuple[Walker, Any]:
         if message.__class__ is _Unread:
             again = partial(self._fields.from_json, message.payload)
             return again(), again
         walker, payload = message
         return walker, partial(self._fields.from_json, payload)
-
-
-def _log_out(connection: Connection, reason: str) -> None:
-    """The login that the connection came with has ended: it is the public's now, and its messages are told so."""
-    connection.change_user(None)
