@@ -12,6 +12,7 @@ import pytest
 from wireloom.graph.changes import Conflict
 from wireloom.graph.graph import Graph
 from wireloom.graph.node import Root
+from wireloom.graph.unit import Unit
 
 from .conftest import Open
 from .kit import ALICE, BOB, TIMEOUT_SECONDS, Also, Folder, Item, Link, begin, names, run, versions
@@ -82,6 +83,35 @@ async def test_listing_then_connecting_against_connecting(graph: Graph, other: G
         folder.connect(Item())
     async with run(graph) as root:
         assert len(await (await root._run().node(folder_id)).nodes()) == 1
+
+
+async def test_of_two_reads_at_once_the_older_counts(
+    graph: Graph, other: Graph, item_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch, calls, late, go = Unit._fetch, 0, anyio.Event(), anyio.Event()
+
+    async def fetch_second_late(self: Unit, *arguments: Any) -> Any:
+        nonlocal calls
+        if self.graph is graph:
+            calls += 1
+            if calls == 2:
+                late.set()
+                await go.wait()
+        return await fetch(self, *arguments)
+
+    monkeypatch.setattr(Unit, "_fetch", fetch_second_late)
+    with anyio.fail_after(TIMEOUT_SECONDS):
+        async with overtaken(graph) as root:
+            async with anyio.create_task_group() as group:
+                group.start_soon(root.nodes)
+                group.start_soon(root.nodes)
+                await late.wait()
+                await anyio.wait_all_tasks_blocked()  # the first is done, or waits for the database
+                assert await root.nodes(Item, limit=1) != []
+                async with run(other) as second:
+                    second.connect(Folder())
+                go.set()
+            root.connect(Folder())
 
 
 @pytest.mark.parametrize(
