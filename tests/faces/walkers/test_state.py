@@ -9,12 +9,14 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import func, select
 
 from wireloom import App, Node, RequestError, Root, Walker, entry, spec
 from wireloom.database.database import Database
 from wireloom.faces.walkers import run as running
 from wireloom.graph.changes import Conflict
 from wireloom.graph.graph import Graph
+from wireloom.graph.tables import grants
 from wireloom.graph.unit import Unit
 from wireloom.testing import TestServer
 
@@ -84,6 +86,15 @@ class Look(Walker):
         self.report(here.count)
 
 
+@spec(timeout_seconds=0.05)
+class InTime(Walker):
+    @entry(Root)
+    async def act(self, here: Root) -> None:
+        here.connect(Visits(count=7))
+        self.on_commit(nothing)
+        self.report("kept")
+
+
 class Slowly(Walker):
     """Waits between what it reads and what it writes, as a test says."""
 
@@ -100,7 +111,7 @@ class Slowly(Walker):
 TRIES: list[int] = []
 COMMITTED: list[int] = []
 MEANWHILE: list[Any] = []
-ALL = [CountVisits, CountBySocket, Fail, Share, Look, Slowly]
+ALL = [CountVisits, CountBySocket, Fail, Share, Look, Slowly, InTime]
 
 
 async def nothing() -> None: ...
@@ -188,6 +199,21 @@ async def test_what_is_kept_survives_a_restart_and_all_doors_reach_it(
                 assert (answer.status_code, answer.json()["error"]["code"]) == (404, "NOT_FOUND")
 
 
+async def test_a_run_whose_store_is_slower_than_its_deadline_is_not_told_to_have_failed(
+    app: App, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    login, commit = await register(app, "in-time"), Unit.commit
+
+    async def commit_slowly(unit: Unit) -> None:
+        await asyncio.sleep(0.2)  # longer than the run may take
+        await commit(unit)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Unit, "commit", commit_slowly)
+        assert (await http.post("/walker/InTime", headers=bearer(login))).json() == replied("kept")
+    assert await count(http, login) == 8
+
+
 # -- who else ----------------------------------------------------------------------------------------------------------
 
 
@@ -216,6 +242,12 @@ async def test_a_node_is_reached_by_others_as_far_as_it_is_granted(app: App, htt
     assert (await look(friend), await look(owner)) == (404, [6])
 
 
+async def count_grants(app: App) -> int:
+    assert app.graph is not None
+    async with app.graph.database.reading() as connection:
+        return await connection.scalar(select(func.count()).select_from(grants)) or 0
+
+
 async def test_with_a_user_goes_all_that_it_kept(app: App, http: httpx.AsyncClient) -> None:
     leaver, stayer = await register(app, "leaver"), await register(app, "stayer")
     assert app.graph is not None
@@ -223,12 +255,14 @@ async def test_with_a_user_goes_all_that_it_kept(app: App, http: httpx.AsyncClie
     fields = {"name": "leaver", "level": "read"}
     assert (await http.post(f"/walker/Share/{visits['id']}", json=fields, headers=bearer(stayer))).is_success
     before = await app.graph.count()
+    assert await count_grants(app) == 1
     [gone] = await run(http, "CountVisits", {}, leaver)
     await run(http, "CountVisits", {}, leaver)
     assert await app.graph.count() != before
     answer = await http.request("DELETE", "/user", json={"password": PASSWORD}, headers=bearer(leaver))
     assert answer.status_code == 200
     assert await app.graph.count() == before
+    assert await count_grants(app) == 0
     assert (await http.post("/walker/Look", headers=bearer(leaver))).status_code == 401
     assert (await http.post(f"/walker/Look/{gone['id']}", headers=bearer(stayer))).status_code == 404
     assert await count(http, stayer) == 2
@@ -294,6 +328,8 @@ async def test_a_second_try_cannot_be_overtaken(slow: Any) -> None:
     async def begin_to_interfere() -> None:
         unit = await interfere.begin()
         late.append((unit, asyncio.create_task(unit.commit())))
+        done, _ = await asyncio.wait([late[0][1]], timeout=0.3)
+        assert not done, "what the second try has read was changed before its end"
 
     MEANWHILE[:] = [interfere, begin_to_interfere]
     assert await run(http, "Slowly", {}, login) == [102]

@@ -200,13 +200,15 @@ class Runner:
             return encode_reports(run.reports)
         try:
             reports = encode_reports(run.reports)
-            await unit.commit()
+            # Once it is being kept, no deadline can say any more that it is not
+            with anyio.CancelScope(shield=True):
+                await unit.commit()
+                await unit.close()
+                for call in unit.callbacks:
+                    await _call(run, call)
         except BaseException as error:
             await unit.close(error)
             raise
-        await unit.close()
-        for call in unit.callbacks:
-            await _call(run, call)
         return reports
 
 
