@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from wireloom.faces.events.socket import EventOptions
     from wireloom.faces.reload import Pages
     from wireloom.faces.walkers.services import Services
+    from wireloom.faces.walkers.spec import SpecOptions
     from wireloom.faces.walkers.walker import Walker
     from wireloom.graph.graph import Graph
     from wireloom.hub.connection import Connection
@@ -157,12 +158,12 @@ class App:
 
         return add
 
-    def walker(self, **spec: Any) -> Callable[[W], W]:
+    def walker(self, **options: Unpack[SpecOptions]) -> Callable[[W], W]:
         """Declares a walker of this application; the arguments are those of `wireloom.spec`."""
-        from wireloom.faces.walkers.spec import spec as declare
+        from wireloom.faces.walkers.spec import spec
 
         def add(walker: W) -> W:
-            self.add(declare(**spec)(walker))
+            self.add(spec(**options)(walker))
             return walker
 
         return add
@@ -212,12 +213,19 @@ class App:
             ConfigError: a path that is served already, or a name that is taken.
         """
         for declaration in declarations:
-            for endpoint in self._compiler(self.config).compile(declaration):
-                self._doors.add(endpoint)
-            self._declarations.append(declaration)
+            self._add(declaration)
             if self._events is None and is_event_walker(declaration):
                 self._declare_events(None)  # a walker that the event socket reaches brings it
         self._documents.forget()
+
+    def _add(self, declaration: Declaration) -> None:
+        try:
+            for endpoint in self._compiler(self.config).compile(declaration):
+                self._doors.add(endpoint)
+        except ConfigError:
+            self._compile(self.config)  # without the doors that it did open
+            raise
+        self._declarations.append(declaration)
 
     def mount(self, path: str, app: ASGIApp, name: str | None = None) -> None:
         """Gives all HTTP requests below a path to another ASGI application."""

@@ -93,12 +93,15 @@ class Compiler:
         if isinstance(declaration, WebSocketHandler):
             return [compile_websocket(declaration, self._config, self._hub, self._log_in)]
         from wireloom.faces.walkers.compile import compile_walker
+        from wireloom.faces.walkers.walker import Walker
 
+        if not isinstance(declaration, type) or not issubclass(declaration, Walker):
+            raise ConfigError(f"{declaration!r:.100} is no declaration: a decorated function or a class of walkers")
         if self.services is None:
             self.services = self._make_services()
         endpoints = compile_walker(declaration, self.services)
         if endpoints[0].door is not Door.WEBSOCKET:
-            self._walkers[declaration.__name__] = endpoints[0].door
+            self._walkers[declaration.__name__] = endpoints[-1].door  # REST, where it has that too
         return endpoints
 
     def close_off(self, doors: Doors) -> None:

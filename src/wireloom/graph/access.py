@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Literal, TypeAlias
 
 __all__ = ["Access", "Level", "level_of"]
 
@@ -16,8 +17,8 @@ class Access(IntEnum):
     OWN = 4  # grant it
 
 
-Level = str
-"""``"read"`` or ``"write"``."""
+Level: TypeAlias = Literal["read", "write"]
+"""What a grant is for."""
 
 
 def level_of(level: Level) -> Access:

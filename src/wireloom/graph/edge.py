@@ -62,9 +62,11 @@ class Edge(msgspec.Struct, metaclass=Declared, dict=True, eq=False):
             raise RuntimeError(f"this {type(self).__name__} connects nothing yet; give it to here.connect(node, edge)")
         return unit
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        refuse_unknown_field(type(self), name)
-        super().__setattr__(name, value)
+    if not TYPE_CHECKING:  # type checkers know the fields
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            refuse_unknown_field(type(self), name)
+            super().__setattr__(name, value)
 
 
 def edge_state(edge: Edge) -> EdgeState:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar, overload
 
 import msgspec
 
+from wireloom.errors import RequestError
 from wireloom.graph.access import Access, Level, level_of
 from wireloom.graph.declared import Declared
 from wireloom.graph.edge import Edge, refuse_unknown_field
-from wireloom.graph.ids import new_id
+from wireloom.graph.ids import is_node_id, new_id, type_of_id
 
 if TYPE_CHECKING:
     from wireloom.graph.unit import Unit
@@ -63,15 +64,37 @@ class Node(msgspec.Struct, metaclass=Declared, dict=True, eq=False):
         """``n:Type:<24 hex>``."""
         return node_state(self).node_id
 
+    @overload
     async def nodes(
         self,
-        kind: type[N] | None = None,
+        kind: None = None,
         *,
         edge: type[Edge] | None = None,
         where: Where = None,
         limit: int | None = None,
         direction: Direction = "out",
-    ) -> list[N]:
+    ) -> list[Node]: ...
+
+    @overload
+    async def nodes(
+        self,
+        kind: type[N],
+        *,
+        edge: type[Edge] | None = None,
+        where: Mapping[str, Any] | Callable[[N], bool] | None = None,
+        limit: int | None = None,
+        direction: Direction = "out",
+    ) -> list[N]: ...
+
+    async def nodes(
+        self,
+        kind: type[Node] | None = None,
+        *,
+        edge: type[Edge] | None = None,
+        where: Where = None,
+        limit: int | None = None,
+        direction: Direction = "out",
+    ) -> list[Any]:
         """The nodes that it is connected to and that this run may read, in the order in which they were connected.
 
         Args:
@@ -81,18 +104,33 @@ class Node(msgspec.Struct, metaclass=Declared, dict=True, eq=False):
             limit: at most so many.
             direction: ``"out"``: where its edges lead; ``"in"``: where edges come from; ``"any"``: both.
         """
-        return await self._run().nodes_of(self, kind or Node, edge or Edge, where, limit, direction)  # type: ignore[return-value]
+        return await self._run().nodes_of(self, kind or Node, edge or Edge, where, limit, direction)
+
+    @overload
+    async def edges(
+        self, kind: None = None, *, where: Where = None, limit: int | None = None, direction: Direction = "out"
+    ) -> list[Edge]: ...
+
+    @overload
+    async def edges(
+        self,
+        kind: type[E],
+        *,
+        where: Mapping[str, Any] | Callable[[E], bool] | None = None,
+        limit: int | None = None,
+        direction: Direction = "out",
+    ) -> list[E]: ...
 
     async def edges(
         self,
-        kind: type[E] | None = None,
+        kind: type[Edge] | None = None,
         *,
         where: Where = None,
         limit: int | None = None,
         direction: Direction = "out",
-    ) -> list[E]:
+    ) -> list[Any]:
         """Its edges to nodes that this run may read; arguments as for `nodes`."""
-        return await self._run().edges_of(self, kind or Edge, where, limit, direction)  # type: ignore[return-value]
+        return await self._run().edges_of(self, kind or Edge, where, limit, direction)
 
     def connect(self, node: N, edge: Edge | type[Edge] | None = None) -> N:
         """Leads to another node from now on; a new one is kept with the run, as its owner's who keeps this one.
@@ -107,7 +145,11 @@ class Node(msgspec.Struct, metaclass=Declared, dict=True, eq=False):
         Raises:
             RequestError: ``FORBIDDEN``: this run may not change this node.
         """
+        if not isinstance(node, Node):
+            raise TypeError(f"connect takes a node, such as Task(title=…), not {node!r:.100}")
         made = Edge() if edge is None else edge() if isinstance(edge, type) else edge
+        if not isinstance(made, Edge):
+            raise TypeError(f"an edge is of a class of edges, not {made!r:.100}")
         unit = node_state(self).unit
         if unit is None:
             state = node_state(self)
@@ -167,9 +209,11 @@ class Node(msgspec.Struct, metaclass=Declared, dict=True, eq=False):
             raise RuntimeError(f"this {type(self).__name__} is connected to nothing yet; here.connect(node) does that")
         return unit
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        refuse_unknown_field(type(self), name)
-        super().__setattr__(name, value)
+    if not TYPE_CHECKING:  # type checkers know the fields
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            refuse_unknown_field(type(self), name)
+            super().__setattr__(name, value)
 
 
 class Root(Node):
@@ -188,14 +232,20 @@ class Root(Node):
         """
         return await self._run().node(node_id)
 
-    async def granted(self, kind: type[N] | None = None, *, limit: int | None = None) -> list[N]:
+    @overload
+    async def granted(self, kind: None = None, *, limit: int | None = None) -> list[Node]: ...
+
+    @overload
+    async def granted(self, kind: type[N], *, limit: int | None = None) -> list[N]: ...
+
+    async def granted(self, kind: type[Node] | None = None, *, limit: int | None = None) -> list[Any]:
         """The nodes of others that were granted to this root's user.
 
         Args:
             kind: those of this class and its subclasses; None: all.
             limit: at most so many.
         """
-        return await self._run().granted_to(self, kind or Node, limit)  # type: ignore[return-value]
+        return await self._run().granted_to(self, kind or Node, limit)
 
 
 def node_state(node: Node) -> NodeState:
@@ -215,9 +265,12 @@ def root_id_of(user: Any) -> str:
     """The root's id of a user.
 
     Raises:
+        RequestError: ``NOT_FOUND``: None, as `find_user` gives it where there is nobody.
         TypeError: neither a user nor a root nor an id of one.
     """
+    if user is None:
+        raise RequestError("NOT_FOUND", "There is no such user")
     found = user if isinstance(user, str) else getattr(user, "root_id", None)
-    if not isinstance(found, str) or not found.startswith("n::"):
-        raise TypeError(f"a grant is for a user, a root or a root's id, not {user!r}")
+    if not isinstance(found, str) or not is_node_id(found) or type_of_id(found):
+        raise TypeError(f"a user, a root or a root's id is wanted, not {user!r:.100}; self.find_user(name) finds users")
     return found

@@ -61,6 +61,11 @@ class Unit(msgspec.Struct, eq=False):
         """Whether nothing was read or changed, so that there is nothing to do in the end either."""
         return self._nodes is None
 
+    @property
+    def has_turn(self) -> bool:
+        """Whether it has its root's turn, so that it waits for no other run."""
+        return self._nodes is not None and self._changes.has_turn
+
     # -- life --------------------------------------------------------------------------------------------------------
 
     def _begin_changes(self) -> tuple[dict[str, Node], Changes]:

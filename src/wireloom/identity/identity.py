@@ -18,7 +18,7 @@ from wireloom.identity.attempts import Attempts
 from wireloom.identity.bearer import BEARER_SUBPROTOCOL, bare_token, find_token
 from wireloom.identity.login import Login
 from wireloom.identity.names import require_name, require_password
-from wireloom.identity.refusal import CredentialsInvalid, FieldInvalid, Forbidden, NotFound, TokenEnded, TokenInvalid
+from wireloom.identity.refusal import CredentialsInvalid, FieldInvalid, Forbidden, NotFound, TokenEnded
 from wireloom.identity.user import User
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ __all__ = [
     "KeyInvalid",
     "NotFound",
     "Overloaded",
-    "TokenEnded",
     "RateLimited",
+    "TokenEnded",
     "TokenInvalid",
 ]
 

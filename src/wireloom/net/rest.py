@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RestCaller", "RestDoor"]
 
-_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}, 503: {"Retry-After": "2"}}
+_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "2"}}
 _MAX_FORM_FIELDS = 1000
 
 
@@ -165,4 +165,6 @@ async def _read_form(http: HTTPRequest, body: bytes) -> Any:
 def _refusal(endpoint: Endpoint, error: RequestError, headers: dict[str, str] | None = None) -> Response:
     status = error.http_status
     body = endpoint.codec.encode_error(error)
-    return Response(body, status, {**_HEADERS.get(status, {}), **(headers or {})}, "application/json")
+    after = getattr(error, "retry_after_seconds", None)
+    told = {} if after is None else {"Retry-After": str(after)}  # RFC 6585 §4
+    return Response(body, status, {**_HEADERS.get(status, {}), **told, **(headers or {})}, "application/json")

@@ -15,11 +15,12 @@ from wireloom.core.endpoint import Door, Endpoint
 from wireloom.core.request import Request
 from wireloom.core.rest import Incoming
 from wireloom.core.topic import PUBLIC_ROOT_ID
-from wireloom.errors import ConfigError, Disconnect, RequestError
+from wireloom.errors import ConfigError, Disconnect, RequestError, Unauthorized
 from wireloom.faces.walkers.abilities import Abilities
 from wireloom.faces.walkers.callers import require_role
 from wireloom.faces.walkers.envelope import event_errors, http_errors, http_reply
 from wireloom.faces.walkers.fields import Fields, split_token
+from wireloom.faces.walkers.rate import Rate
 from wireloom.faces.walkers.run import Runner
 from wireloom.faces.walkers.services import Services
 from wireloom.faces.walkers.socket import WalkerSocket
@@ -27,6 +28,7 @@ from wireloom.faces.walkers.spec import Spec, spec_of
 from wireloom.faces.walkers.walker import Walker
 from wireloom.faces.walkers.webhook import WebhookDoor
 from wireloom.graph.declared import source_of_class
+from wireloom.identity.refusal import KeyInvalid
 
 __all__ = ["compile_unknown", "compile_walker"]
 
@@ -52,6 +54,7 @@ class _Compiler:
         self._abilities = Abilities(walker)
         services.types.declare(self._abilities.kinds)
         self._runner = Runner(self._abilities, services.graph, services.find_user, self._spec.timeout_seconds)
+        self._rate = Rate(self._spec.rate_per_minute) if self._spec.rate_per_minute else None
         self._check()
 
     def _check(self) -> None:
@@ -115,14 +118,16 @@ class _Compiler:
         return self._endpoint(self._walker.__name__, Door.EVENT, codec, self._run, authorize=allowed)
 
     def _rest(self, path: str) -> Endpoint:
-        spec, fields, callers = self._spec, self._fields, self._services.callers
+        spec, fields, callers, rate = self._spec, self._fields, self._services.callers, self._rate
         in_query = self._services.config.allow_token_in_query
 
         async def authorize(request: Request) -> Any:
             assert callers is not None
-            request.connection.user = await callers.of_http(request, in_query=in_query)
+            request.connection.user = await callers.of_http(request, in_query=in_query, public=spec.public)
             if not spec.public:
                 require_role(request.user, spec.roles)
+            if rate is not None:
+                rate.take(request)
 
         read = partial(_read_rest, fields, spec)
         codec = Codec(read, http_reply, http_errors(self._services.config.dev), message_schema=fields.schema)
@@ -137,12 +142,14 @@ class _Compiler:
         )
 
     def _webhook(self, path: str) -> Endpoint:
-        door = WebhookDoor(self._walker.__name__, self._fields, self._services)
+        door = WebhookDoor(self._walker.__name__, self._spec, self._fields, self._rate, self._services)
         on_message = door.forgetting(self._run)
         return self._endpoint(path, Door.WEBHOOK, door.codec, on_message, authorize=door.authorize, methods=("POST",))
 
     async def _run(self, request: Request) -> bytes:
         walker, again = request.message
+        if self._rate is not None and request.endpoint.door is Door.EVENT:
+            self._rate.take(request)
         root_id = getattr(request.user, "root_id", PUBLIC_ROOT_ID)
         return await self._runner.run(request, root_id, walker, again, request.node)
 
@@ -171,10 +178,13 @@ def _read_once(fields: Fields, spec: Spec, incoming: Incoming) -> Walker:
         for _, value in incoming.form:
             if isinstance(value, UploadFile):
                 value.file.seek(0)  # a second try reads it from its beginning, as the first did
-        return fields.from_members(fields.members([*incoming.form, *pairs]))
+        own = [(name, value) for name, value in incoming.form if name != "token"]
+        return fields.from_members(fields.members([*own, *pairs]))
     if wanted is None:
         return fields.from_members(fields.members(pairs))
-    _, body = split_token(incoming.body or b"{}")
+    body: str | bytes = incoming.body or b"{}"
+    if b"token" in incoming.body or b"\\" in incoming.body:  # which may spell the name otherwise
+        _, body = split_token(body)
     if pairs:
         return fields.from_json_beside(body, fields.members(pairs))
     return fields.from_json(body)
@@ -201,8 +211,8 @@ def _unknown_socket(doors: dict[str, Door], services: Services) -> Endpoint:
         door = doors.get(name)
         if door is None:
             raise Disconnect(4004, f"Walker {_short(name)!r} not found")
-        instead = "/webhook" if door is Door.WEBHOOK else "/walker"
-        raise Disconnect(4000, f"Walker {name!r} is not a WebSocket walker. Use {instead}/{name} instead.")
+        instead = {Door.WEBHOOK: f"/webhook/{name}", Door.EVENT: "the event socket"}.get(door, f"/walker/{name}")
+        raise Disconnect(4000, f"Walker {name!r} is not a WebSocket walker. Use {instead} instead.")
 
     async def on_message(request: Request) -> None:
         """Nothing is asked of a connection that closes."""
@@ -222,6 +232,11 @@ def _unknown_socket(doors: dict[str, Door], services: Services) -> Endpoint:
 
 def _unknown_http(path: str, services: Services) -> Endpoint:
     async def authorize(request: Request) -> None:
+        if path.startswith("/webhook/") and services.begin_webhook is not None:
+            try:  # whoever cannot prove a key learns nothing of names
+                await services.begin_webhook(request.headers, request.path_params["name"])
+            except KeyInvalid as invalid:
+                raise Unauthorized(invalid.reason) from invalid
         raise RequestError("NOT_FOUND", f"Walker {_short(request.path_params['name'])!r} not found")
 
     async def on_message(request: Request) -> None:

@@ -20,7 +20,7 @@ from wireloom.core.dispatch import log_bug
 from wireloom.core.plain import plain_of
 from wireloom.core.request import Request
 from wireloom.errors import RequestError
-from wireloom.faces.walkers.abilities import Abilities
+from wireloom.faces.walkers.abilities import Abilities, Ability
 from wireloom.faces.walkers.walker import Disengaged, Walker
 from wireloom.graph.changes import Conflict
 from wireloom.graph.edge import Edge
@@ -37,7 +37,8 @@ FindUser: TypeAlias = Callable[[str], Awaitable["User | None"]]
 
 _MAX_STEPS = 100_000  # nodes that one run may visit; a walk in a circle would never end
 _STEPS_A_TURN = 100
-_SECOND_TRY_SECONDS = 10.0  # for which others wait
+_SECOND_TRY_SECONDS = 2.0  # for which others wait
+_THREADS = 40  # of plain abilities, and as many of those whose runs have their turns
 
 _encode = msgspec.json.Encoder(enc_hook=plain_of).encode
 _SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -79,6 +80,7 @@ class Runner:
         self._find_user = find_user
         self._timeout_seconds = timeout_seconds
         self._at_root = abilities.at(Root)
+        self._threads = (anyio.CapacityLimiter(_THREADS), anyio.CapacityLimiter(_THREADS))
         self.waits = timeout_seconds is not None or any(ability.waits for ability in abilities.all)
 
     def begin(self, request: Request, root_id: str, walker: Walker, read: Callable[[Any], Walker], payload: Any) -> Any:
@@ -145,9 +147,10 @@ class Runner:
     async def _try_again(
         self, request: Request, root_id: str, again: Callable[[], Walker], node_id: str | None
     ) -> bytes:
-        with anyio.move_on_after(_SECOND_TRY_SECONDS):
+        try:
             return await self._try(request, root_id, again(), node_id, exclusive=True)
-        raise Conflict
+        except _TooLong:
+            raise Conflict from None
 
     async def _try(
         self, request: Request, root_id: str, walker: Walker, node_id: str | None, *, exclusive: bool
@@ -157,7 +160,10 @@ class Runner:
         run = Run(request, unit, self._find_user)
         walker.__dict__["_running"] = run
         try:
-            run.queue.append(unit.root if node_id is None else await unit.node(node_id))
+            if node_id is None:
+                run.queue.append(unit.root)
+            else:
+                run.queue.append(await unit.node(node_id))
         except BaseException as error:
             await unit.close(error)
             raise
@@ -165,24 +171,36 @@ class Runner:
 
     async def _end(self, run: Run, walker: Walker) -> bytes:
         """Walks on and keeps what was changed; gives the reports."""
-        unit = run.unit
+        unit, error = run.unit, None
         try:
-            if self._timeout_seconds is None:
-                await self._walk(run, walker)
-            else:
-                with _Deadline(self._timeout_seconds):
-                    await self._walk(run, walker)
+            await self._walk_in_time(run, walker)
             reports = encode_reports(run.reports)  # first: what cannot be told is not kept
             if not unit.is_untouched:
-                await unit.commit()
-                await self._close(run)
-        except BaseException as error:
-            await unit.close(error)
+                # Once it is being kept, no deadline can say any more that it is not
+                with anyio.CancelScope(shield=True):
+                    await unit.commit()
+                await self._after_commit(run)
+            return reports
+        except BaseException as failure:
+            error = failure
             raise
         finally:
+            if not unit.is_untouched:
+                await unit.close(error)
             unit.abandon()
             walker.__dict__.pop("_running", None)
-        return reports
+
+    async def _walk_in_time(self, run: Run, walker: Walker) -> None:
+        seconds = self._timeout_seconds
+        if run.unit.exclusive:  # others wait meanwhile
+            with _Deadline(_SECOND_TRY_SECONDS, _TooLong):
+                await self._walk(run, walker)
+        elif seconds is None:
+            await self._walk(run, walker)
+        else:
+            too_long = partial(RequestError, "RUN_TIMEOUT", f"The walker did not end within {seconds:g} s")
+            with _Deadline(seconds, too_long):
+                await self._walk(run, walker)
 
     async def _walk(self, run: Run, walker: Walker) -> None:
         at = self._abilities.at
@@ -196,13 +214,19 @@ class Runner:
                     if ability.is_async:
                         await ability.function(walker, here)
                     else:
-                        await anyio.to_thread.run_sync(ability.function, walker, here)
+                        await self._call_in_thread(run, ability, walker, here)
         except Disengaged:
             pass
 
-    async def _close(self, run: Run) -> None:
-        """Does what was to happen after the commit. Plain functions are called before the next run of this root begins,
-        so that what they publish is heard in the order of commits.
+    async def _call_in_thread(self, run: Run, ability: Ability, walker: Walker, here: Node) -> None:
+        # A run that has its root's turn gets its thread from those that only such runs have: however many others wait
+        # for their turns in threads of theirs, it goes on.
+        limiter = self._threads[run.unit.has_turn]
+        await anyio.to_thread.run_sync(ability.function, walker, here, limiter=limiter)
+
+    async def _after_commit(self, run: Run) -> None:
+        """Does what was to happen then. Plain functions are called before the next run of this root begins, so that
+        what they publish is heard in the order of commits.
         """
         waiting = [made for call in run.unit.callbacks if (made := _call(run, call)) is not None]
         await run.unit.close()
@@ -210,12 +234,21 @@ class Runner:
             await _wait(run, made)
 
 
-class _Deadline:
-    """Ends what takes too long, and says so."""
+class _TooLong(Exception):  # told as a conflict
+    """A second try took more time than others can be kept waiting."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+
+class _Deadline:
+    """Ends what takes too long.
+
+    Args:
+        seconds: from now on.
+        make_error: makes what is raised then.
+    """
+
+    def __init__(self, seconds: float, make_error: Callable[[], Exception]) -> None:
         self._scope = anyio.move_on_after(seconds)
+        self._make_error = make_error
 
     def __enter__(self) -> None:
         self._scope.__enter__()
@@ -223,7 +256,7 @@ class _Deadline:
     def __exit__(self, *error: Any) -> None:
         self._scope.__exit__(*error)
         if self._scope.cancelled_caught:
-            raise RequestError("RUN_TIMEOUT", f"The walker did not end within {self._seconds:g} s")
+            raise self._make_error()
 
 
 def _step(coroutine: Any) -> None:

@@ -12,6 +12,7 @@ from wireloom.errors import ValidationFailed
 from wireloom.faces.walkers.callers import is_allowed, require_role
 from wireloom.faces.walkers.envelope import SOCKET_REPLY_SCHEMA, socket_errors, socket_reply
 from wireloom.faces.walkers.fields import Fields, split_token
+from wireloom.faces.walkers.rate import Rate
 from wireloom.faces.walkers.run import Runner
 from wireloom.faces.walkers.services import Services
 from wireloom.identity.bearer import BEARER_SUBPROTOCOL, find_token
@@ -51,6 +52,7 @@ class WalkerSocket:
         self._runner = runner
         self._services = services
         self._topic = walker_topic(name) if spec.broadcast else None
+        self._rate = Rate(spec.rate_per_minute) if spec.rate_per_minute else None
         self._tokens = services.tokens
         encode_error = socket_errors(services.config.dev)
         message_schema = fields.schema_with_token()
@@ -59,7 +61,7 @@ class WalkerSocket:
     @property
     def hooks(self) -> dict[str, Any]:
         """What else the endpoint is made of."""
-        direct = not self._runner.waits and not self._spec.broadcast and not self._spec.rate_per_minute
+        direct = not self._runner.waits and not self._spec.broadcast and self._rate is None
         return {
             "on_connect": self.on_connect,
             "on_disconnect": self.on_disconnect,
@@ -135,7 +137,8 @@ class WalkerSocket:
         if not self._spec.public:
             require_role(user, self._spec.roles)
         request.caller = user
-        self._services.take_one(self._spec, user, request)
+        if self._rate is not None:
+            self._rate.take(request)
         if self._topic is not None and user is not None and connection.user is None:
             self._log_in(connection, user, since)  # else it would not hear its own answer
         walker, again = self._read(message)

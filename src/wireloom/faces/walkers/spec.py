@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
-from typing import TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 
 from wireloom.core.router import parameter_names
 from wireloom.errors import ConfigError, did_you_mean
@@ -44,6 +44,7 @@ class Spec:
     summary: str = ""
     max_message_bytes: int | None = None
     timeout_seconds: float | None = None
+    rate_per_minute: int | None = None
 
     @property
     def http_methods(self) -> tuple[str, ...]:
@@ -59,21 +60,25 @@ class Spec:
         return self.methods is not None and "websocket" in self.methods
 
 
-def spec(
-    *,
-    protocol: APIProtocol | str | None = None,
-    methods: Iterable[str] | None = None,
-    public: bool = False,
-    path: str | None = None,
-    broadcast: bool = False,
-    as_query: Iterable[str] | str = (),
-    roles: Iterable[str] = (),
-    tags: Iterable[str] = (),
-    summary: str = "",
-    max_message_bytes: int | None = None,
-    timeout_seconds: float | None = None,
-) -> Callable[[W], W]:
-    """Says by which doors a walker is reached.
+class SpecOptions(TypedDict, total=False):
+    """The arguments of `spec`."""
+
+    protocol: APIProtocol | str | None
+    methods: Iterable[str] | None
+    public: bool
+    path: str | None
+    broadcast: bool
+    as_query: Iterable[str] | str
+    roles: Iterable[str]
+    tags: Iterable[str]
+    summary: str
+    max_message_bytes: int | None
+    timeout_seconds: float | None
+    rate_per_minute: int | None
+
+
+def spec(walker: W | None = None, /, **options: Unpack[SpecOptions]) -> Any:
+    """Says by which doors a walker is reached: ``@spec(…)`` above its class.
 
     Args:
         protocol: one door: ``"rest"`` (the default), ``"websocket"``: ``/ws/{name}``, ``"webhook"``:
@@ -88,32 +93,25 @@ def spec(
         summary: what documents say of it; by default the docstring's first line.
         max_message_bytes: of one message or body; by default the application's option of that name.
         timeout_seconds: of one run; None: as long as it takes.
+        rate_per_minute: runs of one user or, of those who are not logged in, of one address; None: any number.
 
     Raises:
         ConfigError: a contradiction, or an unknown word.
     """
 
     def declare(walker: W) -> W:
-        made = Spec(
-            protocol,
-            None if methods is None else _texts(walker, "methods", methods),
-            public,
-            path,
-            broadcast,
-            as_query if as_query == "*" else _texts(walker, "as_query", as_query),
-            _texts(walker, "roles", roles),
-            _texts(walker, "tags", tags),
-            summary,
-            max_message_bytes,
-            timeout_seconds,
-        )
+        _require_walker(walker)
         if "__specs__" in vars(walker):
             raise ConfigError(f"{walker.__name__} has @spec and __specs__; use one", source_of_class(walker))
-        _check(walker, made)
-        walker.__wireloom_spec__ = made  # type: ignore[attr-defined]
+        walker.__wireloom_spec__ = _read(walker, dict(options))  # type: ignore[attr-defined]
         return walker
 
-    return declare
+    return declare if walker is None else declare(walker)
+
+
+def _require_walker(walker: Any) -> None:
+    if not isinstance(walker, type) or not issubclass(walker, Walker):
+        raise ConfigError(f"spec is for classes of walkers, not {walker!r:.100}")
 
 
 def spec_of(walker: type[Walker]) -> Spec:
@@ -138,22 +136,29 @@ def spec_of(walker: type[Walker]) -> Spec:
     return made
 
 
+def _read(walker: type[Walker], options: dict[str, Any], where: str = "spec") -> Spec:
+    """The options as a record, if they make sense."""
+    known = [field.name for field in fields(Spec)]
+    for name in options:
+        if name not in known:
+            message = f"{walker.__name__}: {where} has no {name!r}{did_you_mean(name, known)}"
+            raise ConfigError(message, source_of_class(walker))
+    for name in ("methods", "roles", "tags", "as_query"):
+        if options.get(name) is not None and (name, options[name]) != ("as_query", "*"):
+            options[name] = _texts(walker, name, options[name])
+    made = Spec(**options)
+    _check(walker, made)
+    return made
+
+
 def _from_class(walker: type[Walker], specs: type) -> Spec:
     """The form with a class in the body: ``class __specs__: methods = ["websocket", "post"]; auth = False``."""
     values = {name: value for name, value in vars(specs).items() if not name.startswith("_")}
-    known = {field.name for field in fields(Spec)} | {"auth"}
-    for name in values:
-        if name not in known:
-            message = f"{walker.__name__}.__specs__ has no {name!r}{did_you_mean(name, known)}"
-            raise ConfigError(message, source_of_class(walker))
     if "auth" in values:
         if "public" in values:
             raise ConfigError(f"{walker.__name__}.__specs__ has auth and public; use one", source_of_class(walker))
         values["public"] = not values.pop("auth")
-    for name in ("methods", "roles", "tags", "as_query"):
-        if name in values and values[name] != "*":
-            values[name] = _texts(walker, name, values[name])
-    return Spec(**values)
+    return _read(walker, values, "__specs__")
 
 
 def _texts(walker: type[Walker], name: str, given: Iterable[str]) -> tuple[str, ...]:
@@ -186,6 +191,12 @@ def _check_doors(made: Spec) -> None:
         raise ConfigError(f"protocol={str(made.protocol)!r} is one door of its own; methods are those of rest")
     if made.broadcast and made.protocol != "websocket":
         raise ConfigError('broadcast needs protocol="websocket"')
+    if made.public and made.protocol == "webhook":
+        raise ConfigError("a webhook is its key's user's, so it cannot be public")
+    for name in ("max_message_bytes", "timeout_seconds", "rate_per_minute"):
+        value = getattr(made, name)
+        if value is not None and not (isinstance(value, int | float) and value > 0):
+            raise ConfigError(f"{name} is a number above 0, or None; not {value!r}")
     if made.roles and made.public:
         raise ConfigError("a walker is public or for roles, not both")
     if made.path is not None and not made.http_methods and made.is_event:

@@ -61,8 +61,15 @@ class Walker(msgspec.Struct, metaclass=Declared, dict=True, eq=False, forbid_unk
         """Goes to these nodes too, after those that wait already."""
         if isinstance(nodes, Node):
             self._run.queue.append(nodes)
-        else:
-            self._run.queue.extend(nodes)
+            return
+        if hasattr(nodes, "close") and hasattr(nodes, "send"):
+            nodes.close()
+            raise TypeError("self.visit takes nodes; await here.nodes(…) first")
+        several = list(nodes)
+        for node in several:
+            if not isinstance(node, Node):
+                raise TypeError(f"self.visit takes nodes, not {node!r:.100}")
+        self._run.queue.extend(several)
 
     def disengage(self) -> NoReturn:
         """Ends the walk at once. What was reported and changed is kept."""
@@ -89,18 +96,19 @@ class Walker(msgspec.Struct, metaclass=Declared, dict=True, eq=False, forbid_unk
 
 def entry(*kinds: type[Node]) -> Callable[[F], F]:
     """Declares an ability: it runs when the walker comes to a node of one of these classes; without any, of every."""
-    return _ability(ENTRY, kinds)
+    return _ability("entry", ENTRY, kinds)
 
 
 def exit(*kinds: type[Node]) -> Callable[[F], F]:
     """Declares an ability: it runs when the walker leaves a node of one of these classes, after all entries there."""
-    return _ability(EXIT, kinds)
+    return _ability("exit", EXIT, kinds)
 
 
-def _ability(mark: str, kinds: tuple[Any, ...]) -> Callable[[F], F]:
+def _ability(word: str, mark: str, kinds: tuple[Any, ...]) -> Callable[[F], F]:
     for kind in kinds:
         if not isinstance(kind, type) or not issubclass(kind, Node):
-            raise TypeError(f"an ability is for classes of nodes, as in @entry(Root), not {kind!r}")
+            written = f"@{word}() for every node, or @{word}(Root)"
+            raise TypeError(f"an ability is for classes of nodes: {written}; not {kind!r}")
 
     def declare(function: F) -> F:
         setattr(function, mark, kinds or (Node,))

@@ -6,13 +6,18 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+import anyio
+
 from wireloom.core.codec import Codec
 from wireloom.core.request import Request
 from wireloom.core.rest import Incoming
 from wireloom.errors import RequestError, Unauthorized
+from wireloom.faces.walkers.callers import require_role
 from wireloom.faces.walkers.envelope import http_errors, http_reply
 from wireloom.faces.walkers.fields import Fields
+from wireloom.faces.walkers.rate import Rate
 from wireloom.faces.walkers.services import Services
+from wireloom.faces.walkers.spec import Spec
 from wireloom.identity.refusal import KeyInvalid
 
 __all__ = ["WebhookDoor"]
@@ -25,12 +30,16 @@ class WebhookDoor:
 
     Args:
         name: the walker's.
+        spec: how it was declared.
         fields: how it is made of a body.
+        rate: how often one sender may come; None: as it likes.
         services: what the application has.
     """
 
-    def __init__(self, name: str, fields: Fields, services: Services) -> None:
+    def __init__(self, name: str, spec: Spec, fields: Fields, rate: Rate | None, services: Services) -> None:
         self._name = name
+        self._roles = spec.roles
+        self._rate = rate
         self._fields = fields
         self._begin = services.begin_webhook
         encode_error = http_errors(services.config.dev)
@@ -50,6 +59,13 @@ class WebhookDoor:
             raise Unauthorized(invalid.reason) from invalid
         request.connection.user = key.user
         request.connection.proof = check
+        try:
+            require_role(key.user, self._roles)
+            if self._rate is not None:
+                self._rate.take(request)
+        except RequestError:
+            await check.forget()
+            raise
 
     def _decode(self, incoming: Incoming) -> Any:
         again = partial(self._fields.from_json, incoming.body or b"{}")
@@ -61,12 +77,10 @@ class WebhookDoor:
         async def run_or_forget(request: Request) -> bytes:
             try:
                 return await run(request)
-            except RequestError as error:
-                if error.http_status == 409 or error.http_status >= 500:
-                    await request.connection.proof.forget()
-                raise
-            except Exception:
-                await request.connection.proof.forget()
+            except BaseException as error:
+                if not isinstance(error, RequestError) or error.http_status == 409 or error.http_status >= 500:
+                    with anyio.CancelScope(shield=True):
+                        await request.connection.proof.forget()
                 raise
 
         return run_or_forget
