@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "hub": {"errors", "config", "metrics", "wire.frames", "core.topic", "core.caller", "core.plain"},
     "database": {"errors"},
     "identity": {"errors", "config", "core.topic", "database"},
-    "graph": {"errors", "config", "core.topic", "database"},
+    "graph": {"errors", "config", "core.topic", "core.json_text", "database"},
     "faces": {"core", "hub", "errors", "config", "identity"},
     "faces.walkers": {"core", "hub", "errors", "config", "identity", "graph"},
     "net": {"wire", "core", "hub", "errors", "config", "metrics"},

@@ -86,10 +86,9 @@ class Endpoint:
     hidden: bool = False
     summary: str = ""
     source: str = ""
+    takes_over: Callable[[Any], bool] | None = None
 
     @property
     def needs_login(self) -> bool:
         """Whether documents say that a login is needed."""
         return self.authorize is not None if self.login is None else self.login
-
-    takes_over: Callable[[Any], bool] | None = None

@@ -75,6 +75,11 @@ class Database:
         return self._address.url.get_backend_name() == "postgresql"
 
     @property
+    def in_memory(self) -> bool:
+        """Whether it is SQLite's, without a file: there is one connection."""
+        return self._address.in_memory
+
+    @property
     def exists(self) -> bool:
         """Whether there is something to open; a server is believed to be there."""
         return self._address.file is None or self._address.file.exists()

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from wireloom.errors import RequestError
+from wireloom.errors import RequestError, Unauthorized
 from wireloom.graph import statements
 from wireloom.graph.access import Access
 from wireloom.graph.edge import Edge, EdgeState, edge_state, edge_type_name
@@ -42,8 +42,9 @@ class Changes:
         has_turn: whether the run has its root's turn.
         read: by id, the versions of nodes whose fields were read.
         edges_read: by id, the versions of nodes' edges that were read; None: of a root without a row.
-        created: new nodes that belong to somebody.
-        added: new edges.
+        created: new nodes that belong to somebody, by id.
+        added: new edges, by id.
+        only_read: ids of nodes that were connected to and may only be read: they notice nothing of it.
         grants: by node and grantee, the access and whether it is deep; None takes it back.
         after: called once all is kept.
     """
@@ -53,13 +54,14 @@ class Changes:
         self.has_turn = False
         self.read: dict[str, int] = {}
         self.edges_read: dict[str, int | None] = {}
-        self.created: list[Node] = []
-        self.added: list[Edge] = []
+        self.created: dict[str, Node] = {}
+        self.added: dict[str, Edge] = {}
+        self.only_read: set[str] = set()
         self.grants: dict[tuple[str, str], tuple[Access, bool] | None] = {}
         self.after: list[Callable[[], Any]] = []
-        self._deleted: list[Node] = []
-        self._cut: list[Edge] = []
-        self._cut_between: list[tuple[str, str, tuple[str, ...] | None]] = []
+        self._deleted: list[str] = []
+        self._cut: dict[str, Edge] = {}
+        self._cut_between: dict[tuple[str, str], list[tuple[str, ...] | None]] = {}
         self._changed: list[tuple[Node, bytes]] = []
         self._changed_edges: list[tuple[Edge, bytes]] = []
 
@@ -72,13 +74,10 @@ class Changes:
 
     def is_cut(self, edge: EdgeState) -> bool:
         """Whether a stored edge is to go."""
-        if any(edge_state(one).edge_id == edge.edge_id for one in self._cut):
+        if edge.edge_id in self._cut:
             return True
-        kind = edge.edge_id.split(":")[1]
-        return any(
-            (source, target) == (edge.source, edge.target) and (names is None or kind in names)
-            for source, target, names in self._cut_between
-        )
+        kind = type_of_id(edge.edge_id)
+        return any(names is None or kind in names for names in self._cut_between.get((edge.source, edge.target), ()))
 
     def other_end(self, edge: Edge, here: str, direction: str) -> str | None:
         """Where a new edge leads from a node; None: not from there, or not in this direction."""
@@ -93,10 +92,8 @@ class Changes:
 
     def cut(self, edge: Edge) -> None:
         """An edge is to go."""
-        if edge in self.added:
-            self.added.remove(edge)
-        else:
-            self._cut.append(edge)
+        if self.added.pop(edge_state(edge).edge_id, None) is None:
+            self._cut[edge_state(edge).edge_id] = edge
 
     def cut_between(self, source: str, target: str, names: tuple[str, ...] | None) -> None:
         """All edges from one node to another are to go, or those of some types."""
@@ -106,17 +103,19 @@ class Changes:
             kind = edge_type_name(type(edge))
             return (state.source, state.target) == (source, target) and (names is None or kind in names)
 
-        self.added = [edge for edge in self.added if not goes(edge)]
-        self._cut_between.append((source, target, names))
+        self.added = {edge_id: edge for edge_id, edge in self.added.items() if not goes(edge)}
+        self._cut_between.setdefault((source, target), []).append(names)
 
     def delete(self, node: Node) -> None:
         """A node is to go with its edges."""
-        self.added = [edge for edge in self.added if node.id not in (edge_state(edge).source, edge_state(edge).target)]
-        self.grants = {key: value for key, value in self.grants.items() if key[0] != node.id}
-        if node in self.created:
-            self.created.remove(node)
-        else:
-            self._deleted.append(node)
+        gone = node.id
+        touching = [id for id, edge in self.added.items() if gone in (edge_state(edge).source, edge_state(edge).target)]
+        for edge_id in touching:
+            del self.added[edge_id]
+        if self.grants:
+            self.grants = {key: value for key, value in self.grants.items() if key[0] != gone}
+        if self.created.pop(gone, None) is None:
+            self._deleted.append(gone)
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
@@ -133,8 +132,8 @@ class Changes:
             TypeError: a field has a value that is not of its type.
         """
         self._changed = [*_changed(nodes.values())]
-        self._changed_edges = [*_changed_edges(edges, nodes)]
-        self._changed_edges = [pair for pair in self._changed_edges if pair[0] not in self._cut]
+        left = (edge for edge in edges if edge_state(edge).edge_id not in self._cut)
+        self._changed_edges = [*_changed_edges(left, nodes)]
         return bool(
             self._changed or self._changed_edges or self.created or self.added or self.grants or self.cuts_something
         )
@@ -152,53 +151,56 @@ class Changes:
 
     async def _check(self, connection: AsyncConnection, postgresql: bool) -> None:
         """Locks all that was read and all that changes, and compares versions."""
-        if self.root_id in self._ends() or any(node == self.root_id for node, _ in self.grants):
-            await connection.execute(statements.add_root(postgresql), {"id": self.root_id})
-        created = {node.id for node in self.created}
-        touched = sorted({*self.read, *self.edges_read, *self._ends(), *(node for node, _ in self.grants)} - created)
+        await connection.execute(statements.add_root(postgresql), {"id": self.root_id})
+        granted = {node for node, _ in self.grants}
+        ends = self._ends() | self.only_read
+        touched = sorted({self.root_id, *self.read, *self.edges_read, *ends, *granted} - self.created.keys())
         found: dict[str, Any] = {}
         for begin in range(0, len(touched), _AT_ONCE):
             some = {"ids": touched[begin : begin + _AT_ONCE]}
             rows = await connection.execute(statements.find_versions(postgresql), some)
             found |= {row.node_id: row for row in rows}
+        if not found[self.root_id].owner:
+            raise Unauthorized()  # the user was removed meanwhile, with all that it had
         for node_id in touched:
             row = found.get(node_id)
             if node_id in self.read and (row is None or row.version != self.read[node_id]):
                 raise Conflict
-            if row is None and node_id != self.root_id:
+            # The row that a root has just got is version 1: it had no edges
+            known = self.edges_read.get(node_id, row.edges_version if row is not None else None) or 1
+            if row is None or row.edges_version != known:
                 raise Conflict
-            if node_id in self.edges_read and row is not None:
-                # The row that a root has just got is version 1: it had no edges
-                if row.edges_version != (self.edges_read[node_id] or 1):
-                    raise Conflict
 
     def _ends(self) -> set[str]:
         """The nodes at both ends of edges that come, go or change."""
-        states = [edge_state(edge) for edge in (*self.added, *self._cut, *(edge for edge, _ in self._changed_edges))]
+        changed = (edge for edge, _ in self._changed_edges)
+        states = [edge_state(edge) for edge in (*self.added.values(), *self._cut.values(), *changed)]
         ends = {end for state in states for end in (state.source, state.target)}
-        return ends | {end for source, target, _ in self._cut_between for end in (source, target)}
+        return (ends | {end for both in self._cut_between for end in both}) - self.only_read
 
     async def _write_nodes(self, connection: AsyncConnection) -> None:
-        for node in self._deleted:
-            await connection.execute(statements.bump_neighbours, {"id": node.id})
-            await connection.execute(statements.remove_node, {"id": node.id})
+        for begin in range(0, len(self._deleted), _AT_ONCE):
+            some = {"ids": self._deleted[begin : begin + _AT_ONCE]}
+            await connection.execute(statements.bump_neighbours, some)
+            await connection.execute(statements.remove_nodes, some)
         if self._changed:
             rows = [{"id": node.id, "fields": fields.decode()} for node, fields in self._changed]
             await connection.execute(statements.change_node, rows)
         if self.created:
-            await connection.execute(statements.add_node, [_row(node) for node in self.created])
+            await connection.execute(statements.add_node, [_row(node) for node in self.created.values()])
 
     async def _write_edges(self, connection: AsyncConnection) -> None:
         if self._cut:
-            await connection.execute(statements.cut_edge, [{"id": edge.id} for edge in self._cut])
-        for source, target, names in self._cut_between:
-            ends = {"from_id": source, "to_id": target, **({} if names is None else {"edge_types": names})}
-            await connection.execute(statements.cut_edges(names is not None), ends)
+            await connection.execute(statements.cut_edge, [{"id": edge_id} for edge_id in self._cut])
+        for (source, target), several in self._cut_between.items():
+            for names in several:
+                ends = {"from_id": source, "to_id": target, **({} if names is None else {"edge_types": names})}
+                await connection.execute(statements.cut_edges(names is not None), ends)
         if self._changed_edges:
             rows = [{"id": edge.id, "fields": fields.decode()} for edge, fields in self._changed_edges]
             await connection.execute(statements.change_edge, rows)
         if self.added:
-            await connection.execute(statements.add_edge, [_edge_row(edge) for edge in self.added])
+            await connection.execute(statements.add_edge, [_edge_row(edge) for edge in self.added.values()])
         ends_bumped = sorted(self._ends())
         for begin in range(0, len(ends_bumped), _AT_ONCE):
             await connection.execute(statements.bump_edges, {"ids": ends_bumped[begin : begin + _AT_ONCE]})
@@ -234,7 +236,7 @@ def _changed(nodes: Iterable[Node]) -> Iterator[tuple[Node, bytes]]:
         if fields != state.stored:
             if state.access < Access.WRITE:
                 raise RequestError("FORBIDDEN", f"{type(node).__name__} {state.node_id} may only be read")
-            yield node, encode_checked(node, state.node_id)
+            yield node, encode_checked(node, state.node_id, state.unknown)
 
 
 def _changed_edges(edges: Iterable[Edge], nodes: Mapping[str, Node]) -> Iterator[tuple[Edge, bytes]]:
@@ -245,7 +247,7 @@ def _changed_edges(edges: Iterable[Edge], nodes: Mapping[str, Node]) -> Iterator
         source = nodes.get(state.source)  # an edge is its source's, as for connecting
         if source is None or node_state(source).access < Access.WRITE:
             raise RequestError("FORBIDDEN", f"{type(edge).__name__} {state.edge_id} may only be read")
-        yield edge, encode_checked(edge, state.edge_id)
+        yield edge, encode_checked(edge, state.edge_id, state.unknown)
 
 
 def _row(node: Node) -> dict[str, Any]:

@@ -29,10 +29,13 @@ class Declared(msgspec.StructMeta):
             ConfigError: a field has a name that is ours.
         """
         reserved: frozenset[str] = frozenset().union(*(getattr(base, "__reserved__", ()) for base in bases))
-        for field in _annotated(namespace):
-            if field in reserved or field.startswith("__"):
-                message = f"{name}: a field cannot be called {field!r}; that name is Wireloom's"
-                raise ConfigError(message, _place(namespace))
+        fields = _annotated(namespace)
+        taken = [own for own in fields if own in reserved or (reserved and own.startswith("_"))]
+        taken += [own for own in namespace if own in reserved]
+        if taken:
+            kind = "field" if taken[0] in fields else "method"
+            message = f"{name}: a {kind} cannot be called {taken[0]!r}; that name is Wireloom's"
+            raise ConfigError(message, _place(namespace))
         options.setdefault("kw_only", True)
         return super().__new__(mcls, name, bases, namespace, **options)
 

@@ -26,9 +26,10 @@ class EdgeState:
         source: id of the node it begins at.
         target: id of the node it ends at.
         stored: its fields as the store has them; None for a new one.
+        unknown: what is stored of it and is no field of its class.
     """
 
-    __slots__ = ("edge_id", "source", "stored", "target", "unit")
+    __slots__ = ("edge_id", "source", "stored", "target", "unit", "unknown")
 
     def __init__(self, edge_id: str, unit: Unit | None = None) -> None:
         self.edge_id = edge_id
@@ -36,6 +37,7 @@ class EdgeState:
         self.source = ""
         self.target = ""
         self.stored: bytes | None = None
+        self.unknown: dict[str, msgspec.Raw] | None = None
 
 
 class Edge(msgspec.Struct, metaclass=Declared, dict=True, eq=False):

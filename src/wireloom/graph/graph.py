@@ -15,7 +15,6 @@ from wireloom.database.database import Database
 from wireloom.errors import RequestError
 from wireloom.graph import statements
 from wireloom.graph.access import Level, level_of
-from wireloom.graph.changes import Conflict
 from wireloom.graph.node import NodeState, Root, node_state, root_id_of
 from wireloom.graph.tables import GRAPH, edges, nodes
 from wireloom.graph.types import Types
@@ -64,7 +63,8 @@ class Graph:
             exclusive: what is read is locked until the end, so that the commit cannot be overtaken. For a second try.
         """
         root = Root()
-        unit = Unit(self, root_id, root, exclusive)
+        # Whoever holds the one connection of a database in memory could not even look up a user
+        unit = Unit(self, root_id, root, exclusive and not self.database.in_memory)
         root.__dict__["_state"] = NodeState(root_id, unit, root_id)
         return unit
 
@@ -73,7 +73,7 @@ class Graph:
         """Waits until the runs of a root that came before have ended.
 
         Raises:
-            Conflict: they do not end.
+            RequestError: ``CONFLICT``: they do not end.
         """
         turns = self._turns.setdefault(root_id, _Turns())
         turns.count += 1
@@ -81,8 +81,8 @@ class Graph:
             try:
                 async with asyncio.timeout(_TURN_SECONDS):
                     await turns.lock.acquire()
-            except TimeoutError:
-                raise Conflict from None
+            except TimeoutError:  # no `Conflict`: there is nothing to be gained by waiting as long once more
+                raise RequestError("CONFLICT", "Too many runs of the same user wait for each other") from None
             try:
                 yield
             finally:
@@ -117,5 +117,7 @@ class Graph:
 
 async def erase(connection: AsyncConnection, root_id: str) -> None:
     """Removes all that a user keeps, in the transaction that removes the user."""
-    await connection.execute(statements.erase_grants, {"root": root_id})
-    await connection.execute(statements.erase_nodes, {"root": root_id})
+    root = {"root": root_id}
+    await connection.execute(statements.add_root(connection.dialect.name == "postgresql"), {"id": root_id})
+    for statement in (statements.erase_grants, statements.erase_edges, statements.erase_nodes, statements.erase_root):
+        await connection.execute(statement, root)

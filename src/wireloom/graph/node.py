@@ -37,6 +37,7 @@ class NodeState(msgspec.Struct, eq=False):
         stored: its fields as the store has them; None for a new one, and for a root.
         deleted: whether it goes with this run.
         edges: what a new node was connected to before it was connected itself.
+        unknown: what is stored of it and is no field of its class.
     """
 
     node_id: str
@@ -47,6 +48,7 @@ class NodeState(msgspec.Struct, eq=False):
     stored: bytes | None = None
     deleted: bool = False
     edges: list[tuple[Any, Edge]] | None = None
+    unknown: dict[str, msgspec.Raw] | None = None
 
 
 class Node(msgspec.Struct, metaclass=Declared, dict=True, eq=False):

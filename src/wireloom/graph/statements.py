@@ -21,15 +21,17 @@ __all__ = [
     "change_node",
     "cut_edge",
     "cut_edges",
+    "erase_edges",
     "erase_grants",
     "erase_nodes",
+    "erase_root",
     "find_granted",
     "find_grants",
     "find_neighbours",
     "find_node",
     "find_versions",
     "remove_grant",
-    "remove_node",
+    "remove_nodes",
 ]
 
 _NODE = (nodes.c.node_id, nodes.c.type, nodes.c.owner, nodes.c.context, nodes.c.version)
@@ -49,7 +51,7 @@ def find_node(lock: bool) -> Select[Any]:
 @cache
 def find_versions(lock: bool) -> Select[Any]:
     """The versions of some nodes, locked in one order for everybody."""
-    query = select(nodes.c.node_id, nodes.c.version, nodes.c.edges_version)
+    query = select(nodes.c.node_id, nodes.c.owner, nodes.c.version, nodes.c.edges_version)
     query = query.where(nodes.c.node_id.in_(bindparam("ids", expanding=True))).order_by(nodes.c.node_id)
     return query.with_for_update() if lock else query
 
@@ -109,23 +111,26 @@ bump_edges = (
     .where(nodes.c.node_id.in_(bindparam("ids", expanding=True)))
     .values(edges_version=nodes.c.edges_version + 1)
 )
-# The other ends of the edges of a node that goes
+# The other ends of the edges of nodes that go
 bump_neighbours = (
     update(nodes)
     .where(
         nodes.c.node_id.in_(
             select(edges.c.target)
-            .where(edges.c.source == bindparam("id"))
-            .union(select(edges.c.source).where(edges.c.target == bindparam("id")))
+            .where(edges.c.source.in_(bindparam("ids", expanding=True)))
+            .union(select(edges.c.source).where(edges.c.target.in_(bindparam("ids", expanding=True))))
         )
     )
     .values(edges_version=nodes.c.edges_version + 1)
 )
-remove_node = delete(nodes).where(nodes.c.node_id == bindparam("id"))
+remove_nodes = delete(nodes).where(nodes.c.node_id.in_(bindparam("ids", expanding=True)))
 cut_edge = delete(edges).where(edges.c.edge_id == bindparam("id"))
 remove_grant = delete(grants).where(grants.c.node_id == bindparam("id"), grants.c.grantee == bindparam("user"))
-erase_nodes = delete(nodes).where(nodes.c.owner == bindparam("root"))
-erase_grants = delete(grants).where(grants.c.grantee == bindparam("root"))
+erase_nodes = delete(nodes).where(nodes.c.owner == bindparam("root"), nodes.c.node_id != bindparam("root"))
+erase_edges = delete(edges).where(or_(edges.c.source == bindparam("root"), edges.c.target == bindparam("root")))
+erase_grants = delete(grants).where(or_(grants.c.grantee == bindparam("root"), grants.c.node_id == bindparam("root")))
+# Nobody's any more. The row stays, so that a run which is under way cannot make it again
+erase_root = update(nodes).where(nodes.c.node_id == bindparam("root")).values(owner="", version=nodes.c.version + 1)
 
 
 @cache

@@ -9,14 +9,18 @@ from weakref import WeakKeyDictionary
 import msgspec
 import msgspec.inspect
 
+from wireloom.core.json_text import MAX_DEPTH, is_shallow
 from wireloom.errors import ConfigError, WireloomError
 from wireloom.graph.declared import source_of_class
 
-__all__ = ["StoredMisfit", "decode_fields", "encode_checked", "encode_fields", "require_storable"]
+__all__ = ["StoredMisfit", "decode_fields", "encode_checked", "encode_fields", "require_storable", "unknown_members"]
 
 T = TypeVar("T")
 
 _decoders: WeakKeyDictionary[type, Callable[[str | bytes], Any]] = WeakKeyDictionary()
+
+
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class StoredMisfit(WireloomError):
@@ -42,22 +46,32 @@ encode_fields = msgspec.json.Encoder(enc_hook=_write_foreign).encode
 """The fields of a node or an edge → JSON."""
 
 
-def encode_checked(made: Any, name: str) -> bytes:
+def unknown_members(kind: Any, text: str) -> dict[str, msgspec.Raw] | None:
+    """What is stored and is no field of the class: another version of the code knows it. None: there is nothing."""
+    members = _decode_members(text)
+    unknown = {name: value for name, value in members.items() if name not in kind.__struct_fields__}
+    return unknown or None
+
+
+def encode_checked(made: Any, name: str, unknown: dict[str, msgspec.Raw] | None = None) -> bytes:
     """As `encode_fields`, for the store: what could not be read back is not written.
 
     Args:
         made: a node or an edge.
         name: its id, for errors.
+        unknown: what is stored besides, which stays.
 
     Raises:
-        TypeError: a field has a value that is not of its type.
+        TypeError: a field has a value that is not of its type, or is nested too deeply.
     """
     fields = encode_fields(made)
     try:
         _decoder_of(type(made))(fields)
-    except (msgspec.DecodeError, ValueError) as error:
+        if fields.count(b"[") + fields.count(b"{") > MAX_DEPTH and not is_shallow(msgspec.json.decode(fields)):
+            raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise TypeError(f"{name} cannot be stored: {error}") from None
-    return fields
+    return fields if unknown is None else encode_fields({**_decode_members(fields), **unknown})
 
 
 def decode_fields(kind: type[T], text: str | bytes, name: str) -> T:
@@ -74,7 +88,7 @@ def decode_fields(kind: type[T], text: str | bytes, name: str) -> T:
     try:
         made: T = _decoder_of(kind)(text)
         return made
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise StoredMisfit(
             f"{name} as it is stored does not fit {kind.__name__} ({source_of_class(kind)}): {error}"
         ) from None

@@ -23,7 +23,7 @@ from wireloom.graph.edge import Edge, edge_state
 from wireloom.graph.ids import is_node_id, type_of_id
 from wireloom.graph.node import Direction, Node, NodeState, Root, Where, node_state
 from wireloom.graph.statements import add_root, find_granted, find_grants, find_neighbours, find_node, find_versions
-from wireloom.graph.stored import decode_fields, encode_fields
+from wireloom.graph.stored import decode_fields, encode_fields, unknown_members
 from wireloom.graph.types import names_of
 
 __all__ = ["Unit"]
@@ -86,7 +86,7 @@ class Unit(msgspec.Struct, eq=False):
         begun = self._begin_changes()
         if not begun[1].has_turn:
             async with self._order:
-                if not begun[1].has_turn:
+                if not begun[1].has_turn and self._open:
                     await self._stack.enter_async_context(self.graph.turn(self.root_id))
                     begun[1].has_turn = True
         if self.exclusive and self._transaction is None:
@@ -96,11 +96,15 @@ class Unit(msgspec.Struct, eq=False):
     @unbroken
     async def _lock(self) -> None:
         async with self._order:
-            if self._transaction is None:
+            if self._transaction is None and self._open:
                 with self._changes.translating():
                     connection = await self._stack.enter_async_context(self._database.writing())
                     self._transaction = connection
                     await connection.execute(add_root(self._database.is_postgresql), {"id": self.root_id})
+
+    async def lock(self) -> None:
+        """Takes what an exclusive run has for itself, before it begins."""
+        await self._begin()
 
     async def commit(self) -> None:
         """Keeps all that the run has changed, or nothing.
@@ -132,8 +136,9 @@ class Unit(msgspec.Struct, eq=False):
         Args:
             error: why, where it did not end well.
         """
+        was_open, self._open = self._open, False  # what is still being read ends with it
         try:
-            if self._nodes is not None:
+            if was_open and self._nodes is not None:
                 await self._database.finish(self._undo(error or RuntimeError("not committed")))
         finally:
             self.abandon()
@@ -183,10 +188,10 @@ class Unit(msgspec.Struct, eq=False):
         if not _most(limit):
             return []
         async for node, _ in self._around(here, kind, edge, limit if where is None else None, direction):
-            if len(found) == limit:
-                break
             if fits(node):
                 found[node.id] = node
+                if len(found) == limit:
+                    break
         return list(found.values())
 
     async def edges_of(
@@ -197,10 +202,10 @@ class Unit(msgspec.Struct, eq=False):
         if not _most(limit):
             return []
         async for _, edge in self._around(here, Node, kind, limit if where is None else None, direction):
-            if len(found) == limit:
-                break
             if fits(edge):
                 found.append(edge)
+                if len(found) == limit:
+                    break
         return found
 
     async def granted_to(self, root: Node, kind: type[Node], limit: int | None) -> list[Node]:
@@ -233,7 +238,7 @@ class Unit(msgspec.Struct, eq=False):
             async for pair in self._stored_around(here, kind, edge, limit, direction):
                 if not changes.is_cut(edge_state(pair[1])) and not node_state(pair[0]).deleted:
                     yield pair
-        for added in changes.added:
+        for added in list(changes.added.values()):
             if far := changes.other_end(added, state.node_id, direction):
                 node = await self.node(far)
                 if isinstance(added, edge) and isinstance(node, kind):
@@ -296,6 +301,8 @@ class Unit(msgspec.Struct, eq=False):
             state = known.__dict__["_state"] = NodeState(row.node_id, self, row.owner, access)
             # Not the row's text: a set has many orders, and a field that is new or gone is no change by this run
             state.stored, state.deep = encode_fields(known), deep
+            if len(state.stored) != len(row.context.encode()):
+                state.unknown = unknown_members(type(known), row.context)
             changes.read[row.node_id] = row.version
         else:
             state = node_state(known)
@@ -330,6 +337,7 @@ class Unit(msgspec.Struct, eq=False):
             state = edge_state(known)
             state.edge_id, state.unit, state.stored = row.edge_id, self, encode_fields(known)
             state.source, state.target = row.source, row.target
+            state.unknown = unknown_members(type(known), row.edge_context)
         return known
 
     # -- changing ----------------------------------------------------------------------------------------------------
@@ -357,15 +365,21 @@ class Unit(msgspec.Struct, eq=False):
         state.unit, state.owner = self, owner
         state.access = Access.OWN if owner == self.root_id else Access.REMOVE
         nodes[state.node_id] = node
-        changes.created.append(node)
+        changes.created[state.node_id] = node
 
     def _add(self, source: Node, target: Node, edge: Edge) -> None:
         _, changes = self._begin_changes()
         state = edge_state(edge)
         self._require(target, Access.READ)
+        near, far = node_state(source), node_state(target)
+        if near.owner == far.owner != self.root_id and far.access < Access.REMOVE:
+            # Whoever was granted the one deeply would get the other with it
+            raise RequestError("FORBIDDEN", f"{type(target).__name__} {far.node_id} is not this run's to share")
+        if far.access < Access.WRITE:
+            changes.only_read.add(far.node_id)
         state.unit, state.source, state.target = self, node_state(source).node_id, node_state(target).node_id
         self._edges[state.edge_id] = edge
-        changes.added.append(edge)
+        changes.added[state.edge_id] = edge
 
     def disconnect(self, here: Node, node: Node | Edge, kind: type[Edge]) -> None:
         """What `Node.disconnect` does."""

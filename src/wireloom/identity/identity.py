@@ -223,10 +223,12 @@ class Identity:
         return login
 
     async def logout(self, user: User) -> None:
-        """Ends the token that presented the user, wherever it is in use."""
+        """Ends the token that presented the user, wherever it is in use, and one that it has just replaced."""
         self._require_local()
-        await self._users.remove_token(user.token_id)
-        self.on_revoked("", user.token_id)
+        ending_by = self._clock() + GRACE_SECONDS
+        ended = await self._users.remove_tokens(user.user_id, user.token_id, ending_by)
+        for token_id in {user.token_id, *ended}:
+            self.on_revoked("", token_id)
 
     async def change_password(self, user: User, old: str, new: str, address: str | None = None) -> Login:
         """Gives a user another password; all its tokens end and there is a new one. API keys stay.

@@ -224,10 +224,14 @@ class Users:
                 await _add_token(connection, account.user_id, *token)
 
     @unbroken
-    async def remove_token(self, token_id: str) -> None:
-        """Lets a token fall."""
+    async def remove_tokens(self, user_id: str, token_id: str, ending_by: float) -> list[str]:
+        """Lets a token fall, and those of the same user that are about to: it may have replaced them. Gives the ids."""
+        ended = (tokens.c.token_id == token_id) | (tokens.c.expires_at <= ending_by)
+        condition = (tokens.c.user_id == user_id) & ended
         async with self._database.writing() as connection:
-            await connection.execute(delete(tokens).where(tokens.c.token_id == token_id))
+            found = list((await connection.execute(select(tokens.c.token_id).where(condition))).scalars())
+            await connection.execute(delete(tokens).where(condition))
+        return found
 
     @unbroken
     async def prune(self, now: float) -> int:

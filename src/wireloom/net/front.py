@@ -6,6 +6,7 @@ It is the class behind uvicorn's ``http=`` and ``ws=`` options, so listening, TL
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 from uvicorn.config import Config as UvicornConfig
@@ -45,6 +46,14 @@ def find_listener(application: Any) -> Listener:
             return listener
         application = getattr(application, "app", None)
     raise TypeError("the Front serves Wireloom applications only, after their start-up")
+
+
+def _send_at_once(transport: asyncio.Transport) -> None:
+    """Turns Nagle's algorithm off, as uvloop does; asyncio's own loop only knows sockets with a protocol number."""
+    if type(transport).__module__.startswith("asyncio."):
+        connected = transport.get_extra_info("socket")
+        if connected is not None and connected.family in (socket.AF_INET, socket.AF_INET6):
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class Front(asyncio.Protocol):
@@ -88,6 +97,7 @@ class Front(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
         self._transport = transport
+        _send_at_once(transport)
         self._server_state.connections.add(self)  # type: ignore[arg-type]
         self._listener.wheel.add(self, self._listener.config.handshake_timeout_seconds)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import anyio
-from starlette.datastructures import QueryParams
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import Headers, QueryParams
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HTTPRequest
@@ -151,8 +152,12 @@ async def _read_form(http: HTTPRequest, body: bytes) -> Any:
         yield body
         yield b""
 
+    # Only the boundary: the parser would decode fields by whatever codec a client names, however slow it is
+    _, options = parse_options_header(http.headers.get("content-type", ""))
+    boundary = options.get(b"boundary", b"").decode("latin-1")
+    headers = Headers({"content-type": f'multipart/form-data; boundary="{boundary}"'})
     parser = MultiPartParser(
-        http.headers, parts(), max_files=_MAX_FORM_FIELDS, max_fields=_MAX_FORM_FIELDS, max_part_size=len(body) + 1
+        headers, parts(), max_files=_MAX_FORM_FIELDS, max_fields=_MAX_FORM_FIELDS, max_part_size=len(body) + 1
     )
     try:
         with anyio.fail_after(BODY_SECONDS):

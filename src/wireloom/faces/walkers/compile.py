@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -28,6 +30,8 @@ from wireloom.faces.walkers.spec import Spec, spec_of
 from wireloom.faces.walkers.walker import Walker
 from wireloom.faces.walkers.webhook import WebhookDoor
 from wireloom.graph.declared import source_of_class
+from wireloom.graph.edge import Edge
+from wireloom.graph.node import Node
 from wireloom.identity.refusal import KeyInvalid
 
 __all__ = ["compile_unknown", "compile_walker"]
@@ -52,7 +56,7 @@ class _Compiler:
         self._source = source_of_class(walker)
         self._fields = Fields(walker)
         self._abilities = Abilities(walker)
-        services.types.declare(self._abilities.kinds)
+        services.types.declare({*self._abilities.kinds, *_kinds_beside(walker)})
         self._runner = Runner(self._abilities, services.graph, services.find_user, self._spec.timeout_seconds)
         self._rate = Rate(self._spec.rate_per_minute) if self._spec.rate_per_minute else None
         self._check()
@@ -152,6 +156,13 @@ class _Compiler:
             self._rate.take(request)
         root_id = getattr(request.user, "root_id", PUBLIC_ROOT_ID)
         return await self._runner.run(request, root_id, walker, again, request.node)
+
+
+def _kinds_beside(walker: type[Walker]) -> Iterator[type[Node] | type[Edge]]:
+    """The classes of nodes and edges that a walker's module knows."""
+    for value in vars(sys.modules.get(walker.__module__, object)).values():
+        if isinstance(value, type) and issubclass(value, (Node, Edge)):
+            yield value
 
 
 def _with_source(fields: Fields) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import types
 from collections.abc import Iterable, Mapping
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -10,7 +11,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import msgspec
 from starlette.datastructures import UploadFile
 
-from wireloom.core.json_text import CLIENT_ERRORS, problem_of, refusal_of, require_json
+from wireloom.core.json_text import CLIENT_ERRORS, MAX_DEPTH, is_shallow, problem, problem_of, refusal_of, require_json
 from wireloom.core.plain import plain_of
 from wireloom.errors import ConfigError, InvalidJSON, ValidationFailed
 from wireloom.faces.walkers.walker import Walker
@@ -70,10 +71,14 @@ class Fields:
             ValidationFailed: it does not fit.
         """
         try:
-            walker: Walker = self._decode(payload if payload.__class__ is str else str(payload, "utf-8"))  # type: ignore[arg-type]
-            return walker
+            text: str = payload if payload.__class__ is str else str(payload, "utf-8")  # type: ignore[arg-type]
+            walker: Walker = self._decode(text)
         except CLIENT_ERRORS as error:
             raise refusal_of(error, payload) from error
+        # What is nested deeper might be stored from here and could not be read from a deeper stack
+        if text.count("[") + text.count("{") > MAX_DEPTH and not is_shallow(msgspec.json.decode(text)):
+            raise ValidationFailed([problem("$", "nested too deeply")])
+        return walker
 
     def from_members(self, members: Mapping[str, Any]) -> Walker:
         """A walker of members that are texts, files or, in lists, several of these; texts become what fields are.
@@ -82,9 +87,12 @@ class Fields:
             ValidationFailed: they do not fit.
         """
         try:
-            return msgspec.convert(members, self._walker, strict=False, dec_hook=_read_foreign)
+            walker = msgspec.convert(members, self._walker, strict=False, dec_hook=_read_foreign)
         except (msgspec.ValidationError, *CLIENT_ERRORS) as error:
             raise ValidationFailed([problem_of(error)]) from error
+        for name in members:
+            _require_finite(name, getattr(walker, name))
+        return walker
 
     def from_json_beside(self, payload: str | bytes, members: Mapping[str, Any]) -> Walker:
         """A walker of a JSON object, which is read as strictly as ever, and of fields that came beside it, which win.
@@ -106,10 +114,12 @@ class Fields:
 
     def _read_text(self, name: str, value: Any) -> Any:
         try:
-            return msgspec.convert(value, self._hints[name], strict=False, dec_hook=_read_foreign)
+            read = msgspec.convert(value, self._hints[name], strict=False, dec_hook=_read_foreign)
         except (msgspec.ValidationError, *CLIENT_ERRORS) as error:
             found = problem_of(error)
             raise ValidationFailed([{**found, "path": f"$.{name}{found['path'][1:]}"}]) from error
+        _require_finite(name, read)
+        return read
 
     def members(self, pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
         """Pairs of a query or a form by name: all values where the field is a list, else the last."""
@@ -120,6 +130,12 @@ class Fields:
             else:
                 found[name] = value
         return found
+
+
+def _require_finite(name: str, value: Any) -> None:
+    """JSON has no number for what ``float("nan")`` reads; nor has a field."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValidationFailed([problem(f"$.{name}", "Expected a finite number")])
 
 
 def split_token(payload: str | bytes) -> tuple[Any, str | bytes]:

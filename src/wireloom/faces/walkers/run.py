@@ -160,6 +160,8 @@ class Runner:
         run = Run(request, unit, self._find_user)
         walker.__dict__["_running"] = run
         try:
+            if exclusive:
+                await unit.lock()
             if node_id is None:
                 run.queue.append(unit.root)
             else:

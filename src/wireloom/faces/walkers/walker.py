@@ -35,7 +35,7 @@ class Walker(msgspec.Struct, metaclass=Declared, dict=True, eq=False, forbid_unk
     """
 
     __reserved__: ClassVar[frozenset[str]] = frozenset(
-        {"report", "visit", "disengage", "on_commit", "find_user", "root", "request", "token"}
+        {"report", "visit", "disengage", "on_commit", "find_user", "root", "request", "token", "_run"}
     )
 
     @property
