@@ -19,7 +19,8 @@ __all__ = ["Declared", "source_of_class"]
 class Declared(msgspec.StructMeta):
     """The metaclass of nodes, edges and walkers: msgspec structs whose fields are given by name.
 
-    A class names what its fields must not be called in `__reserved__`; its subclasses inherit that.
+    A class names what its fields and methods must not be called in `__reserved__`, and what a method may be called all
+    the same in `__hideable__`; its subclasses inherit that.
     """
 
     def __new__(mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> Any:
@@ -31,7 +32,8 @@ class Declared(msgspec.StructMeta):
         reserved: frozenset[str] = frozenset().union(*(getattr(base, "__reserved__", ()) for base in bases))
         fields = _annotated(namespace)
         taken = [own for own in fields if own in reserved or (reserved and own.startswith("_"))]
-        taken += [own for own in namespace if own in reserved]
+        hideable: frozenset[str] = frozenset().union(*(getattr(base, "__hideable__", ()) for base in bases))
+        taken += [own for own in namespace if own in reserved and own not in hideable]
         if taken:
             kind = "field" if taken[0] in fields else "method"
             message = f"{name}: a {kind} cannot be called {taken[0]!r}; that name is Wireloom's"
@@ -49,7 +51,7 @@ def _annotated(namespace: dict[str, Any]) -> list[str]:
         make = annotationlib.get_annotate_from_class_namespace(namespace)
         if make is not None:
             annotations = annotationlib.call_annotate_function(make, annotationlib.Format.FORWARDREF)
-    return [name for name in annotations or () if name != "__reserved__"]
+    return [name for name in annotations or () if name not in ("__reserved__", "__hideable__")]
 
 
 def _place(namespace: dict[str, Any]) -> str:

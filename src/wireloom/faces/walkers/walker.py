@@ -38,6 +38,8 @@ class Walker(msgspec.Struct, metaclass=Declared, dict=True, eq=False, forbid_unk
         {"report", "visit", "disengage", "on_commit", "find_user", "root", "request", "token", "_run"}
     )
 
+    __hideable__: ClassVar[frozenset[str]] = frozenset({"root", "request"})  # abilities are often called so
+
     @property
     def request(self) -> Request:
         """The request that this run answers; `request.user` is whose it is, None the public."""
