@@ -28,7 +28,7 @@ class Right(msgspec.Struct):
     b: int
 
 
-NODE_NAMES = ["id", "nodes", "edges", "connect", "disconnect", "delete", "grant", "revoke", "granted"]
+NODE_NAMES = ["id", "nodes", "edges", "connect", "disconnect", "delete", "grant", "revoke", "grants"]
 EDGE_NAMES = ["id", "source", "target"]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import DBAPIError
 
+from wireloom.errors import RequestError
 from wireloom.graph.edge import Edge
 from wireloom.graph.graph import Graph
 from wireloom.graph.node import Node, Root
@@ -376,6 +377,8 @@ async def test_a_grant_is_to_read_or_to_write(graph: Graph, item_id: str, level:
     async with run(graph) as root:
         with pytest.raises(ValueError, match="a node is granted to 'read' or to 'write', not"):
             (await only_item(root)).grant(BOB, level)
-        for nobody in ("bob", item_id, 5, None, Node()):
-            with pytest.raises(TypeError, match="a grant is for a user, a root or a root's id, not"):
+        for nobody in ("bob", item_id, "n::banana", 5, Node()):
+            with pytest.raises(TypeError, match="a user, a root or a root's id is wanted, not"):
                 (await only_item(root)).grant(nobody, "read")
+        with pytest.raises(RequestError, match="NOT_FOUND: There is no such user"):
+            (await only_item(root)).grant(None, "read")

@@ -95,8 +95,9 @@ class Graph:
     async def count(self) -> tuple[int, int]:
         """How many nodes and edges are kept."""
         async with self.database.reading() as connection:
-            counted = [await connection.scalar(select(func.count()).select_from(table)) for table in (nodes, edges)]
-        return counted[0] or 0, counted[1] or 0
+            # What belongs to nobody is the root of somebody who was removed
+            kept = await connection.scalar(select(func.count()).select_from(nodes).where(nodes.c.owner != ""))
+            return kept or 0, await connection.scalar(select(func.count()).select_from(edges)) or 0
 
     async def may(self, user: Any, node_id: str, level: Level = "read") -> bool:
         """Whether a user may read or write a node, as its owner or by a grant; for policies outside of runs.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RestCaller", "RestDoor"]
 
-_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "2"}}
+_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}, 503: {"Retry-After": "2"}}
 _MAX_FORM_FIELDS = 1000
 
 

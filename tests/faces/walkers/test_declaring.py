@@ -176,8 +176,8 @@ def test_a_contradiction_is_told_where_it_is_declared(options: Any, told: str) -
 @pytest.mark.parametrize(
     ("members", "told"),
     [
-        ({"method": ["get"]}, "Hello.__specs__ has no 'method'; did you mean 'methods'?"),
-        ({"zzz": 1}, "Hello.__specs__ has no 'zzz'"),
+        ({"method": ["get"]}, "Hello: __specs__ has no 'method'; did you mean 'methods'?"),
+        ({"zzz": 1}, "Hello: __specs__ has no 'zzz'"),
         ({"methods": "post"}, "methods is a list of texts"),
         ({"protocol": "socket"}, "Hello: protocol is one of"),
         ({"broadcast": True}, "Hello: broadcast needs"),

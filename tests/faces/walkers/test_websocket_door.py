@@ -137,7 +137,7 @@ async def test_development_mode_adds_the_text_of_the_exception(name: str) -> Non
         ("x" * 60, 4004, f"Walker '{'x' * 60}' not found"),
         ("x" * 61, 4004, f"Walker '{'x' * 59}…' not found"),
         ("Posted", 4000, "Walker 'Posted' is not a WebSocket walker. Use /walker/Posted instead."),
-        ("Named", 4000, "Walker 'Named' is not a WebSocket walker. Use /walker/Named instead."),
+        ("Named", 4000, "Walker 'Named' is not a WebSocket walker. Use the event socket instead."),
         ("Hooked", 4000, "Walker 'Hooked' is not a WebSocket walker. Use /webhook/Hooked instead."),
     ],
 )

@@ -177,7 +177,9 @@ async def test_a_login_that_is_ended_ends_at_once_on_open_connections(server: Te
         await end(server, login, how)
         await ws.send_json(message)
         assert await ws.receive_text() == REFUSED
-        await whose.send_text("{}")
+        await whose.send_text("{}")  # public: but what was meant for this user's root must not go to the public's
+        assert await whose.receive_text() == REFUSED
+        await whose.send_json({"token": "no token at all"})
         assert (await whose.receive_json())["data"]["reports"] == [[PUBLIC_ROOT, None]]
         again = await register(server.app, f"{how}-{way}-again")
         await ws.send_json({"message": "a", "token": again.token})
