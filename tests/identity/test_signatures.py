@@ -227,9 +227,8 @@ async def test_of_many_at_once_one_is_let_through(identity: Identity) -> None:
     assert sorted(outcomes) == ["", *["Signature was used already"] * 5]
 
 
+@pytest.mark.parametrize("database", ["file", "postgresql"], indirect=True)
 async def test_it_is_remembered_across_processes_and_restarts(make: Make, database: str) -> None:
-    if database == "sqlite://":
-        pytest.skip("is gone with the process")
     first, second = await make(database), await make(database)
     made = await make_key(first)
     await verify(first, headers(made))
