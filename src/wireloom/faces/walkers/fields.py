@@ -75,9 +75,8 @@ class Fields:
             walker: Walker = self._decode(text)
         except CLIENT_ERRORS as error:
             raise refusal_of(error, payload) from error
-        # What is nested deeper might be stored from here and could not be read from a deeper stack
-        if text.count("[") + text.count("{") > MAX_DEPTH and not is_shallow(msgspec.json.decode(text)):
-            raise ValidationFailed([problem("$", "nested too deeply")])
+        if len(text) > MAX_DEPTH:
+            _require_shallow(text)
         return walker
 
     def from_members(self, members: Mapping[str, Any]) -> Walker:
@@ -130,6 +129,12 @@ class Fields:
             else:
                 found[name] = value
         return found
+
+
+def _require_shallow(text: str) -> None:
+    """What is nested deeper might be stored from here and could not be read from a deeper stack."""
+    if text.count("[") + text.count("{") > MAX_DEPTH and not is_shallow(msgspec.json.decode(text)):
+        raise ValidationFailed([problem("$", "nested too deeply")])
 
 
 def _require_finite(name: str, value: Any) -> None:

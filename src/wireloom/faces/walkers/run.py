@@ -79,7 +79,7 @@ class Runner:
         self._graph = graph
         self._find_user = find_user
         self._timeout_seconds = timeout_seconds
-        self._at_root = abilities.at(Root)
+        self._at_root = [ability.function for ability in abilities.at(Root)]
         self._threads = (anyio.CapacityLimiter(_THREADS), anyio.CapacityLimiter(_THREADS))
         self.waits = timeout_seconds is not None or any(ability.waits for ability in abilities.all)
 
@@ -101,8 +101,8 @@ class Runner:
         run = Run(request, unit, self._find_user)
         walker.__dict__["_running"] = run
         try:
-            for ability in self._at_root:
-                _step(ability.function(walker, unit.root))
+            for function in self._at_root:
+                _step(function(walker, unit.root))
         except Disengaged:
             run.queue.clear()
         except BaseException:
@@ -175,7 +175,10 @@ class Runner:
         """Walks on and keeps what was changed; gives the reports."""
         unit, error = run.unit, None
         try:
-            await self._walk_in_time(run, walker)
+            if self._timeout_seconds is None and not unit.exclusive:
+                await self._walk(run, walker)
+            else:
+                await self._walk_in_time(run, walker)
             reports = encode_reports(run.reports)  # first: what cannot be told is not kept
             if not unit.is_untouched:
                 # Once it is being kept, no deadline can say any more that it is not
@@ -193,16 +196,14 @@ class Runner:
             walker.__dict__.pop("_running", None)
 
     async def _walk_in_time(self, run: Run, walker: Walker) -> None:
-        seconds = self._timeout_seconds
         if run.unit.exclusive:  # others wait meanwhile
-            with _Deadline(_SECOND_TRY_SECONDS, _TooLong):
-                await self._walk(run, walker)
-        elif seconds is None:
-            await self._walk(run, walker)
+            deadline = _Deadline(_SECOND_TRY_SECONDS, _TooLong)
         else:
-            too_long = partial(RequestError, "RUN_TIMEOUT", f"The walker did not end within {seconds:g} s")
-            with _Deadline(seconds, too_long):
-                await self._walk(run, walker)
+            seconds = self._timeout_seconds or 0.0
+            told = partial(RequestError, "RUN_TIMEOUT", f"The walker did not end within {seconds:g} s")
+            deadline = _Deadline(seconds, told)
+        with deadline:
+            await self._walk(run, walker)
 
     async def _walk(self, run: Run, walker: Walker) -> None:
         at = self._abilities.at
@@ -290,18 +291,17 @@ async def _wait(run: Run, made: Awaitable[Any]) -> None:
 
 def encode_reports(reports: list[Any]) -> bytes:
     """Reports as a JSON array; nodes in them as ``{"id", "context"}``."""
-    if len(reports) == 1:
-        return b"[%b]" % _encode(_report(reports[0]))
     return _encode([_report(value) for value in reports])
 
 
 def _report(value: Any) -> Any:
-    if isinstance(value, (Node, Edge)):
-        return {"id": value.id, "context": value}
-    if isinstance(value, dict):
+    kind = value.__class__  # asked first: `isinstance` of a class with a metaclass takes its time
+    if kind is dict:
         for each in value.values():
             if each.__class__ not in _SCALARS:
                 return {key: _report(member) for key, member in value.items()}
-    elif type(value) in (list, tuple):
+    elif kind is list or kind is tuple:
         return [_report(each) for each in value]
+    elif kind not in _SCALARS and isinstance(value, (Node, Edge)):
+        return {"id": value.id, "context": value}
     return value

@@ -57,7 +57,8 @@ class Walker(msgspec.Struct, metaclass=Declared, dict=True, eq=False, forbid_unk
             value: anything that has a JSON form, a node, or lists and dicts of these; it is written as it is when the
                 run ends.
         """
-        self._run.reports.append(value)
+        run: Run | None = self.__dict__.get("_running")
+        (run or self._run).reports.append(value)
 
     def visit(self, nodes: Node | Iterable[Node]) -> None:
         """Goes to these nodes too, after those that wait already."""
