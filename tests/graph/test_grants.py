@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import anyio
 import pytest
 from sqlalchemy import func, select
 
@@ -14,7 +15,7 @@ from wireloom.graph.graph import Graph, erase
 from wireloom.graph.node import Node, Root
 from wireloom.graph.tables import edges, grants, nodes
 
-from .kit import ALICE, BOB, CAROL, Folder, Item, Link, Special, names, run, versions
+from .kit import ALICE, BOB, CAROL, TIMEOUT_SECONDS, Folder, Item, Link, Special, names, run, versions
 
 pytestmark = pytest.mark.anyio
 
@@ -466,3 +467,10 @@ async def test_policies_can_ask_what_a_user_may(graph: Graph, kept: dict[str, st
     assert await graph.may(ALICE, kept["one"], level) is True
     assert await graph.may(None, kept["one"], level) is False
     assert await graph.may(BOB, kept["secret"], level) is False
+
+
+async def test_a_policy_waits_for_no_run(graph: Graph, kept: dict[str, str]) -> None:
+    async with run(graph) as root:
+        await root.nodes()  # it has its turn now
+        with anyio.fail_after(TIMEOUT_SECONDS):
+            assert await graph.may(ALICE, kept["one"], "write") is True

@@ -144,6 +144,19 @@ async def test_a_new_field_has_its_default_and_a_removed_one_stays_as_it_is(open
     assert await stored_context(old, node_id) == '{"name":"x","tags":["b"],"gone":2}'
 
 
+async def test_what_another_version_knows_stays_though_the_text_is_as_long(open_graph: Open, file_url: str) -> None:
+    old, new = await open_graph(file_url, ()), await open_graph(file_url, ())
+    before = declared(Node, "Parcel", {"kind": 1, "name": "a"}, name=str, kind=int)
+    after = declared(Node, "Parcel", {"size": 1, "name": "a"}, name=str, size=int)
+    old.types.declare([before])
+    new.types.declare([after])
+    node_id = await keep(old, before(kind=2))
+    async with run(new) as root:
+        [parcel] = await root.nodes(after)
+        parcel.size = 3
+    assert '"kind":2' in await stored_context(old, node_id) and '"size":3' in await stored_context(old, node_id)
+
+
 async def test_an_edges_new_field_has_its_default_and_is_not_written(open_graph: Open, file_url: str) -> None:
     old, new = await open_graph(file_url), await open_graph(file_url)
     before = declared(Edge, "Road", {"miles": 1}, miles=int)

@@ -15,7 +15,7 @@ from wireloom.database.database import Database
 from wireloom.errors import RequestError
 from wireloom.graph import statements
 from wireloom.graph.access import Level, level_of
-from wireloom.graph.node import NodeState, Root, node_state, root_id_of
+from wireloom.graph.node import NodeState, Root, root_id_of
 from wireloom.graph.tables import GRAPH, edges, nodes
 from wireloom.graph.types import Types
 from wireloom.graph.unit import Unit
@@ -100,20 +100,21 @@ class Graph:
             return kept or 0, await connection.scalar(select(func.count()).select_from(edges)) or 0
 
     async def may(self, user: Any, node_id: str, level: Level = "read") -> bool:
-        """Whether a user may read or write a node, as its owner or by a grant; for policies outside of runs.
+        """Whether a user may read or write a node, as its owner or by a grant of its own; for policies outside of runs.
+        It waits for no run.
 
         Args:
             user: a user, a root or a root's id; None is the public.
             node_id: the node's.
             level: ``"read"`` or ``"write"``.
         """
-        unit = self.begin(PUBLIC_ROOT_ID if user is None else root_id_of(user))
-        try:
-            return node_state(await unit.node(node_id)).access >= level_of(level)
-        except RequestError:
+        root_id = PUBLIC_ROOT_ID if user is None else root_id_of(user)
+        async with self.database.reading() as connection:
+            found = await connection.execute(statements.find_node(False), {"id": node_id, "me": root_id})
+            row = found.one_or_none()
+        if row is None:
             return False
-        finally:
-            await unit.close()
+        return bool(row.owner == root_id or (row.level is not None and row.level >= level_of(level)))
 
 
 async def erase(connection: AsyncConnection, root_id: str) -> None:

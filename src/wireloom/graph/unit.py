@@ -2,8 +2,9 @@
 
 Laws:
 - Nothing is read but what the run asks for, and each node once.
-- A run that changes something is kept only if nothing that it read has changed meanwhile.
-- Two runs of one root in one process take turns, from the first thing that they read or change.
+- A run that changes something is kept only if no node that it read, and no edges that it listed, have changed
+  meanwhile. What it did not find by id, and what it was granted since, may have come.
+- Two runs of one root in one process take turns: from the first thing that they read, or else from their commit.
 """
 
 from __future__ import annotations
@@ -301,7 +302,7 @@ class Unit(msgspec.Struct, eq=False):
             state = known.__dict__["_state"] = NodeState(row.node_id, self, row.owner, access)
             # Not the row's text: a set has many orders, and a field that is new or gone is no change by this run
             state.stored, state.deep = encode_fields(known), deep
-            if len(state.stored) != len(row.context.encode()):
+            if state.stored != row.context.encode():
                 state.unknown = unknown_members(type(known), row.context)
             changes.read[row.node_id] = row.version
         else:

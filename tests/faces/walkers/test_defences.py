@@ -13,7 +13,7 @@ import anyio.to_thread
 import pytest
 
 from wireloom import App, ConfigError, Node, RequestError, Root, Walker, entry, notify, spec, wait
-from wireloom.faces.walkers import run as run_module
+from wireloom.faces.walkers.threads import Threads
 from wireloom.testing import TestServer
 
 from .kit import PASSWORD, REFUSED, asked, bearer, refused, register, register_as, run
@@ -211,7 +211,7 @@ class Threaded(Walker):
 
 async def test_plain_abilities_that_wait_for_their_turn_stop_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """The run whose turn it is finds a thread, however many wait in threads for theirs."""
-    monkeypatch.setattr(run_module, "_THREADS", 2)
+    monkeypatch.setattr(Threads.__init__, "__defaults__", (2,))
     app = App([Threaded], database="sqlite://")
     found: list[int] = []
     async with asked(app) as client:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -14,6 +16,7 @@ import pytest
 
 from wireloom import App, Node, RequestError, Root, Walker, entry, spec
 from wireloom.faces.walkers.fields import Fields
+from wireloom.faces.walkers.webhook import WebhookDoor
 from wireloom.graph.changes import Conflict
 from wireloom.graph.unit import Unit
 from wireloom.testing import TestServer
@@ -397,3 +400,23 @@ async def test_a_run_that_was_overtaken_twice_may_be_sent_again(
     assert (await send(http, headers)).status_code == 200
     [after] = (await http.post("/walker/CountSeen", headers=bearer(alice))).json()["data"]["reports"]
     assert after == before + 1
+
+
+@pytest.mark.parametrize(
+    ("error", "forgotten"), [(RuntimeError("a bug"), True), (Conflict(), True), (asyncio.CancelledError(), False)]
+)
+async def test_what_may_have_been_kept_is_not_to_be_sent_again(error: BaseException, forgotten: bool) -> None:
+    """A run that is cancelled may be past its commit: with the same signature it would be done twice."""
+    calls = []
+
+    class Proof:
+        async def forget(self) -> None:
+            calls.append("forget")
+
+    async def fail(request: Any) -> bytes:
+        raise error
+
+    request: Any = SimpleNamespace(connection=SimpleNamespace(proof=Proof()))
+    with pytest.raises(type(error)):
+        await WebhookDoor.forgetting(SimpleNamespace(), fail)(request)  # type: ignore[arg-type]
+    assert bool(calls) is forgotten

@@ -57,7 +57,9 @@ class _Compiler:
         self._fields = Fields(walker)
         self._abilities = Abilities(walker)
         services.types.declare({*self._abilities.kinds, *_kinds_beside(walker)})
-        self._runner = Runner(self._abilities, services.graph, services.find_user, self._spec.timeout_seconds)
+        self._runner = Runner(
+            self._abilities, services.graph, services.find_user, services.threads, self._spec.timeout_seconds
+        )
         self._rate = Rate(self._spec.rate_per_minute) if self._spec.rate_per_minute else None
         self._check()
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 import msgspec
 
 from wireloom.core.dispatch import log_bug
 from wireloom.core.plain import plain_of
 from wireloom.core.request import Request
 from wireloom.errors import RequestError
-from wireloom.faces.walkers.abilities import Abilities, Ability
+from wireloom.faces.walkers.abilities import Abilities
+from wireloom.faces.walkers.threads import Threads
 from wireloom.faces.walkers.walker import Disengaged, Walker
 from wireloom.graph.changes import Conflict
 from wireloom.graph.edge import Edge
@@ -38,7 +38,6 @@ FindUser: TypeAlias = Callable[[str], Awaitable["User | None"]]
 _MAX_STEPS = 100_000  # nodes that one run may visit; a walk in a circle would never end
 _STEPS_A_TURN = 100
 _SECOND_TRY_SECONDS = 2.0  # for which others wait
-_THREADS = 40  # of plain abilities, and as many of those whose runs have their turns
 
 _encode = msgspec.json.Encoder(enc_hook=plain_of).encode
 _SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -69,18 +68,24 @@ class Runner:
         abilities: what it does where.
         graph: where nodes are kept; None where only the declaration is looked at.
         find_user: gives users by name.
-        timeout_seconds: of one run; None: as long as it takes.
+        threads: where plain abilities run.
+        timeout_seconds: of one walk; None: as long as it takes.
     """
 
     def __init__(
-        self, abilities: Abilities, graph: Graph | None, find_user: FindUser, timeout_seconds: float | None = None
+        self,
+        abilities: Abilities,
+        graph: Graph | None,
+        find_user: FindUser,
+        threads: Threads,
+        timeout_seconds: float | None = None,
     ) -> None:
         self._abilities = abilities
         self._graph = graph
         self._find_user = find_user
         self._timeout_seconds = timeout_seconds
         self._at_root = [ability.function for ability in abilities.at(Root)]
-        self._threads = (anyio.CapacityLimiter(_THREADS), anyio.CapacityLimiter(_THREADS))
+        self._threads = threads
         self.waits = timeout_seconds is not None or any(ability.waits for ability in abilities.all)
 
     def begin(self, request: Request, root_id: str, walker: Walker, read: Callable[[Any], Walker], payload: Any) -> Any:
@@ -107,6 +112,7 @@ class Runner:
             run.queue.clear()
         except BaseException:
             unit.abandon()
+            del walker.__dict__["_running"]
             raise
         if run.queue or not unit.is_untouched:
             return self._go_on(run, root_id, walker, partial(read, payload))
@@ -168,6 +174,7 @@ class Runner:
                 run.queue.append(await unit.node(node_id))
         except BaseException as error:
             await unit.close(error)
+            del walker.__dict__["_running"]
             raise
         return await self._end(run, walker)
 
@@ -217,15 +224,9 @@ class Runner:
                     if ability.is_async:
                         await ability.function(walker, here)
                     else:
-                        await self._call_in_thread(run, ability, walker, here)
+                        await self._threads.call(ability.function, walker, here, has_turn=run.unit.has_turn)
         except Disengaged:
             pass
-
-    async def _call_in_thread(self, run: Run, ability: Ability, walker: Walker, here: Node) -> None:
-        # A run that has its root's turn gets its thread from those that only such runs have: however many others wait
-        # for their turns in threads of theirs, it goes on.
-        limiter = self._threads[run.unit.has_turn]
-        await anyio.to_thread.run_sync(ability.function, walker, here, limiter=limiter)
 
     async def _after_commit(self, run: Run) -> None:
         """Does what was to happen then. Plain functions are called before the next run of this root begins, so that

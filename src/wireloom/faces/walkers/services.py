@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from wireloom.config import Config
+from wireloom.faces.walkers.threads import Threads
 from wireloom.graph.types import Types
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Services:
         begin_webhook: checks what can be checked of a webhook before its body is read; None as `graph`.
         tokens: those that open connections of walkers came with; they outlive a live reload.
         types: the classes of nodes.
+        threads: where plain abilities run.
     """
 
     config: Config
@@ -62,3 +64,4 @@ class Services:
     begin_webhook: BeginWebhook | None = None
     tokens: dict[Connection, str] = field(default_factory=dict)
     types: Types = field(default_factory=Types)
+    threads: Threads = field(default_factory=Threads)

@@ -6,8 +6,6 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-import anyio
-
 from wireloom.core.codec import Codec
 from wireloom.core.request import Request
 from wireloom.core.rest import Incoming
@@ -72,15 +70,16 @@ class WebhookDoor:
         return again(), again
 
     def forgetting(self, run: Run) -> Run:
-        """A run whose signature may be used again when it failed for reasons that may pass."""
+        """A run whose signature may be used again when it failed for reasons that may pass. Of one that was cancelled
+        nobody knows here whether it was kept, so its signature stays used.
+        """
 
         async def run_or_forget(request: Request) -> bytes:
             try:
                 return await run(request)
-            except BaseException as error:
+            except Exception as error:
                 if not isinstance(error, RequestError) or error.http_status == 409 or error.http_status >= 500:
-                    with anyio.CancelScope(shield=True):
-                        await request.connection.proof.forget()
+                    await request.connection.proof.forget()
                 raise
 
         return run_or_forget
