@@ -7,100 +7,24 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.e2e.conftest import Demo
+from tests.e2e.examples import NARROW, ROOT, WIDE, Example, enter, is_live, person, window
 
-ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "tasks"
-WIDE, NARROW = (1280, 800), (400, 800)
-PASSWORD = "correct horse"
 NEEDED_AGAIN = 30_000  # ms, until a page has come back after its server
-
-# Remembers every frame of every socket from now on.
-WATCH_WIRE = """
-  const Plain = WebSocket;
-  window.heard = [];
-  window.WebSocket = class extends Plain {
-    constructor(...parts) {
-      super(...parts);
-      window.wire = this;
-      this.addEventListener("message", ({ data }) => window.heard.push(data));
-    }
-  };
-"""
-
-
-class Tasks(Demo):
-    """`wireloom serve examples/tasks/app.py` as a process; its database is in the folder that it runs in."""
-
-    options: tuple[str, ...] = ()
-
-    def start(self) -> None:
-        """Starts it and waits for its first line, which names the port."""
-        target = str(EXAMPLE / "app.py")
-        command = [sys.executable, "-m", "wireloom", "serve", target, "--port", str(self.port), *self.options]
-        self.process = subprocess.Popen(
-            command, cwd=self.folder, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True
-        )
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
-        assert found, line
-        self.port = int(found[1])
 
 
 @pytest.fixture
-def tasks(tmp_path: Path) -> Iterator[Tasks]:
+def tasks(tmp_path: Path) -> Iterator[Example]:
     """A running board."""
-    tasks = Tasks(tmp_path)
+    tasks = Example("tasks", tmp_path)
     tasks.start()
     yield tasks
     tasks.stop()
-
-
-@contextmanager
-def window(browser: Browser, size: tuple[int, int] = WIDE) -> Iterator[BrowserContext]:
-    """A browser of somebody's own; no error may have been thrown in its pages."""
-    problems: list[str] = []
-    context = browser.new_context(viewport={"width": size[0], "height": size[1]})
-    context.on("weberror", lambda error: problems.append(str(error.error)))
-    context.add_init_script(WATCH_WIRE)
-    yield context
-    context.close()
-    assert problems == []
-
-
-def enter(page: Page, name: str, button: str, password: str = PASSWORD) -> None:
-    """Fills in the door's form."""
-    page.fill("#username", name)
-    page.fill("#password", password)
-    page.get_by_role("button", name=button).click()
-
-
-def is_live(page: Page, timeout: float = 5_000) -> None:
-    """The page is connected and has fetched what there is."""
-    expect(page.locator("#status")).to_have_attribute("data-state", "open", timeout=timeout)
-
-
-def arrive(context: BrowserContext, tasks: Tasks, name: str, button: str = "Create account") -> Page:
-    """A page on which somebody has logged in."""
-    page = context.new_page()
-    page.goto(tasks.url)
-    enter(page, name, button)
-    is_live(page)
-    return page
-
-
-@contextmanager
-def person(browser: Browser, tasks: Tasks, name: str, size: tuple[int, int] = WIDE) -> Iterator[Page]:
-    """A new user's page in a browser of their own."""
-    with window(browser, size) as context:
-        yield arrive(context, tasks, name)
 
 
 def make(page: Page, title: str) -> None:
@@ -138,7 +62,7 @@ def share(page: Page, name: str, level: str) -> None:
     page.click("#about-close")
 
 
-def test_two_people_change_one_list(browser: Browser, tasks: Tasks) -> None:
+def test_two_people_change_one_list(browser: Browser, tasks: Example) -> None:
     with person(browser, tasks, "ann") as ann, person(browser, tasks, "bob") as bob:
         expect(bob.locator("#empty-lead")).to_have_text("No list yet.")
         make(ann, "Release")
@@ -168,7 +92,7 @@ def test_two_people_change_one_list(browser: Browser, tasks: Tasks) -> None:
         assert not bob.evaluate("heard.some(frame => frame.includes('Private'))")
 
 
-def test_a_reader_reads_until_allowed_to_write(browser: Browser, tasks: Tasks) -> None:
+def test_a_reader_reads_until_allowed_to_write(browser: Browser, tasks: Example) -> None:
     with person(browser, tasks, "ann") as ann, person(browser, tasks, "bob") as bob:
         make(ann, "Release")
         add(ann, "Tag")
@@ -189,7 +113,7 @@ def test_a_reader_reads_until_allowed_to_write(browser: Browser, tasks: Tasks) -
         expect(texts(ann)).to_have_text(["Tag", "Build"])
 
 
-def test_who_is_shut_out_sees_and_hears_no_more(browser: Browser, tasks: Tasks) -> None:
+def test_who_is_shut_out_sees_and_hears_no_more(browser: Browser, tasks: Example) -> None:
     with (
         person(browser, tasks, "ann") as ann,
         person(browser, tasks, "bob") as bob,
@@ -221,7 +145,7 @@ def test_who_is_shut_out_sees_and_hears_no_more(browser: Browser, tasks: Tasks) 
         expect(ann.locator(".row")).to_have_count(0)
 
 
-def test_a_script_adds_a_task_with_a_key_of_the_page(browser: Browser, tasks: Tasks, tmp_path: Path) -> None:
+def test_a_script_adds_a_task_with_a_key_of_the_page(browser: Browser, tasks: Example, tmp_path: Path) -> None:
     block = re.search(r"```python title=\"add_task.py\"\n(.*?)```", (EXAMPLE / "README.md").read_text(), re.DOTALL)
     assert block is not None
     script = tmp_path / "add_task.py"
@@ -241,7 +165,7 @@ def test_a_script_adds_a_task_with_a_key_of_the_page(browser: Browser, tasks: Ta
         assert b"HTTP Error 401" in wrong.stderr
 
 
-def test_what_is_refused_is_told_in_words(browser: Browser, tasks: Tasks) -> None:
+def test_what_is_refused_is_told_in_words(browser: Browser, tasks: Example) -> None:
     with window(browser) as context:
         page = context.new_page()
         page.goto(tasks.url)
@@ -280,7 +204,7 @@ def test_what_is_refused_is_told_in_words(browser: Browser, tasks: Tasks) -> Non
         expect(page.locator("#notice")).to_be_hidden()
 
 
-def test_all_of_it_works_by_keyboard(browser: Browser, tasks: Tasks) -> None:
+def test_all_of_it_works_by_keyboard(browser: Browser, tasks: Example) -> None:
     with person(browser, tasks, "ann") as ann, person(browser, tasks, "bob") as bob:
         make(ann, "Release")
         expect(ann.locator("#new-task")).to_be_focused()
@@ -311,7 +235,7 @@ def test_all_of_it_works_by_keyboard(browser: Browser, tasks: Tasks) -> None:
         expect(ann.locator("#new-task")).to_be_focused()
 
 
-def test_titles_names_and_tasks_are_text(browser: Browser, tasks: Tasks) -> None:
+def test_titles_names_and_tasks_are_text(browser: Browser, tasks: Example) -> None:
     name = "<img src=x onerror=alert(1)>"
     with person(browser, tasks, "ann") as ann, person(browser, tasks, name) as other:
         make(other, "<b>list</b>")
@@ -325,7 +249,7 @@ def test_titles_names_and_tasks_are_text(browser: Browser, tasks: Tasks) -> None
             assert page.locator("body :is(img, b, i, script)").count() == 0
 
 
-def test_a_reload_and_a_restart_lose_nothing(browser: Browser, tasks: Tasks) -> None:
+def test_a_reload_and_a_restart_lose_nothing(browser: Browser, tasks: Example) -> None:
     with person(browser, tasks, "ann") as ann, person(browser, tasks, "bob") as bob:
         make(ann, "Groceries")
         make(ann, "Release")
@@ -357,7 +281,7 @@ def test_a_reload_and_a_restart_lose_nothing(browser: Browser, tasks: Tasks) -> 
         expect(texts(bob)).to_have_text(["Build", "Kept", "Tag"])
 
 
-def test_a_page_that_was_away_finds_what_it_missed(browser: Browser, tasks: Tasks) -> None:
+def test_a_page_that_was_away_finds_what_it_missed(browser: Browser, tasks: Example) -> None:
     with person(browser, tasks, "ann") as ann, person(browser, tasks, "bob") as bob:
         make(ann, "Release")
         add(ann, "Tag")
@@ -373,7 +297,7 @@ def test_a_page_that_was_away_finds_what_it_missed(browser: Browser, tasks: Task
 
 
 def test_a_new_token_keeps_the_lists(browser: Browser, tmp_path: Path) -> None:
-    tasks = Tasks(tmp_path)
+    tasks = Example("tasks", tmp_path)
     tasks.options = ("--token-lifetime-seconds", "45")  # the server warns a minute before, so at once
     tasks.start()
     try:
@@ -399,7 +323,7 @@ def test_a_new_token_keeps_the_lists(browser: Browser, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
-def test_nothing_sticks_out_of_the_page(browser: Browser, tasks: Tasks, size: tuple[int, int]) -> None:
+def test_nothing_sticks_out_of_the_page(browser: Browser, tasks: Example, size: tuple[int, int]) -> None:
     with person(browser, tasks, "a-name-that-is-as-long-as-names-can-be-" * 3, size) as page:
         make(page, "A list whose title does not end " + "x" * 160)
         add(page, "a word that does not end " + "x" * 170)

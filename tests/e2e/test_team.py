@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.conftest import Demo
-
-ROOT = Path(__file__).resolve().parents[2]
-WIDE, NARROW = (1280, 800), (400, 800)
-PASSWORD = "correct horse"
+from tests.e2e.examples import NARROW, WIDE, Example, arrive, enter, person, window
 
 # Remembers every state of the report's line, however short it stood.
 WATCH_REPORT = """() => {
@@ -24,19 +16,6 @@ WATCH_REPORT = """() => {
   window.seen = [];
   new MutationObserver(() => window.seen.push([bar.value, bar.max])).observe(line, { childList: true });
 }"""
-
-# Remembers every frame of every socket from now on, and lets the test send its own.
-WATCH_WIRE = """
-  const Plain = WebSocket;
-  window.heard = [];
-  window.WebSocket = class extends Plain {
-    constructor(...parts) {
-      super(...parts);
-      window.wire = this;
-      this.addEventListener("message", ({ data }) => window.heard.push(data));
-    }
-  };
-"""
 
 # Until the second connection frame, which answers `change_user`. Playwright's own wait needs a page that allows eval.
 WAIT_FOR_CHANGE_OF_USER = """() => new Promise((resolve) => {
@@ -48,67 +27,13 @@ WAIT_FOR_CHANGE_OF_USER = """() => new Promise((resolve) => {
 })"""
 
 
-class Team(Demo):
-    """`wireloom serve examples/team/app.py` as a process; its users are in the folder that it runs in."""
-
-    options: tuple[str, ...] = ()
-
-    def start(self) -> None:
-        """Starts it and waits for its first line, which names the port."""
-        target = str(ROOT / "examples" / "team" / "app.py")
-        command = [sys.executable, "-m", "wireloom", "serve", target, "--port", str(self.port), *self.options]
-        self.process = subprocess.Popen(
-            command, cwd=self.folder, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True
-        )
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
-        assert found, line
-        self.port = int(found[1])
-
-
 @pytest.fixture
-def team(tmp_path: Path) -> Iterator[Team]:
+def team(tmp_path: Path) -> Iterator[Example]:
     """A running team."""
-    team = Team(tmp_path)
+    team = Example("team", tmp_path)
     team.start()
     yield team
     team.stop()
-
-
-@contextmanager
-def window(browser: Browser, size: tuple[int, int] = WIDE) -> Iterator[BrowserContext]:
-    """A browser of somebody's own; no error may have been thrown in its pages."""
-    problems: list[str] = []
-    context = browser.new_context(viewport={"width": size[0], "height": size[1]})
-    context.on("weberror", lambda error: problems.append(str(error.error)))
-    context.add_init_script(WATCH_WIRE)
-    yield context
-    context.close()
-    assert problems == []
-
-
-def enter(page: Page, name: str, button: str, password: str = PASSWORD) -> None:
-    """Fills in the door's form."""
-    page.fill("#username", name)
-    page.fill("#password", password)
-    page.get_by_role("button", name=button).click()
-
-
-def arrive(context: BrowserContext, team: Team, name: str, button: str = "Create account") -> Page:
-    """A page on which somebody has logged in and is connected."""
-    page = context.new_page()
-    page.goto(team.url)
-    enter(page, name, button)
-    expect(page.locator("#status")).to_have_attribute("data-state", "open")
-    return page
-
-
-@contextmanager
-def person(browser: Browser, team: Team, name: str, size: tuple[int, int] = WIDE) -> Iterator[Page]:
-    """A new user's page in a browser of their own."""
-    with window(browser, size) as context:
-        yield arrive(context, team, name)
 
 
 def say(page: Page, text: str) -> None:
@@ -122,7 +47,7 @@ def send(page: Page, event: str) -> None:
     page.evaluate("event => window.wire.send(event)", event)
 
 
-def test_two_people_see_and_hear_each_other(browser: Browser, team: Team) -> None:
+def test_two_people_see_and_hear_each_other(browser: Browser, team: Example) -> None:
     with person(browser, team, "alice") as alice:
         expect(alice.locator("#alone")).to_be_visible()
         with person(browser, team, "bob") as bob:
@@ -137,7 +62,7 @@ def test_two_people_see_and_hear_each_other(browser: Browser, team: Team) -> Non
         expect(alice.locator("#news")).to_have_text("bob has left")
 
 
-def test_channels_are_apart(browser: Browser, team: Team) -> None:
+def test_channels_are_apart(browser: Browser, team: Example) -> None:
     with person(browser, team, "alice") as alice, person(browser, team, "bob") as bob:
         alice.click("[data-key='#design']")
         expect(alice.locator("#title")).to_have_text("#design")
@@ -162,7 +87,7 @@ def test_channels_are_apart(browser: Browser, team: Team) -> None:
         assert not bob.evaluate("heard.some(frame => frame.includes('alone again'))")
 
 
-def test_a_direct_message_reaches_every_window_of_one_person(browser: Browser, team: Team) -> None:
+def test_a_direct_message_reaches_every_window_of_one_person(browser: Browser, team: Example) -> None:
     with person(browser, team, "alice") as alice, window(browser) as bobs, person(browser, team, "carol") as carol:
         bob = arrive(bobs, team, "bob")
         second = arrive(bobs, team, "bob", "Log in")
@@ -188,7 +113,7 @@ def test_a_direct_message_reaches_every_window_of_one_person(browser: Browser, t
         expect(alice.locator("#text")).to_have_value("still there?")
 
 
-def test_that_somebody_types_is_shown_until_they_have_spoken(browser: Browser, team: Team) -> None:
+def test_that_somebody_types_is_shown_until_they_have_spoken(browser: Browser, team: Example) -> None:
     with person(browser, team, "alice") as alice, person(browser, team, "bob") as bob:
         expect(alice.locator("#people .name")).to_have_text(["bob"])
         bob.locator("#text").press_sequentially("hm")
@@ -199,7 +124,7 @@ def test_that_somebody_types_is_shown_until_they_have_spoken(browser: Browser, t
         assert bob.locator("#typing").text_content() == ""
 
 
-def test_a_report_tells_only_its_owner_how_far_it_is(browser: Browser, team: Team) -> None:
+def test_a_report_tells_only_its_owner_how_far_it_is(browser: Browser, team: Example) -> None:
     with person(browser, team, "alice") as alice, person(browser, team, "bob") as bob:
         alice.evaluate(WATCH_REPORT)
         alice.fill("#pages", "6")
@@ -216,7 +141,7 @@ def test_a_report_tells_only_its_owner_how_far_it_is(browser: Browser, team: Tea
         assert not bob.evaluate("heard.some(frame => frame.includes('progress'))")
 
 
-def test_what_the_server_refuses_is_told(browser: Browser, team: Team) -> None:
+def test_what_the_server_refuses_is_told(browser: Browser, team: Example) -> None:
     with person(browser, team, "alice") as alice:
         say(alice, "x" * 501)
         expect(alice.locator("#notice")).to_contain_text("length <= 500")
@@ -230,7 +155,7 @@ def test_what_the_server_refuses_is_told(browser: Browser, team: Team) -> None:
         expect(alice.locator("#log .body")).to_have_text("still here")
 
 
-def test_the_door_tells_why_it_stays_shut(browser: Browser, team: Team) -> None:
+def test_the_door_tells_why_it_stays_shut(browser: Browser, team: Example) -> None:
     with window(browser) as context:
         page = context.new_page()
         page.goto(team.url)
@@ -249,7 +174,7 @@ def test_the_door_tells_why_it_stays_shut(browser: Browser, team: Team) -> None:
         expect(page.locator("#status")).to_have_attribute("data-state", "open")
 
 
-def test_nobody_speaks_in_another_s_name(browser: Browser, team: Team) -> None:
+def test_nobody_speaks_in_another_s_name(browser: Browser, team: Example) -> None:
     with person(browser, team, "alice") as alice, person(browser, team, "mallory") as mallory:
         expect(mallory.locator("#people .name")).to_have_text(["alice"])
         forged = '{"text":"forged","channel":"lobby","from":{"id":"n::1","name":"bob"},"at":"2026-01-01T00:00:00Z"}'
@@ -276,7 +201,7 @@ def test_nobody_speaks_in_another_s_name(browser: Browser, team: Team) -> None:
         assert ["walker", "walker"] in told
 
 
-def test_names_and_texts_are_text(browser: Browser, team: Team) -> None:
+def test_names_and_texts_are_text(browser: Browser, team: Example) -> None:
     name = "<img src=x onerror=alert(1)>"
     with person(browser, team, "alice") as alice, person(browser, team, name) as other:
         say(other, "<script>alert(1)</script><b>bold</b>")
@@ -289,7 +214,7 @@ def test_names_and_texts_are_text(browser: Browser, team: Team) -> None:
             assert page.locator("#office img, #office b, #office script").count() == 0
 
 
-def test_the_page_comes_back_after_the_server(browser: Browser, team: Team) -> None:
+def test_the_page_comes_back_after_the_server(browser: Browser, team: Example) -> None:
     with person(browser, team, "alice") as alice, person(browser, team, "bob") as bob:
         for page in (alice, bob):
             page.click("[data-key='#design']")
@@ -306,7 +231,7 @@ def test_the_page_comes_back_after_the_server(browser: Browser, team: Team) -> N
 
 
 def test_a_token_is_renewed_before_it_ends(browser: Browser, tmp_path: Path) -> None:
-    team = Team(tmp_path)
+    team = Example("team", tmp_path)
     team.options = ("--token-lifetime-seconds", "45")  # the server warns a minute before, so at once
     team.start()
     try:
@@ -326,7 +251,7 @@ def test_a_token_is_renewed_before_it_ends(browser: Browser, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
-def test_nothing_sticks_out_of_the_page(browser: Browser, team: Team, size: tuple[int, int]) -> None:
+def test_nothing_sticks_out_of_the_page(browser: Browser, team: Example, size: tuple[int, int]) -> None:
     with person(browser, team, "a-name-that-is-as-long-as-names-can-be-" * 3, size) as page:
         say(page, "a word that does not end " + "x" * 200)
         expect(page.locator("#log .body")).to_have_count(1)
