@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "graph": {"errors", "config", "core.topic", "core.json_text", "database"},
     "faces": {"core", "hub", "errors", "config", "identity"},
     "faces.walkers": {"core", "hub", "errors", "config", "identity", "graph"},
+    "faces.routes": {"core", "hub", "errors", "config", "identity", "database"},
     "net": {"wire", "core", "hub", "errors", "config", "metrics"},
     "clients": {"wire", "errors"},
     "doors": BELOW_APP - {"app", "net", "clients"},
