@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wireloom.errors import WireloomError
 
-__all__ = ["Failure", "OutOfFuel"]
+__all__ = ["ErrorText", "Failure", "OutOfFuel"]
 
 
 class Failure(WireloomError):
@@ -23,3 +23,18 @@ class Failure(WireloomError):
 
 class OutOfFuel(Failure):
     """A hook used up what it may. It can be caught once, with a little left to say so; then it ends the hook."""
+
+
+class ErrorText(str):
+    """A failure as ``{{ error }}``: its message, with members ``message`` and ``code``."""
+
+    __slots__ = ("code",)
+
+    code: str
+
+    @classmethod
+    def of(cls, failure: Failure) -> ErrorText:
+        """The text of a failure that was caught."""
+        text = cls(failure.message)
+        text.code = failure.code
+        return text
