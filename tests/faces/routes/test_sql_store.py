@@ -478,7 +478,7 @@ async def test_a_deferred_constraint_is_told_too(users: Store) -> None:
 
 async def test_the_database_says_what_is_wrong(store: Store) -> None:
     name = 'relation "nowhere" does not exist' if store.is_postgresql else "no such table: nowhere"
-    for value in (SECRET, "", "nowhere"):
+    for value in (SECRET, "", "nowhere", "to nowhere"):
         said = await store.refused("SELECT * FROM nowhere WHERE a = ?", value)
         assert said == ("SQL_ERROR", name)
     code, message = await store.refused("SELEC 1")

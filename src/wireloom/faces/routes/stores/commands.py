@@ -117,15 +117,7 @@ def read_call(command: str, arguments: Mapping[str, Any]) -> tuple[str, dict[str
     Raises:
         Failure: ``INVALID_ARGUMENT``: no such command, a field lacks, is none of the command, or cannot be taken.
     """
-    known = COMMANDS.get(command)
-    if known is None:
-        raise invalid(f"there is no command {command!r}{did_you_mean(command, COMMANDS)}")
-    for name in arguments:
-        if name not in known.fields:
-            raise invalid(f"{command} has no field {name!r}{did_you_mean(name, known.fields)}")
-    for name in known.needs:
-        if arguments.get(name) is None:
-            raise invalid(f"{command} takes no null as {name}" if name in arguments else f"{command} needs {name}")
+    known = _require(command, arguments)
     given = {name: value for name, value in arguments.items() if value is not None}
     read: dict[str, Any] = {"key": _name(command, "key", given)}
     if "value" in known.fields:
@@ -135,6 +127,20 @@ def read_call(command: str, arguments: Mapping[str, Any]) -> tuple[str, dict[str
     if "ttl_seconds" in given:
         read["ttl"] = _milliseconds(command, given["ttl_seconds"])
     return command, read | {name: _whole(command, name, given[name]) for name in ("start", "stop") if name in given}
+
+
+def _require(command: str, arguments: Mapping[str, Any]) -> Command:
+    """The command, if it has all its fields and no other."""
+    known = COMMANDS.get(command)
+    if known is None:
+        raise invalid(f"there is no command {command!r}{did_you_mean(command, COMMANDS)}")
+    for name in arguments:
+        if name not in known.fields:
+            raise invalid(f"{command} has no field {name!r}{did_you_mean(name, known.fields)}")
+    for name in known.needs:
+        if arguments.get(name) is None:
+            raise invalid(f"{command} takes no null as {name}" if name in arguments else f"{command} needs {name}")
+    return known
 
 
 def _read_value(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
