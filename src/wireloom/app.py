@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from wireloom.faces.events.policy import Allow
     from wireloom.faces.events.socket import EventOptions
     from wireloom.faces.reload import Pages
+    from wireloom.faces.routes.services import Services as RouteServices
+    from wireloom.faces.routes.stored import Stores
+    from wireloom.faces.routes.visit import Visit
     from wireloom.faces.walkers.services import Services
     from wireloom.faces.walkers.spec import SpecOptions
     from wireloom.faces.walkers.walker import Walker
@@ -97,6 +100,8 @@ class App:
         self._documents = Documents(self._sources)
         self._channels: dict[Connection, str] = {}  # of the event socket's connections
         self._tokens: dict[Connection, str] = {}  # that connections of walkers came with
+        self._visits: dict[Connection, Visit] = {}  # of the connections of declarative routes
+        self._stores: Stores | None = None  # of declarative routes
         self._http = HTTPDoor()
         self._lifespan = lifespan
         self._database: Database | None = None
@@ -226,6 +231,24 @@ class App:
             self._compile(self.config)  # without the doors that it did open
             raise
         self._declarations.append(declaration)
+
+    def add_routes(self, *targets: str | os.PathLike[str]) -> None:
+        """Adds declarative routes: the files of folders, and files, in YAML (``.yaml``, ``.yml``) and JSON (``.json``).
+
+        Raises:
+            ConfigError: everything that is wrong in any of them.
+        """
+        from wireloom.faces.routes.loading import read_routes
+
+        self.add(read_routes(*targets))
+
+    def check(self) -> None:
+        """Looks at all declarations together, as the start does.
+
+        Raises:
+            ConfigError: something in them cannot be.
+        """
+        self._compile(self.config)
 
     def mount(self, path: str, app: ASGIApp, name: str | None = None) -> None:
         """Gives all HTTP requests below a path to another ASGI application."""
@@ -362,12 +385,23 @@ class App:
         vars(self).update({name: value for name, value in vars(other).items() if name not in vars(self)})
         other.hub.__dict__ = vars(self.hub)  # a module may have kept it under a name of its own
         other.__dict__ = vars(self)
-        return self.listener.swap(self._doors.websocket)
+        return self._swap()
+
+    def _swap(self) -> Swapped:
+        """Has open connections go on with the endpoints of today."""
+        assert self.listener is not None
+        swapped = self.listener.swap(self._doors.websocket)
+        if self._visits:
+            from wireloom.faces.routes.endpoints import adopt
+
+            adopt(self._visits.values())
+        return swapped
 
     async def _stop(self) -> None:
         listener, self.listener = self.listener, None
         identity, self.identity = self.identity, None
         database, self._database, self.graph = self._database, None, None
+        stores, self._stores = self._stores, None
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.wait([self._watching])
@@ -376,6 +410,8 @@ class App:
         if listener is not None:
             notify.detach(self.hub)
             await listener.stop()
+        if stores is not None:
+            await stores.stop()
         if database is not None:
             await database.close()
 
@@ -439,6 +475,7 @@ class App:
                 doors.add(endpoint)
         if self._events is not None:
             doors.add(self._compile_events(self._events, config, doors.events))
+        compiler.check()
         if self.identity is not None:
             compiler.close_off(doors)
         if self.pages is not None:
@@ -449,7 +486,13 @@ class App:
         self._documents.forget()
 
     def _compiler(self, config: Config) -> Compiler:
-        return Compiler(config, self.hub, self._authenticate, lambda: self._make_services(config))
+        return Compiler(
+            config,
+            self.hub,
+            self._authenticate,
+            lambda: self._make_services(config),
+            lambda compiler: self._make_route_services(config, compiler),
+        )
 
     def _make_services(self, config: Config) -> Services:
         from wireloom.faces.walkers.callers import Callers
@@ -466,6 +509,17 @@ class App:
             find_user=identity.find_root,
             begin_webhook=identity.begin_webhook,
             tokens=self._tokens,
+        )
+
+    def _make_route_services(self, config: Config, compiler: Compiler) -> RouteServices:
+        from wireloom.faces.routes.services import Services
+        from wireloom.faces.routes.stored import Stores
+
+        stores = self._stores
+        if stores is None or stores.config is not config:
+            stores = self._stores = Stores(config)
+        return Services(
+            config, self.hub, stores.sql, stores.store, stores.outbound, compiler.log_in, compiler.walk, self._visits
         )
 
     def _compile_events(self, options: EventOptions, config: Config, actions: Actions) -> Endpoint:

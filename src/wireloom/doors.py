@@ -5,25 +5,29 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
+
+import msgspec
 
 from wireloom.config import Config
 from wireloom.core.actions import Actions
 from wireloom.core.endpoint import Door, Endpoint
 from wireloom.core.request import Request
 from wireloom.core.router import Router
-from wireloom.errors import ConfigError, Deny, Unauthorized
+from wireloom.errors import ConfigError, Deny, Unauthorized, did_you_mean
 from wireloom.faces.websocket import EventHandler, WebSocketHandler, compile_event, compile_websocket
 from wireloom.hub.hub import Hub
 
 if TYPE_CHECKING:
+    from wireloom.faces.routes.loading import RouteFiles, Served
+    from wireloom.faces.routes.services import Services as RouteServices
     from wireloom.faces.walkers.callers import Authenticate
     from wireloom.faces.walkers.services import Services
     from wireloom.faces.walkers.walker import Walker
 
 __all__ = ["Compiler", "Declaration", "Doors", "is_event_walker", "is_runnable", "needs_users"]
 
-Declaration: TypeAlias = "WebSocketHandler | EventHandler | type[Walker]"
+Declaration: TypeAlias = "WebSocketHandler | EventHandler | type[Walker] | RouteFiles"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +74,32 @@ class Compiler:
         hub: reaches connections.
         authenticate: gives the user of a token.
         make_services: gives what walkers need; asked once, and only when there is a walker.
+        make_route_services: gives what routes need, likewise.
+
+    Attributes:
+        services: of walkers; None where there are none.
+        served: the declarative routes.
     """
 
     def __init__(
-        self, config: Config, hub: Hub, authenticate: Authenticate, make_services: Callable[[], Services]
+        self,
+        config: Config,
+        hub: Hub,
+        authenticate: Authenticate,
+        make_services: Callable[[], Services],
+        make_route_services: Callable[[Compiler], RouteServices],
     ) -> None:
         self._config = config
         self._hub = hub
         self._authenticate = authenticate
         self._make_services = make_services
+        self._make_route_services = make_route_services
+        self._route_services: RouteServices | None = None
         self.services: Services | None = None
+        self.served: list[Served] = []
         self._walkers: dict[str, Door] = {}  # those that have no WebSocket
+        self._classes: dict[str, type[Walker]] = {}
+        self._called: dict[str, Endpoint] = {}  # what CallWalker runs
 
     def compile(self, declaration: Declaration) -> list[Endpoint]:
         """The endpoints of one declaration.
@@ -91,7 +110,9 @@ class Compiler:
         if isinstance(declaration, EventHandler):
             return [compile_event(declaration, self._config, self._hub, _require_user)]
         if isinstance(declaration, WebSocketHandler):
-            return [compile_websocket(declaration, self._config, self._hub, self._log_in)]
+            return [compile_websocket(declaration, self._config, self._hub, self.log_in)]
+        if _is_routes(declaration):
+            return self._compile_routes(declaration)
         from wireloom.faces.walkers.compile import compile_walker
         from wireloom.faces.walkers.walker import Walker
 
@@ -100,9 +121,51 @@ class Compiler:
         if self.services is None:
             self.services = self._make_services()
         endpoints = compile_walker(declaration, self.services)
+        self._classes[declaration.__name__] = declaration
         if endpoints[0].door is not Door.WEBSOCKET:
             self._walkers[declaration.__name__] = endpoints[-1].door  # REST, where it has that too
         return endpoints
+
+    def _compile_routes(self, files: RouteFiles) -> list[Endpoint]:
+        if self._route_services is None:
+            self._route_services = self._make_route_services(self)
+        served = files.compile(self._route_services)
+        self.served += served
+        return [endpoint for one in served for endpoint in one.endpoints]
+
+    def check(self) -> None:
+        """Looks at what can be known only when everything is declared: the walkers that routes call.
+
+        Raises:
+            RoutesInvalid: some are not there.
+        """
+        from wireloom.faces.routes.report import Problem, RoutesInvalid
+
+        problems = []
+        for one in self.served:
+            for name, value in one.compiled.walkers:
+                if name not in self._classes:
+                    message = f"there is no walker {name!r}{did_you_mean(name, self._classes)}"
+                    problems.append(Problem(value.spot(), message, f"route {one.route.name!r}"))
+        if problems:
+            raise RoutesInvalid(problems)
+
+    async def walk(self, visit: Any, name: str, context: dict[str, Any]) -> list[Any]:
+        """Runs a walker for the user of a connection, and gives what it reports.
+
+        Raises:
+            RequestError: it must not be run, its fields are not such, or it fails.
+        """
+        from wireloom.core.dispatch import invoke
+        from wireloom.faces.walkers.compile import compile_call
+
+        assert self.services is not None  # `check` has found the walker
+        endpoint = self._called.get(name)
+        if endpoint is None:
+            endpoint = self._called[name] = compile_call(self._classes[name], self.services)
+        request = Request(endpoint, visit.connection, caller=visit.connection.user)
+        reports: list[Any] = msgspec.json.decode(await invoke(request, msgspec.json.encode(context)))
+        return reports
 
     def close_off(self, doors: Doors) -> None:
         """Adds what answers for names that no walker has, wherever nothing else was declared."""
@@ -113,7 +176,7 @@ class Compiler:
         for endpoint in compile_unknown(self._walkers, self.services):
             doors.add_unless_taken(endpoint)
 
-    async def _log_in(self, request: Request) -> Any:
+    async def log_in(self, request: Request) -> Any:
         """The user whose token a handshake brings: what ``auth=True`` asks for.
 
         Raises:
@@ -140,9 +203,18 @@ async def _require_user(request: Request) -> Any:
     return request.user
 
 
+def _is_routes(declaration: Any) -> TypeGuard[RouteFiles]:
+    """Whether a declaration is of routes; known by its name, so that nothing is imported where there are none."""
+    return type(declaration).__name__ == "RouteFiles"
+
+
 def needs_users(declaration: Declaration) -> bool:
     """Whether a declaration asks who somebody is."""
-    return isinstance(declaration, type) or declaration.options.auth is True
+    if _is_routes(declaration):
+        return any(route.auth for route in declaration.routes)
+    if isinstance(declaration, WebSocketHandler | EventHandler):
+        return declaration.options.auth is True
+    return True
 
 
 def is_event_walker(declaration: Declaration) -> bool:

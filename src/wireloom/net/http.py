@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Router
 from starlette.staticfiles import StaticFiles
 
+from wireloom.core.endpoint import Endpoint
 from wireloom.core.router import Router as EndpointRouter
 from wireloom.errors import Deny
 from wireloom.net.rest import RestDoor
@@ -75,13 +76,15 @@ class HTTPDoor:
         path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/")) or "/"
         if path in self._own:
             await self._own[path](scope, receive, send)
-        elif listener is not None and _is_websocket(listener, path, scope["query_string"].decode("latin-1")):
-            await _upgrade_required(scope)(scope, receive, send)
+        elif listener is not None and (
+            asked := _find_websocket(listener, path, scope["query_string"].decode("latin-1"))
+        ):
+            await _upgrade_required(asked, scope)(scope, receive, send)
         elif path == "/healthz/live":
             await JSONResponse({"status": "ok"})(scope, receive, send)
         elif path == "/healthz/ready":
             await _readiness(listener)(scope, receive, send)
-        elif found := self._rest.router.match(_encoded(scope, path)):
+        elif found := self._rest.router.match(_encoded(scope, path), scope["method"]):
             await self._rest.answer(*found, scope, receive, send)
         else:
             await self._answer(scope, receive, send)
@@ -107,21 +110,24 @@ def _encoded(scope: Scope, path: str) -> str:
     return raw.decode("latin-1").partition("?")[0].removeprefix(root) or "/"
 
 
-def _is_websocket(listener: Listener, path: str, query_string: str) -> bool:
-    """Whether an upgrade on this path would find an endpoint."""
-    match = listener.router.match(path)
+def _find_websocket(listener: Listener | None, path: str, query_string: str) -> Endpoint | None:
+    """The endpoint that an upgrade on this path would find."""
+    match = listener.router.match(path) if listener is not None else None
     if match is None:
-        return False
+        return None
     endpoint, raw = match
     try:
         if endpoint.bind is not None:
             endpoint.bind(raw, query_string)
     except Deny as deny:
-        return deny.status != 404
-    return True
+        return None if deny.status == 404 else endpoint
+    return endpoint
 
 
-def _upgrade_required(scope: Scope) -> Response:
+def _upgrade_required(endpoint: Endpoint, scope: Scope) -> Response:
+    if endpoint.refusal_of_http is not None:
+        refusal = endpoint.refusal_of_http
+        return JSONResponse(refusal.body, refusal.status, refusal.headers)
     # RFC 9110 §15.5.22: a 426 MUST name the protocol required
     message = f"{scope['path']} speaks WebSocket; connect with ws:// or wss://"
     headers = {"Upgrade": "websocket", "Connection": "Upgrade"}

@@ -111,7 +111,7 @@ class RestDoor:
 
     async def _respond(self, http: HTTPRequest, endpoint: Endpoint, path_params: dict[str, str]) -> Response:
         if endpoint.methods and http.method not in endpoint.methods:
-            allowed = ", ".join(endpoint.methods)  # RFC 9110 §15.5.6: a 405 MUST name what is allowed
+            allowed = ", ".join(self.router.methods(endpoint.path))  # RFC 9110 §15.5.6: a 405 MUST name what is allowed
             refusal = RequestError("METHOD_NOT_ALLOWED", f"{http.method} is not allowed here; {allowed} is")
             return _refusal(endpoint, refusal, {"Allow": allowed})
         caller = RestCaller(http, endpoint, path_params)
