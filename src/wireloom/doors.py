@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import msgspec
@@ -15,6 +16,7 @@ from wireloom.core.endpoint import Door, Endpoint
 from wireloom.core.request import Request
 from wireloom.core.router import Router
 from wireloom.errors import ConfigError, Deny, Unauthorized, did_you_mean
+from wireloom.faces.routes import SUFFIXES
 from wireloom.faces.websocket import EventHandler, WebSocketHandler, compile_event, compile_websocket
 from wireloom.hub.hub import Hub
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from wireloom.faces.walkers.services import Services
     from wireloom.faces.walkers.walker import Walker
 
-__all__ = ["Compiler", "Declaration", "Doors", "is_event_walker", "is_runnable", "needs_users"]
+__all__ = ["Compiler", "Declaration", "Doors", "is_event_walker", "is_of_routes", "is_runnable", "needs_users"]
 
 Declaration: TypeAlias = "WebSocketHandler | EventHandler | type[Walker] | RouteFiles"
 
@@ -206,6 +208,11 @@ async def _require_user(request: Request) -> Any:
 def _is_routes(declaration: Any) -> TypeGuard[RouteFiles]:
     """Whether a declaration is of routes; known by its name, so that nothing is imported where there are none."""
     return type(declaration).__name__ == "RouteFiles"
+
+
+def is_of_routes(path: Path) -> bool:
+    """Whether a path is of a file of declarative routes, or of a folder of such files that is no package."""
+    return path.suffix in SUFFIXES or (path.is_dir() and not (path / "__init__.py").is_file())
 
 
 def needs_users(declaration: Declaration) -> bool:

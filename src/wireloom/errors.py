@@ -16,6 +16,7 @@ __all__ = [
     "HTTP_STATUSES",
     "CloseCode",
     "ConfigError",
+    "ConfigErrors",
     "ConnectionClosed",
     "Deny",
     "Disconnect",
@@ -50,6 +51,29 @@ class ConfigError(WireloomError):
         super().__init__(f"{source}: {message}" if source else message)
         self.message = message
         self.source = source
+
+    @property
+    def problems(self) -> tuple[ConfigError, ...]:
+        """All that is wrong, one by one."""
+        return (self,)
+
+
+class ConfigErrors(ConfigError):
+    """Several mistakes, told together.
+
+    Args:
+        problems: at least one.
+    """
+
+    def __init__(self, problems: Iterable[ConfigError]) -> None:
+        self._problems = tuple(problems)
+        first, *others = self._problems
+        super().__init__("\n".join([first.message, *map(str, others)]), first.source)
+
+    @property
+    def problems(self) -> tuple[ConfigError, ...]:
+        """All of them."""
+        return self._problems
 
 
 class RequestError(WireloomError):

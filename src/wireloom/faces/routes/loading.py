@@ -9,6 +9,7 @@ from pathlib import Path
 
 from wireloom.core.endpoint import Endpoint
 from wireloom.errors import ConfigError
+from wireloom.faces.routes import SUFFIXES
 from wireloom.faces.routes.compiler import Compiled, compile_hooks
 from wireloom.faces.routes.document import File, read
 from wireloom.faces.routes.endpoints import make_endpoints
@@ -16,9 +17,8 @@ from wireloom.faces.routes.report import Problem, RoutesInvalid, Spot
 from wireloom.faces.routes.route import Route, read_route
 from wireloom.faces.routes.services import Services
 
-__all__ = ["SUFFIXES", "RouteFiles", "Served", "read_routes"]
+__all__ = ["RouteFiles", "Served", "read_routes"]
 
-SUFFIXES = (".yaml", ".yml", ".json")
 _MAX_ROUTES = 10_000
 
 

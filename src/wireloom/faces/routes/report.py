@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from wireloom.errors import ConfigError
+from wireloom.errors import ConfigError, ConfigErrors
 
 __all__ = ["Problem", "RoutesInvalid", "Spot"]
 
@@ -63,7 +63,7 @@ class Problem(ConfigError):
         self.where = where
 
 
-class RoutesInvalid(ConfigError):
+class RoutesInvalid(ConfigErrors):
     """All problems of a load; nothing of it is served.
 
     Args:
@@ -71,6 +71,5 @@ class RoutesInvalid(ConfigError):
     """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(sorted(problems, key=lambda problem: problem.spot))
-        first, *others = self.problems
-        super().__init__("\n".join([first.message, *map(str, others)]), first.source)
+        ordered: list[Problem] = sorted(problems, key=lambda problem: problem.spot)
+        super().__init__(ordered)

@@ -121,8 +121,9 @@ def _named(writer: Writer, operation: Operation, key: Value, value: Value) -> di
             writer.problem(place, f"{operation.name}.{name} is for {_of_door(field.door)} only")
         else:
             found[field.name] = inner
+    misspelt = any(operation.field(name) is None for name in value.members())
     for field in operation.fields:
-        if field.needed and field.name not in found:
+        if field.needed and field.name not in found and not misspelt:
             writer.problem(key, f"{operation.name} needs {field.name!r}")
     return found
 
