@@ -13,7 +13,7 @@ from wireloom.faces.routes.expressions.emit import Code, Emitter, Namespace
 from wireloom.faces.routes.expressions.problem import ExpressionProblem
 from wireloom.faces.routes.expressions.template import parse_condition, split
 from wireloom.faces.routes.expressions.values import MAX_ITEMS, MAX_TEXT, kind_of
-from wireloom.faces.routes.failure import Failure
+from wireloom.faces.routes.failure import ErrorText, Failure
 
 UNSET: Any = object()  # of a variable that may be there and is not
 
@@ -141,15 +141,14 @@ def outcomes(write: Callable[[list[str]], str], row: Row) -> Iterator[tuple[str,
     yield "known", outcome(text, variables, known=True), where_known
     literals = list(map(literal, row.values))
     if None not in literals:
-        yield "literal", outcome("{{ " + write([str(one) for one in literals]) + " }}"), where_known
+        yield "literal", outcome("{{ " + write([one for one in literals if one is not None]) + " }}"), where_known
 
 
 def literal(value: Any) -> str | None:
     """A value as an expression writes it; None where it is too long, or cannot be written."""
-    try:
-        text = json.dumps(value)
-    except TypeError:
+    if any(isinstance(one, ErrorText) for one in (value if isinstance(value, list) else [value])):
         return None
+    text = json.dumps(value)
     return text if len(text) < 2000 and "-9223372036854775808" not in text else None
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tests.faces.routes.expressions.kit import Fails, Row
 from wireloom.faces.routes.failure import ErrorText, Failure
+
+from .kit import Fails, Row
 
 WRONG_TYPE, ZERO, NOT_A_NUMBER, TOO_LARGE = (
     Fails(code) for code in ("WRONG_TYPE", "DIVISION_BY_ZERO", "NOT_A_NUMBER", "TOO_LARGE")

@@ -6,7 +6,9 @@ from itertools import product
 
 import pytest
 
-from tests.faces.routes.expressions.kit import (
+from wireloom.faces.routes.expressions.operators import BINARY, UNARY, WORDS
+
+from .kit import (
     Fails,
     Row,
     fits,
@@ -16,8 +18,7 @@ from tests.faces.routes.expressions.kit import (
     short,
     value_of,
 )
-from tests.faces.routes.expressions.operator_cases import BINARY_CASES, BINARY_ROWS, UNARY_CASES, UNARY_ROWS
-from wireloom.faces.routes.expressions.operators import BINARY, UNARY, WORDS
+from .operator_cases import BINARY_CASES, BINARY_ROWS, UNARY_CASES, UNARY_ROWS
 
 
 def test_every_operator_has_cases() -> None:

@@ -13,7 +13,7 @@ import re
 import unicodedata
 from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote_to_bytes
 
 from wireloom.faces.routes.expressions.callables import Table
 from wireloom.faces.routes.expressions.values import (
@@ -44,6 +44,7 @@ _NO_FRACTION = 2**53  # floats beyond it are whole
 _EXACT = Context(prec=400)
 _WORD = re.compile(r"[^\W\d_]+(?:['’\u0300-\u036f]+[^\W\d_]+)*")  # with its apostrophes and accents
 _PLACEHOLDER = re.compile(r"\{(\d{0,4})\}")
+_SLICE = 4096
 _NOT_A_SLUG = re.compile(r"[^a-z0-9]+")
 
 
@@ -93,7 +94,7 @@ def _replace(text: str, old: str, new: str) -> str:
 @FILTERS.add("split")
 def _split(text: str, separator: str = " ") -> list[Any]:
     """The parts between separators; an empty separator gives the characters."""
-    if text.count(separator) >= MAX_ITEMS + (not separator):
+    if (text.count(separator) + 1 if separator else len(text)) > MAX_ITEMS:
         raise too_large(f"a list of more than {MAX_ITEMS} items")
     return text.split(separator) if separator else list(text)
 
@@ -171,8 +172,14 @@ def _truncate(text: str, length: int, end: str = "…") -> str:
 @FILTERS.add("slugify")
 def _slugify(text: str) -> str:
     """As part of an address: small letters and digits of ASCII, with hyphens between words."""
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    plain = "".join(_in_ascii(text[at : at + _SLICE]) for at in range(0, len(text), _SLICE))
     return sized(_NOT_A_SLUG.sub("-", plain.lower()).strip("-"))
+
+
+def _in_ascii(text: str) -> str:
+    """What ASCII has of every character; one by one, as a few become very long and are left out at once."""
+    plain = {sign: unicodedata.normalize("NFKD", sign).encode("ascii", "ignore").decode() for sign in set(text)}
+    return "".join(map(plain.__getitem__, text))
 
 
 @FILTERS.add("format")
@@ -239,7 +246,7 @@ def _url_encode(text: str) -> str:
 @FILTERS.add("url_decode")
 def _url_decode(text: str) -> str:
     """The text that was percent-encoded."""
-    return unquote(text, errors="replace")
+    return unquote_to_bytes(utf8_of(text)).decode(errors="replace")
 
 
 @FILTERS.add("html_escape")
