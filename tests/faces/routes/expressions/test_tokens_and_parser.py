@@ -96,6 +96,7 @@ def test_a_member() -> None:
         "i.a": None,
         "l[0]": 1,
         "l[-1]": 2,
+        "l[-2]": 1,
         "l[2]": None,
         "l[-3]": None,
         "l['0']": None,
