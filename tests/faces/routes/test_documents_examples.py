@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sqlite3
@@ -450,7 +451,7 @@ async def test_cleanup_at_disconnect(request: Any, tmp_path: Path, caplog: Any, 
         assert await other.receive_text() == "1"
         assert failures(caplog) == []
     if kind == "sqlite":
-        with sqlite3.connect(tmp_path / "game.db") as database:
+        with contextlib.closing(sqlite3.connect(tmp_path / "game.db")) as database:
             assert database.execute("SELECT online FROM users").fetchall() == [(0,), (0,)]
 
 
