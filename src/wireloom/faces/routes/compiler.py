@@ -202,7 +202,7 @@ class _Compiler:
             else:
                 write_operations(writer, body, "body")
         self._waiting["functions"] = self._waiting.get("functions", False) or writer.waits
-        self._finish(writer, f"function_{name}", ", ".join(["visit", "connection", "F", *names.values()]))
+        self._finish(writer, f"function_{name}", ", ".join(["visit", "connection", "F", "D", *names.values()]))
 
     def _finish(self, writer: Writer, name: str, parameters: str) -> None:
         """Puts a function that was written behind the others."""
