@@ -35,7 +35,9 @@ def _define(writer: Writer, fields: Fields) -> None:
     """Its body is a Python function of its own, which `compiler` has written by now."""
     if writer.in_function:
         writer.problem(fields.value, "a function cannot be defined within another")
-    fields.local("name", "function")
+    first = writer.context.definitions.get(fields.local("name", "function"))
+    if first is not None and "name" in fields and fields["name"] is not first and not writer.in_function:
+        fields.problem("name", f"there is a function {first.data!r} already, in line {first.line}")
     fields.names("params")
     writer.write("pass")
 
@@ -54,7 +56,7 @@ def _call(writer: Writer, fields: Fields) -> None:
             fields.problem("name", f"there is no function {name!r} in this route{did_you_mean(name, functions)}")
         return
     given = _arguments(fields, name, functions[name])
-    arguments = ", ".join([f"function_{name}", "visit", "connection", writer.fuel, *(code.text for code in given)])
+    arguments = ", ".join([f"defined_{name}", "visit", "connection", writer.fuel, *(code.text for code in given)])
     if writer.context.functions_wait:
         writer.waits = True
         fields.output(f"(await {writer.fuel}.call_waiting({arguments}))")
