@@ -35,7 +35,9 @@ def _define(writer: Writer, fields: Fields) -> None:
     """Its body is a Python function of its own, which `compiler` has written by now."""
     if writer.in_function:
         writer.problem(fields.value, "a function cannot be defined within another")
-    fields.local("name", "function")
+    first = writer.context.definitions.get(fields.local("name", "function"))
+    if first is not None and "name" in fields and fields["name"] is not first and not writer.in_function:
+        fields.problem("name", f"there is a function {first.data!r} already, in line {first.line}")
     fields.names("params")
     writer.write("pass")
 
@@ -58,7 +60,7 @@ def _call(writer: Writer, fields: Fields) -> None:
     arguments = ", ".join(["visit", "connection", writer.fuel, depth, *(code.text for code in given)])
     waits = writer.context.functions_wait
     writer.waits = writer.waits or waits
-    fields.output(f"(await function_{name}({arguments}))" if waits else f"function_{name}({arguments})")
+    fields.output(f"(await defined_{name}({arguments}))" if waits else f"defined_{name}({arguments})")
 
 
 def _arguments(fields: Fields, name: str, parameters: tuple[str, ...]) -> list[Code]:
