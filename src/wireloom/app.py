@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from wireloom.faces.events.policy import Allow
     from wireloom.faces.events.socket import EventOptions
     from wireloom.faces.reload import Pages
+    from wireloom.faces.routes.dynamic import DynamicRoutes
+    from wireloom.faces.routes.loading import RouteFiles
     from wireloom.faces.routes.services import Services as RouteServices
     from wireloom.faces.routes.stored import Stores
     from wireloom.faces.routes.visit import Visit
@@ -102,10 +104,12 @@ class App:
         self._tokens: dict[Connection, str] = {}  # that connections of walkers came with
         self._visits: dict[Connection, Visit] = {}  # of the connections of declarative routes
         self._stores: Stores | None = None  # of declarative routes
+        self._dynamic: DynamicRoutes | None = None  # only with the option `dynamic_routes`
         self._http = HTTPDoor()
         self._lifespan = lifespan
         self._database: Database | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._dynamic_watch: asyncio.Task[None] | None = None
         self._starting: asyncio.Lock | None = None
         self._configured = False
         self.add(*declarations)
@@ -269,6 +273,11 @@ class App:
         """The directories whose files are served."""
         return self._http.folders
 
+    @property
+    def route_targets(self) -> list[Path]:
+        """The files and folders that declarative routes are read from."""
+        return [path for declaration in self._declarations for path in getattr(declaration, "targets", ())]
+
     def configure(self, config: Config) -> None:
         """Puts other options in force; only before the start.
 
@@ -306,6 +315,10 @@ class App:
             from wireloom.faces.notify import notify_operation
 
             operations = [*account_operations(), *([notify_operation()] if self._events is not None else [])]
+            if self.config.dynamic_routes:
+                from wireloom.faces.routes.register import register_operations
+
+                operations += register_operations()
         return Sources(tuple(self._doors), tuple(operations), self._events.path if self._events is not None else None)
 
     # -- running -----------------------------------------------------------------------------------------------------
@@ -402,9 +415,12 @@ class App:
         identity, self.identity = self.identity, None
         database, self._database, self.graph = self._database, None, None
         stores, self._stores = self._stores, None
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.wait([self._watching])
+        watching = [task for task in (self._watching, self._dynamic_watch) if task is not None]
+        for task in watching:
+            task.cancel()
+        if watching:
+            await asyncio.wait(watching)
+        self._dynamic = self._dynamic_watch = None
         if identity is not None:
             await identity.stop()  # before the hub, which carries its last revocations
         if listener is not None:
@@ -417,7 +433,7 @@ class App:
 
     def _needs_users(self) -> bool:
         """Whether anything here asks who somebody is."""
-        return self._events is not None or any(map(needs_users, self._declarations))
+        return self.config.dynamic_routes or self._events is not None or any(map(needs_users, self._declarations))
 
     async def _start_identity(self, config: Config, undo: AsyncExitStack) -> None:
         """Opens the database of users and nodes."""
@@ -436,9 +452,33 @@ class App:
         undo.push_async_callback(identity.stop)
         identity.on_revoked = lambda user_id, token_id: self.hub.revoke(user_id=user_id, token_id=token_id)
         self._database, self.graph, self.identity = database, graph, identity
+        if config.dynamic_routes:
+            await self._start_dynamic(database, undo)
         watching = asyncio.create_task(self._watch_logins(identity))
         undo.callback(watching.cancel)
         self._watching = watching
+
+    async def _start_dynamic(self, database: Database, undo: AsyncExitStack) -> None:
+        """Reads the routes that were registered, and takes in what others register."""
+        from wireloom.faces.routes.dynamic import DynamicRoutes
+
+        dynamic = DynamicRoutes(database, self._check_dynamic, self._serve_dynamic)
+        await dynamic.start()
+        self._dynamic = dynamic
+        undo.callback(setattr, self, "_dynamic", None)
+        self._dynamic_watch = asyncio.create_task(dynamic.watch())
+        undo.callback(self._dynamic_watch.cancel)
+
+    def _check_dynamic(self, routes: Sequence[RouteFiles]) -> None:
+        """Whether registered routes can be served beside all else; raises `ConfigError`."""
+        self._make_doors(self.config, routes)
+
+    def _serve_dynamic(self) -> None:
+        """Serves the registered routes of today."""
+        if self.listener is not None:
+            self._compile(self.config)
+            self._http.replace(self._http, self._doors.rest, self._routes())
+            self._swap()
 
     def _routes(self) -> list[BaseRoute]:
         """The HTTP endpoints that come with users, and the documents."""
@@ -456,6 +496,10 @@ class App:
         if self._events is not None:
             admins_only = self._events.allow is not None
             routes.append(notify_route(self.hub, identity.check_api_key, admins_only=admins_only))
+        if self._dynamic is not None:
+            from wireloom.faces.routes.register import register_routes
+
+            routes += register_routes(self._dynamic, self._authenticate)
         return routes
 
     async def _watch_logins(self, identity: Identity) -> None:
@@ -469,8 +513,16 @@ class App:
 
     def _compile(self, config: Config) -> None:
         """Makes the endpoints of all declarations anew."""
+        registered = self._dynamic.declarations if self._dynamic is not None else ()
+        self._doors, services = self._make_doors(config, registered)
+        if self.graph is not None and services is not None:
+            self.graph.types = services.types
+        self._documents.forget()
+
+    def _make_doors(self, config: Config, registered: Sequence[RouteFiles]) -> tuple[Doors, Services | None]:
+        """The endpoints of all declarations, and what walkers among them share."""
         doors, compiler = Doors(), self._compiler(config)
-        for declaration in self._declarations:
+        for declaration in (*self._declarations, *registered):
             for endpoint in compiler.compile(declaration):
                 doors.add(endpoint)
         if self._events is not None:
@@ -480,10 +532,7 @@ class App:
             compiler.close_off(doors)
         if self.pages is not None:
             doors.add(self.pages.compile(config))
-        self._doors = doors
-        if self.graph is not None and compiler.services is not None:
-            self.graph.types = compiler.services.types
-        self._documents.forget()
+        return doors, compiler.services
 
     def _compiler(self, config: Config) -> Compiler:
         return Compiler(

@@ -108,6 +108,9 @@ class Config:
     routes_http_hosts: tuple[str, ...] = _option(
         (), "hosts that HttpRequest in declarative routes may ask: exact, with :port, or *.host"
     )
+    dynamic_routes: bool = _option(
+        False, "whether administrators may register declarative routes over HTTP while the application runs"
+    )
     route_max_operations: int = _option(
         10_000, "operations of one run of a hook within loops and functions", "operations"
     )

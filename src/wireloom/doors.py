@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     from wireloom.faces.walkers.services import Services
     from wireloom.faces.walkers.walker import Walker
 
-__all__ = ["Compiler", "Declaration", "Doors", "is_event_walker", "is_of_routes", "is_runnable", "needs_users"]
+__all__ = [
+    "SUFFIXES",
+    "Compiler",
+    "Declaration",
+    "Doors",
+    "is_event_walker",
+    "is_of_routes",
+    "is_runnable",
+    "needs_users",
+]
 
 Declaration: TypeAlias = "WebSocketHandler | EventHandler | type[Walker] | RouteFiles"
 

@@ -396,8 +396,8 @@ async def test_a_caller_who_comes_too_often_is_told_when_to_come_again() -> None
 
 
 def test_what_is_left_comes_back_with_time() -> None:
-    from wireloom.core.request import Request
     from wireloom.core.rate import Rate, TooOften
+    from wireloom.core.request import Request
 
     class Caller:
         client = ("10.0.0.1", 1)

@@ -36,12 +36,12 @@ class RouteFiles:
 
     Args:
         files: their texts.
-        folders: where they were found, and others may appear.
+        targets: the files, and the folders where others may appear.
     """
 
-    def __init__(self, files: Iterable[File], folders: Iterable[Path] = ()) -> None:
+    def __init__(self, files: Iterable[File], targets: Iterable[Path] = ()) -> None:
         self.files = tuple(files)
-        self.folders = tuple(folders)
+        self.targets = tuple(targets)
         self.routes, self.problems = _read_all(self.files)
 
     def __repr__(self) -> str:
@@ -73,21 +73,17 @@ def read_routes(*targets: str | os.PathLike[str]) -> RouteFiles:
         ConfigError: there is no such file or folder, or a folder has no route.
     """
     paths: dict[Path, None] = {}
-    folders = []
-    for target in targets:
-        path = Path(target)
+    for path in map(Path, targets):
         if path.is_dir():
             found = sorted(_within(path))
             if not found:
-                raise ConfigError(f"there is no .yaml, .yml or .json file in the folder {os.fspath(target)!r}")
-            folders.append(path)
+                raise ConfigError(f"there is no .yaml, .yml or .json file in the folder {str(path)!r}")
             paths |= dict.fromkeys(found)
         elif path.is_file():
-            folders.append(path)
             paths[path] = None
         else:
-            raise ConfigError(f"there is no file or folder {os.fspath(target)!r}")
-    return RouteFiles(map(_open, paths), folders)
+            raise ConfigError(f"there is no file or folder {str(path)!r}")
+    return RouteFiles(map(_open, paths), map(Path, targets))
 
 
 def _within(folder: Path) -> Iterator[Path]:

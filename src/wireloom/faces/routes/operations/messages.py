@@ -43,8 +43,10 @@ def _log(writer: Writer, fields: Fields) -> None:
     help="Sends to this client or to a channel, joins or leaves a channel, closes the connection.",
 )
 def _wsop(writer: Writer, fields: Fields) -> None:
-    if "command" not in fields:
-        return  # told already
+    if "command" not in fields:  # which is told already
+        for name in ("message", "channel", "reason"):
+            fields.template(name)
+        return
     command = fields.word("command", tuple(_COMMANDS))
     if writer.context.is_http and command != "broadcast":
         writer.problem(fields.value, f"an HTTP route has no connection to {command}; it can broadcast")
