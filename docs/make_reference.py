@@ -164,7 +164,9 @@ def route_operators() -> str:
 
 def route_callables(known: Table, skip: int) -> str:
     """Filters or functions; of a filter the value before the pipe is no argument."""
-    return table("name / gives / ", ((_signature(row, skip), row.gives, _plain(row.help)) for row in known.rows.values()))
+    return table(
+        "name / gives / ", ((_signature(row, skip), row.gives, _plain(row.help)) for row in known.rows.values())
+    )
 
 
 def _signature(row: Row, skip: int) -> str:
