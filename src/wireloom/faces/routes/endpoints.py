@@ -37,6 +37,7 @@ __all__ = ["RouteSocket", "adopt", "make_endpoints", "paths_of"]
 _UPGRADE_REQUIRED = Deny(
     400, {"error": "WebSocket upgrade required", "message": "This route requires WebSocket protocol"}
 )
+_WITHOUT_BODY = (204, 205, 304)  # RFC 9110 §15
 _REFUSALS = 10  # messages above the rate, one after the other, before the connection ends
 _encode = msgspec.json.Encoder().encode
 
@@ -360,6 +361,8 @@ def _fields(form: Any) -> Iterator[tuple[str, str]]:
 def _response(answer: Any) -> Response:
     if not isinstance(answer, Answer):
         return Response(status_code=204)
+    if answer.status in _WITHOUT_BODY:
+        return Response(status_code=answer.status, headers=answer.headers)
     body = text_of(answer.value) if answer.raw else json_of(answer.value)
     kind = "text/plain" if answer.raw else "application/json"
     named = {name.lower() for name in answer.headers}
