@@ -180,8 +180,8 @@ async def test_functions_of_http_routes_give_values(tmp_path: Path) -> None:
         ("- CallFunction: {name: greet, args: 5}", "must be a list, or an object"),
         ("- DefineFunction: {name: greet}", "there is a function 'greet' already, in line 6"),
         ("- DefineFunction: {name: f, body: [{DefineFunction: {name: g}}]}", "cannot be defined within another"),
-        ("- DefineFunction: {name: f, params: [a, a]}", "a name of its own"),
-        ("- DefineFunction: {name: f, params: [message]}", "a name of its own"),
+        ("- DefineFunction: {name: f, params: [a, a]}", "must be names, no two alike"),
+        ("- DefineFunction: {name: f, params: [message]}", "must be names, no two alike"),
         ("- DefineFunction: {name: f, params: [a], body: [{SetVar: {name: a, value: 1}}]}", "'a' belongs to what is"),
     ],
 )
