@@ -57,11 +57,7 @@ async def test_a_failing_operation_ends_its_hook_alone(tmp_path: Path, caplog: A
         assert await good.receive_text() == "undisturbed"
         record = failures(caplog)[0]
         index = 1 if first else 0
-        line = next(
-            number
-            for number, text in enumerate(socket_route(**hooks).splitlines(), 1)
-            if "1 / 0" in text
-        )
+        line = next(number for number, text in enumerate(socket_route(**hooks).splitlines(), 1) if "1 / 0" in text)
         place = f"{hook}[{index}].then[1]"
         assert (record.route, record.hook, record.operation, record.connection) == (  # type: ignore[attr-defined]
             "Test /ws",
@@ -84,7 +80,9 @@ async def test_a_bug_is_told_with_an_id_and_the_connection_stays(
 
     monkeypatch.setattr(control, "listed", broken)
     broken.__name__ = "listed"
-    operations = first + "- If: {condition: message == 'bug', then: [{Loop: {collection: [1]}}]}\n- Return: {value: fine}"
+    operations = (
+        first + "- If: {condition: message == 'bug', then: [{Loop: {collection: [1]}}]}\n- Return: {value: fine}"
+    )
     async with serving(tmp_path, socket_route(operations)) as served:
         one, other = await served.members("/ws", 2)
         await one.send_text("bug")
@@ -115,15 +113,36 @@ REPEATING = """
 - SetVar: {name: nested, value: {"list": ["{{ kept }}"], text: "<{{ kept }}>"}}
 - DefineFunction: {name: same, params: [p], body: [{Return: {value: "{{ p }}"}}]}
 - CallFunction: {name: same, args: ["{{ nested.list[0] }}"], output: through}
-- Try: {operations: [{Throw: {message: "{{ through }}"}}], catch: [{SetVar: {name: through, value: "{{ error.message }}"}}]}
+- Try:
+    operations: [{Throw: {message: "{{ through }}"}}]
+    catch: [{SetVar: {name: through, value: "{{ error.message }}"}}]
 - Loop: {collection: ["{{ through }}"], body: [{SetVar: {name: through, value: "{{ item }}"}}]}
 - Map: {input: ["{{ through }}"], transform: "{{ item }}", output: mapped}
 - If: {condition: "{{ mapped[0] == message }}", then: [{WsOp: {command: send, message: "{{ mapped[0] }}"}}]}
 - Return: {value: "{{ nested.text }}"}
 """
 
-NASTY = st.sampled_from(["{{", "}}", "{{ 1 / 0 }}", "{{ connection_id }}", "{{ message }}", "\\", "'", '"', "%s", "{0}", "$x", "\n", "__import__('os')", "\x00"])
-MESSAGES = st.lists(st.one_of(NASTY, st.text(st.characters(exclude_categories=["Cs"]), max_size=20)), max_size=8).map("".join)
+NASTY = st.sampled_from(
+    [
+        "{{",
+        "}}",
+        "{{ 1 / 0 }}",
+        "{{ connection_id }}",
+        "{{ message }}",
+        "\\",
+        "'",
+        '"',
+        "%s",
+        "{0}",
+        "$x",
+        "\n",
+        "__import__('os')",
+        "\x00",
+    ]
+)
+MESSAGES = st.lists(st.one_of(NASTY, st.text(st.characters(exclude_categories=["Cs"]), max_size=20)), max_size=8).map(
+    "".join
+)
 
 
 class Recorder:

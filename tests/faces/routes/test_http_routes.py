@@ -53,7 +53,9 @@ async def test_a_member_that_is_not_there(tmp_path: Path, caplog: Any) -> None:
     async with serving(tmp_path, http_route("- Return: {value: '{{ nothing }}'}", more="method: POST")) as served:
         for body in ({}, [], None, "nothing", {"nothing": None}):
             answer = await served.http.post("/http", json=body)
-            assert (answer.status_code, answer.json() is None) == ((200, True) if body == {"nothing": None} else (500, False))
+            assert (answer.status_code, answer.json() is None) == (
+                (200, True) if body == {"nothing": None} else (500, False)
+            )
         assert len(failures(caplog)) == 4
 
 
@@ -111,7 +113,9 @@ async def test_a_header_cannot_begin_another(tmp_path: Path, caplog: Any, value:
         assert "the header X-A has a character that no header may have" in failure.getMessage()
 
 
-@pytest.mark.parametrize("header", ["Content-Length", "transfer-encoding", "Connection", "Upgrade", "X A", "'X:A'", "''", '"X\\nA"'])
+@pytest.mark.parametrize(
+    "header", ["Content-Length", "transfer-encoding", "Connection", "Upgrade", "X A", "'X:A'", "''", '"X\\nA"']
+)
 async def test_headers_that_are_not_the_routes(tmp_path: Path, caplog: Any, header: str) -> None:
     async with serving(tmp_path, http_route(f"- Return: {{value: a, headers: {{{header}: '5'}}}}")) as served:
         assert (await served.http.get("/http")).status_code == 500
@@ -168,7 +172,9 @@ async def test_where_there_is_no_route(tmp_path: Path) -> None:
 
 async def test_methods_of_one_path(tmp_path: Path) -> None:
     routes = [http_route(f"- Return: {{value: by {method}}}", more=f"method: {method}") for method in ("GET", "post")]
-    async with serving(tmp_path, *routes, http_route("- Return: {value: others}", more="method: [PUT, PATCH]")) as served:
+    async with serving(
+        tmp_path, *routes, http_route("- Return: {value: others}", more="method: [PUT, PATCH]")
+    ) as served:
         for path in ("/http", "/api/http"):
             assert (await served.http.get(path)).json() == "by GET"
             assert (await served.http.post(path)).json() == "by post"

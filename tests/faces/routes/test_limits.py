@@ -23,14 +23,14 @@ ENDLESS = "While: {condition: true, max_iterations: 1000000, body: [%s]}"
 FUEL = {
     "operations": ("{" + ENDLESS % "Comment" + "}", "OUT_OF_OPERATIONS", "the hook took more than 1000 operations"),
     "items": (
-        "{Map: {input: '{{ \"a\" | repeat(1001) | split(\"\") }}', transform: 1, output: o}}",
+        '{Map: {input: \'{{ "a" | repeat(1001) | split("") }}\', transform: 1, output: o}}',
         "OUT_OF_OPERATIONS",
         "the hook took more than 1000 operations",
     ),
     "depth": ("{CallFunction: {name: f}}", "OUT_OF_DEPTH", "functions call each other more than 32 levels deep"),
     "time": ("{Sleep: {duration_ms: 9000}}", "OUT_OF_TIME", "the hook took longer than 0.3 s"),
     "text": (
-        "{SetVar: {name: o, value: '{{ (\"a\" | repeat(1000000)) + (\"a\" | repeat(1000000)) }}'}}",
+        '{SetVar: {name: o, value: \'{{ ("a" | repeat(1000000)) + ("a" | repeat(1000000)) }}\'}}',
         "TOO_LARGE",
         "the result would be a text of more than 1048576 characters",
     ),
@@ -65,18 +65,21 @@ async def test_what_is_used_up_is_a_catchable_error_that_names_it(tmp_path: Path
         assert failure.getMessage().endswith(f"{why} ({code})")
 
 
-TRYING = "{Try: {operations: [%s], catch: [%s]}}"
+TRYING_BARE = "Try: {operations: [%s], catch: [%s]}"
+TRYING = "{" + TRYING_BARE + "}"
+LOOPING = "{" + ENDLESS % "Comment" + "}"
 LOOPS = {
     "try within a loop": ENDLESS % (TRYING % ("{Throw: {message: a}}", "Comment")),
     "loop within a try within a loop": ENDLESS % (TRYING % ("{" + ENDLESS % "Comment" + "}", "Comment")),
-    "loop in a catch": "Try: {operations: [{Throw: {message: a}}], catch: [{%s}]}" % (ENDLESS % "Comment"),
-    "loop in catch after catch": "Try: {operations: [{%s}], catch: [%s]}"
-    % (ENDLESS % "Comment", TRYING % ("{" + ENDLESS % "Comment" + "}", "{" + ENDLESS % "Comment" + "}")),
-    "loop in a finally": "Try: {operations: [{%s}], finally: [{%s}]}" % (ENDLESS % "Comment", ENDLESS % "Comment"),
-    "waiting": ENDLESS % (TRYING % ("{RedisOp: {command: GET, key: a}}, {Throw: {message: a}}", "{Sleep: {duration_ms: 0}}")),
+    "loop in a catch": TRYING_BARE % ("{Throw: {message: a}}", LOOPING),
+    "loop in catch after catch": TRYING_BARE % (LOOPING, TRYING % (LOOPING, LOOPING)),
+    "loop in a finally": (TRYING_BARE % (LOOPING, LOOPING)).replace("catch", "finally"),
+    "waiting": ENDLESS
+    % (TRYING % ("{RedisOp: {command: GET, key: a}}, {Throw: {message: a}}", "{Sleep: {duration_ms: 0}}")),
     "sleeping": ENDLESS % (TRYING % ("{Sleep: {duration_ms: 10000}}", "{Sleep: {duration_ms: 10000}}")),
     "recursion": "CallFunction: {name: f}",
-    "tasks": ENDLESS % (TRYING % ("{Parallel: {tasks: [[{%s}], [{Throw: {message: a}}]]}}" % (ENDLESS % "Comment"), "Comment")),
+    "tasks": ENDLESS
+    % (TRYING % ("{Parallel: {tasks: [[{%s}], [{Throw: {message: a}}]]}}" % (ENDLESS % "Comment"), "Comment")),
 }
 
 
@@ -101,9 +104,10 @@ async def test_endless_loops_end_whatever_they_catch(tmp_path: Path, caplog: Any
 
 
 async def test_the_time_of_a_hook_that_never_waits(tmp_path: Path) -> None:
+    slow = ENDLESS % """{SetVar: {name: o, value: '{{ "a" | repeat(100000) | reverse }}'}}"""
     operations = f"""
     - Try:
-        operations: [{{{ENDLESS % "{SetVar: {name: o, value: '{{ \"a\" | repeat(100000) | reverse }}'}}"}}}]
+        operations: [{{{slow}}}]
         catch: [{{Return: {{value: "{{{{ error.code }}}}"}}}}]
     """
     options = {"route_max_operations": 100_000_000, "route_max_seconds": 0.1}
@@ -220,7 +224,12 @@ def test_a_schema_that_is_none(tmp_path: Path, schema: str) -> None:
 
 async def test_subprotocols(tmp_path: Path) -> None:
     async with serving(tmp_path, socket_route(ECHO, more="subprotocols: [chat.v2, chat.v1]")) as served:
-        for offered, chosen in ((["chat.v1", "chat.v2"], "chat.v2"), (["chat.v1"], "chat.v1"), (["other"], None), ([], None)):
+        for offered, chosen in (
+            (["chat.v1", "chat.v2"], "chat.v2"),
+            (["chat.v1"], "chat.v1"),
+            (["other"], None),
+            ([], None),
+        ):
             async with served.server.websocket("/ws", subprotocols=offered) as client:
                 assert client.subprotocol == chosen
 
@@ -230,7 +239,10 @@ async def test_auth_by_header_or_subprotocol(tmp_path: Path) -> None:
     async with serving(tmp_path, route) as served:
         assert served.app.identity is not None
         token = (await served.app.identity.register({"username": "ann"}, "correct horse")).token
-        for options in ({"headers": {"Authorization": f"Bearer {token}"}}, {"subprotocols": ["wireloom.bearer", token]}):
+        for options in (
+            {"headers": {"Authorization": f"Bearer {token}"}},
+            {"subprotocols": ["wireloom.bearer", token]},
+        ):
             client = await served.connect(**options)
             await client.send_text("")
             assert await client.receive_text() == "ann"

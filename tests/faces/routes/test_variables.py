@@ -160,7 +160,9 @@ async def test_hooks_of_one_connection_never_overlap(tmp_path: Path, caplog: Any
         await served.until(lambda: "begin b" in log_lines(caplog))
         await client.close()
         await served.until(lambda: "end disconnect" in log_lines(caplog))
-        assert log_lines(caplog) == [f"{when} {name}" for name in ("connect", "a", "b", "disconnect") for when in ("begin", "end")]
+        assert log_lines(caplog) == [
+            f"{when} {name}" for name in ("connect", "a", "b", "disconnect") for when in ("begin", "end")
+        ]
 
 
 @pytest.mark.parametrize("way", ["close", "reset", "by the route", "by the server"])
