@@ -38,7 +38,9 @@ def soon(awaitable: Awaitable[T]) -> Awaitable[T]:
     return asyncio.wait_for(awaitable, 5)
 
 
-def application(folder: Path, *texts: str, declarations: Iterable[Any] = (), suffix: str = ".yaml", **chosen: Any) -> App:
+def application(
+    folder: Path, *texts: str, declarations: Iterable[Any] = (), suffix: str = ".yaml", **chosen: Any
+) -> App:
     """An application with the routes of some texts, each a file of its own."""
     routes = folder / f"routes{next(_numbers)}"
     routes.mkdir()
@@ -85,7 +87,7 @@ class Served:
         """Waits until something holds, turn by turn of the event loop."""
 
         async def turns() -> None:
-            while not done():
+            while not done():  # noqa: ASYNC110 - what is looked at tells nobody when it changes
                 await asyncio.sleep(0)
 
         await soon(turns())

@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 __all__ = ["Outside", "outside"]
 
@@ -54,7 +53,9 @@ class Outside:
 
 def response(body: bytes, status: str = "200 OK", kind: str = "application/json", more: str = "") -> bytes:
     """A response as it goes over the wire."""
-    head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n{more}\r\n"
+    head = (
+        f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n{more}\r\n"
+    )
     return head.encode() + body
 
 

@@ -98,7 +98,7 @@ async def test_b_what_belongs_to_a_function_or_loop_is_no_variable_of_the_connec
         var: team
         body: [{WsOp: {command: broadcast, channel: "{{ team }}", message: to the team}}]
     """
-    connecting = '- SetVar: {name: room, value: private}\n- SetVar: {name: team, value: secret}\n' + READY
+    connecting = "- SetVar: {name: room, value: private}\n- SetVar: {name: team, value: secret}\n" + READY
     async with serving(tmp_path, socket_route(operations, on_connect=connecting)) as served:
         await ready(served)
         await ready(served)

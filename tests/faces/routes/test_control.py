@@ -158,7 +158,7 @@ def test_what_is_always_there_cannot_be_set(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("otherwise", ["else", "otherwise"])
-@pytest.mark.parametrize("condition", ['"{{ message == \'a\' }}"', "message == 'a'"])
+@pytest.mark.parametrize("condition", ["\"{{ message == 'a' }}\"", "message == 'a'"])
 async def test_if_takes_one_way(tmp_path: Path, condition: str, otherwise: str) -> None:
     operations = f"""
     - If:

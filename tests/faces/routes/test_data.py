@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.services import redis_service
 
 from .kit import failures, load_problem, serving, socket_route

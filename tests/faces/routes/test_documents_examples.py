@@ -420,7 +420,9 @@ async def test_cleanup_at_disconnect(request: Any, tmp_path: Path, caplog: Any, 
     url = f"sqlite:///{tmp_path}/game.db"
     if kind == "postgresql":
         url = request.getfixturevalue("postgresql").make_database()
-    hooks = CLEANUP + """\
+    hooks = (
+        CLEANUP
+        + """\
   on_connect:
     - SqlOp:
         operation: execute
@@ -438,6 +440,7 @@ async def test_cleanup_at_disconnect(request: Any, tmp_path: Path, caplog: Any, 
     - Return:
         value: "{{ rows[0].online }}"
 """
+    )
     async with serving(tmp_path, HEAD + hooks, routes_database=url) as served:
         one = await served.connect(f"{prefix}/ws/piece")
         assert await one.receive_text() == "ready"
@@ -520,7 +523,6 @@ async def test_auth(tmp_path: Path, prefix: str) -> None:
 
 async def test_redis(tmp_path: Path, prefix: str) -> None:
     import redis.asyncio
-
     from tests.services import redis_service
 
     tell = """\

@@ -139,7 +139,9 @@ async def test_calls_of_tasks_side_by_side_do_not_add_up(tmp_path: Path) -> None
     task = "[{CallFunction: {name: twice_deep, output: o}}, {Return: {value: '{{ o }}'}}]"
     operations = f"""
     - DefineFunction: {{name: deep, body: [{{Sleep: {{duration_ms: 5}}}}, {{Return: {{value: 1}}}}]}}
-    - DefineFunction: {{name: twice_deep, body: [{{CallFunction: {{name: deep, output: o}}}}, {{Return: {{value: "{{{{ o }}}}"}}}}]}}
+    - DefineFunction:
+        name: twice_deep
+        body: [{{CallFunction: {{name: deep, output: o}}}}, {{Return: {{value: "{{{{ o }}}}"}}}}]
     - Parallel: {{tasks: [{", ".join([task] * 32)}], output: all}}
     - Return: {{value: "{{{{ all | sum }}}}"}}
     """

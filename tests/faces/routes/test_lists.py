@@ -32,7 +32,10 @@ async def result(folder: Path, operation: str, message: str = USERS) -> Any:
     ("operation", "expected"),
     [
         ("{Map: {input: '{{ json }}', transform: '{{ item.name }}', output: o}}", ["Ann", "Ben", "Cleo"]),
-        ("{Map: {input: '{{ json }}', var: u, transform: {n: '{{ u.age + 1 }}'}, output: o}}", [{"n": 32}, {"n": 26}, {"n": 41}]),
+        (
+            "{Map: {input: '{{ json }}', var: u, transform: {n: '{{ u.age + 1 }}'}, output: o}}",
+            [{"n": 32}, {"n": 26}, {"n": 41}],
+        ),
         ("{Map: {input: [1, 2], transform: '<{{ item }}>', output: o}}", ["<1>", "<2>"]),
         ("{Map: {input: [1, 2], transform: same, output: o}}", ["same", "same"]),
         ("{Map: {input: {a: 1, b: 2}, transform: '{{ item.key }}{{ item.value }}', output: o}}", ["a1", "b2"]),

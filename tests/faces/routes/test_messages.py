@@ -133,7 +133,9 @@ async def test_what_is_sent_in_on_disconnect_is_dropped(tmp_path: Path, caplog: 
 async def test_a_line_of_the_log_has_route_and_connection(tmp_path: Path, caplog: Any, level: Any, number: int) -> None:
     caplog.set_level(logging.DEBUG, logger="wireloom.routes")
     written = "" if level is None else f", level: {level}"
-    operations = f'- Log: {{message: "said {{{{ message }}}}"{written}}}\n- Return: {{value: "{{{{ connection_id }}}}"}}'
+    operations = (
+        f'- Log: {{message: "said {{{{ message }}}}"{written}}}\n- Return: {{value: "{{{{ connection_id }}}}"}}'
+    )
     async with serving(tmp_path, socket_route(operations)) as served:
         connection_id = await served.ask("it")
         (record,) = [record for record in caplog.records if record.name == "wireloom.routes"]

@@ -58,7 +58,11 @@ async def test_what_is_asked_and_what_comes_back(tmp_path: Path, other: Outside)
         ("", "", None),
         (", method: POST, body: 'as it is'", "as it is", None),
         (", method: POST, body: '{{ [1] }}'", "[1]", "application/json"),
-        (", method: POST, body: {a: 1}, headers: {Content-Type: application/vnd.x+json}", '{"a":1}', "application/vnd.x+json"),
+        (
+            ", method: POST, body: {a: 1}, headers: {Content-Type: application/vnd.x+json}",
+            '{"a":1}',
+            "application/vnd.x+json",
+        ),
         (", method: DELETE, headers: null", "", None),
     ],
 )
@@ -80,7 +84,9 @@ async def test_bodies(tmp_path: Path, other: Outside, fields: str, sent: str, ki
         (response(b"no", kind="text/plain", status="500 No"), 500, False, "no"),
     ],
 )
-async def test_any_answer_is_a_success(tmp_path: Path, other: Outside, raw: bytes, status: int, ok: bool, body: Any) -> None:
+async def test_any_answer_is_a_success(
+    tmp_path: Path, other: Outside, raw: bytes, status: int, ok: bool, body: Any
+) -> None:
     other.answers["/"] = raw
     answer = await asked(tmp_path, other, f"url: '{other.url}/'")
     assert (answer["status"], answer["ok"], answer["body"]) == (status, ok, body)
@@ -137,7 +143,9 @@ async def test_only_hosts_of_the_list_are_asked(tmp_path: Path, other: Outside, 
 async def test_a_list_without_ports_allows_any(tmp_path: Path, other: Outside) -> None:
     assert (await asked(tmp_path, other, f"url: '{other.url}/'", hosts=["127.0.0.1"]))["status"] == 200
     assert (await asked(tmp_path, other, "url: '{{ message }}'", f"{other.url}/", hosts=["*.0.0.1"]))["status"] == 200
-    assert (await asked(tmp_path, other, "url: '{{ message }}'", f"{other.url}/", hosts=["0.0.1"]))["code"] == "NOT_ALLOWED"
+    assert (await asked(tmp_path, other, "url: '{{ message }}'", f"{other.url}/", hosts=["0.0.1"]))[
+        "code"
+    ] == "NOT_ALLOWED"
     assert (await asked(tmp_path, other, "url: '{{ message }}'", f"{other.url}/", hosts=[]))["code"] == "NOT_ALLOWED"
 
 
@@ -219,7 +227,9 @@ async def test_a_walker_runs_for_the_user_of_the_connection(tmp_path: Path) -> N
 
 
 async def test_in_http_routes_what_a_walker_refuses_is_the_answer(tmp_path: Path, caplog: Any) -> None:
-    logic = "- CallWalker: {walker: Greet, context: {name: '{{ query.name }}'}, output: o}\n- Return: {value: '{{ o }}'}"
+    logic = (
+        "- CallWalker: {walker: Greet, context: {name: '{{ query.name }}'}, output: o}\n- Return: {value: '{{ o }}'}"
+    )
     async with serving(tmp_path, http_route(logic), declarations=[Greet]) as served:
         assert (await served.http.get("/http?name=Ann")).json() == ["hello Ann from nobody"]
         refused = await served.http.get("/http?name=refuse")
@@ -228,7 +238,9 @@ async def test_in_http_routes_what_a_walker_refuses_is_the_answer(tmp_path: Path
 
 
 async def test_an_uncaught_refusal_ends_the_hook(tmp_path: Path, caplog: Any) -> None:
-    operations = "- CallWalker: {walker: Greet, context: {name: '{{ message }}'}, output: o}\n- Return: {value: '{{ o }}'}"
+    operations = (
+        "- CallWalker: {walker: Greet, context: {name: '{{ message }}'}, output: o}\n- Return: {value: '{{ o }}'}"
+    )
     async with serving(tmp_path, socket_route(operations), declarations=[Greet]) as served:
         client = await served.connect()
         await client.send_text("refuse")

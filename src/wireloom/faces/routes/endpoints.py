@@ -37,8 +37,8 @@ __all__ = ["RouteSocket", "adopt", "make_endpoints", "paths_of"]
 _UPGRADE_REQUIRED = Deny(
     400, {"error": "WebSocket upgrade required", "message": "This route requires WebSocket protocol"}
 )
-_WITHOUT_BODY = (204, 205, 304)  # RFC 9110 §15
 _REFUSALS = 10  # messages above the rate, one after the other, before the connection ends
+_WITHOUT_BODY = (204, 205, 304)  # RFC 9110 §15.3.5, §15.3.6, §15.4.5
 _encode = msgspec.json.Encoder().encode
 
 
@@ -129,9 +129,7 @@ class RouteSocket:
     def _beginning(self, hook: Hook | None) -> Callable[[Request], Any]:
         """Handles messages at once."""
         visits, failures, rate = self._visits, self._failures, self._route.rate
-        if hook is None:
-            return lambda request: None
-        run = hook.run
+        run = hook.run if hook is not None else _nothing
 
         def begin(request: Request) -> Any:
             connection = request.connection
@@ -216,6 +214,10 @@ class RouteSocket:
         except CAUGHT as error:
             self._failures.tell(name, visit, error)
             return None
+
+
+def _nothing(visit: Visit, connection: Any, message: Any) -> None:
+    """What a route does with messages that it has no hook for."""
 
 
 def take(visit: Visit, per_minute: int, burst: int) -> None:
@@ -366,7 +368,4 @@ def _response(answer: Any) -> Response:
     body = text_of(answer.value) if answer.raw else json_of(answer.value)
     kind = "text/plain" if answer.raw else "application/json"
     named = {name.lower() for name in answer.headers}
-    response = Response(body, answer.status, media_type=None if "content-type" in named else kind)
-    for name, value in answer.headers.items():
-        response.headers[name] = value
-    return response
+    return Response(body, answer.status, answer.headers, media_type=None if "content-type" in named else kind)
