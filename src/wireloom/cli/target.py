@@ -107,7 +107,7 @@ def assemble(targets: Sequence[str]) -> Assembly:
         problems.append(ConfigError(f"{names} have an App each; there can be only one"))
     app = next((one.app for one in owners.values() if one.app is not None), None) or App()
     problems += _add(app, [declaration for one in found for declaration in one.declarations])
-    problems += _add_routes(app, routes) or _check(app)
+    problems += _add_routes(app, routes) + _check(app)
     notes = [_loose_note(declaration) for one in found for declaration in one.loose if not _serves(app, declaration)]
     return Assembly(app, problems, notes, modules)
 
@@ -119,7 +119,10 @@ def _add_routes(app: App, targets: Sequence[str]) -> list[ConfigError]:
     try:
         app.add_routes(*targets)
     except ConfigError as error:
-        return list(error.problems)
+        if len(targets) == 1 or any(problem.source for problem in error.problems):
+            return list(error.problems)
+        # some are not there; the others are looked at all the same
+        return [problem for target in targets for problem in _add_routes(app, [target])]
     return []
 
 

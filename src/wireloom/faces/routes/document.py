@@ -23,7 +23,7 @@ __all__ = ["MAX_CHARACTERS", "Data", "File", "Value", "read"]
 
 MAX_CHARACTERS = 1024 * 1024
 _MAX_VALUES = 50_000  # those that an alias stands for count every time
-_MAX_DEPTH = 100
+_MAX_DEPTH = 200  # 32 operations within each other, and what stands in the last, are 170
 
 _DECIMAL = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 _OTHER_BASES = re.compile(r"0x[0-9a-fA-F]+|0o[0-7]+")
@@ -341,7 +341,7 @@ class _YamlReader(_Reader):
 
     def _hint(self, reason: str, at: int) -> str:
         """What an error of YAML's grammar often comes from."""
-        line, column = self._place(at)
+        line, _ = self._place(at)
         before = self._text[self._starts[line - 1] : at]
         if self._text.startswith("\t", at) or (before.endswith("\t") and not before.strip()):
             return "; indent with spaces, not with tabs"

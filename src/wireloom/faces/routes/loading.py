@@ -163,7 +163,7 @@ def _shared_paths(routes: Iterable[Route]) -> Iterator[Problem]:
     """Routes that would be found by the same request. A WebSocket route answers every method at its path."""
     first: dict[str, dict[str, Route]] = {}
     for route in routes:
-        shapes = set(map(_shape, paths_of(route.path))) if route.path else set()
+        shapes = list(map(_shape, paths_of(route.path))) if route.path else []
         methods = route.methods if route.is_http else _EVERY_METHOD
         known = [first.get(shape, {}) for shape in shapes]
         clashing = [

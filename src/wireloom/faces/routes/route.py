@@ -137,7 +137,8 @@ class _Reader:
             word = given.replace("_", "").lower()
             if word not in ("websocket", "http"):
                 self._problem(written, f"route_type is WebSocket or Http{did_you_mean(given, ('WebSocket', 'Http'))}")
-                return  # what else it has cannot be told to be wrong
+                route.is_http = "logic" in self._members and "ws_hooks" not in self._members
+                return
             route.is_http = word == "http"
         kind = "an HTTP" if route.is_http else "a WebSocket"
         for name in _OF_WEBSOCKETS if route.is_http else _OF_HTTP:

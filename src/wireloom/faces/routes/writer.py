@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wireloom.faces.routes.document import Value
-from wireloom.faces.routes.expressions.emit import Code, Emitter, Namespace
+from wireloom.faces.routes.expressions.emit import Code, Emitter, Namespace, constant
 from wireloom.faces.routes.expressions.problem import ExpressionProblem
 from wireloom.faces.routes.expressions.template import parse_condition, split
 from wireloom.faces.routes.report import MAX_PROBLEMS, Enough, Problem
@@ -26,6 +26,7 @@ __all__ = ["Context", "Place", "Writer"]
 
 _MAX_NESTED = 6  # loops and tries within each other: Python has 20 blocks at most, and a Try takes three
 _MAX_DEPTH = 32  # operations within each other
+_MAX_EXPRESSIONS = 200_000  # characters of all texts of a route in which expressions stand
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Context:
         channels: those that are written out.
         channel_values: those that are expressions.
         walkers: the names of walkers that are called, and where.
+        expressions: characters of the texts in which they stand.
     """
 
     services: Services
@@ -72,6 +74,7 @@ class Context:
     channels: dict[str, None] = field(default_factory=dict)
     channel_values: list[Value] = field(default_factory=list)
     walkers: list[tuple[str, Value]] = field(default_factory=list)
+    expressions: int = 0
 
     def problem(self, value: Value, message: str, where: str = "") -> None:
         """Notes a problem of a value."""
@@ -213,6 +216,8 @@ class Writer:
         if value.tag:
             self.problem(value, f"the tag !{value.tag} stands before no operation")
         if isinstance(value.data, str):
+            if "{{" not in value.data:
+                return constant(value.data)
             return self._expression(value, lambda emitter: emitter.text(split(str(value.data))))
         if isinstance(value.data, list):
             return Code(f"[{', '.join(self.template(item).text for item in value.data)}]", "list")
@@ -231,6 +236,10 @@ class Writer:
         return Code(repr(bool(value.data)), "bool")
 
     def _expression(self, value: Value, make: Any) -> Code:
+        self.context.expressions += len(str(value.data))
+        if self.context.expressions > _MAX_EXPRESSIONS:
+            self.problem(value, f"the expressions of a route have more than {_MAX_EXPRESSIONS} characters together")
+            raise Enough
         emitter = Emitter(self.scope, self.context.namespace)
         try:
             code: Code = make(emitter)
