@@ -6,6 +6,7 @@ Law: an error's class says its consequence. Nothing else in the package decides 
 from __future__ import annotations
 
 import difflib
+import itertools
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ __all__ = [
     "require_sendable",
     "sendable_close_code",
 ]
+
+_LONGEST_NAME = 100  # that is compared with others
+_MOST_NAMES = 1000
 
 
 class WireloomError(Exception):
@@ -288,7 +292,9 @@ def require_sendable(code: int) -> None:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """``"; did you mean 'x'?"`` for the nearest known name, or the empty string when none is near."""
-    nearest = difflib.get_close_matches(name, list(known), n=1)
+    if len(name) > _LONGEST_NAME:
+        return ""
+    nearest = difflib.get_close_matches(name, list(itertools.islice(known, _MOST_NAMES)), n=1)
     return f"; did you mean {nearest[0]!r}?" if nearest else ""
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,10 +16,11 @@ from wireloom.faces.routes.expressions.emit import Code
 from wireloom.faces.routes.expressions.values import parse_json
 from wireloom.faces.routes.failure import Failure
 from wireloom.faces.routes.fuel import Fuel
+from wireloom.faces.routes.messaging import MAX_CHANNEL
 from wireloom.faces.routes.operations import control, data, functions, lists, messages, outside
 from wireloom.faces.routes.operations.fields import is_name
 from wireloom.faces.routes.operations.reading import walk, write_operations
-from wireloom.faces.routes.report import Problem
+from wireloom.faces.routes.report import Enough, Problem
 from wireloom.faces.routes.scope import ALWAYS, IN_HTTP, IN_MESSAGES, RESERVED, Scope
 from wireloom.faces.routes.services import Services
 from wireloom.faces.routes.visit import Variables
@@ -107,10 +109,10 @@ def compile_hooks(
         The hooks, or None where there are problems; and the problems.
     """
     compiler = _Compiler(services, route, hooks, is_http, list(channels), message_kind)
-    source, context = compiler.write()
+    context = compiler.write()
     if context.problems:
         return None, context.problems
-    return compiler.make(source, context, facts or {}), []
+    return compiler.make(context, facts or {}), context.problems
 
 
 class _Compiler:
@@ -133,43 +135,31 @@ class _Compiler:
         self._message_kind = message_kind
         operations = [found for hook in hooks.values() for found in walk(hook)]
         self._assigned = dict.fromkeys(name for found in operations for name in _assigned(*found))
-        self._functions = {
-            str(fields["name"].data): fields
-            for operation, fields in operations
-            if operation.name == "DefineFunction" and "name" in fields and is_name(fields["name"].data)
-        }
+        self._functions: dict[str, dict[str, Value]] = {}
+        for operation, fields in operations:
+            if operation.name == "DefineFunction" and "name" in fields and is_name(fields["name"].data):
+                self._functions.setdefault(str(fields["name"].data), fields)
         self._waiting: dict[str, bool] = {}
 
-    def write(self) -> tuple[str, Context]:
-        """The Python, and what became known while it was written."""
+    def write(self) -> Context:
+        """The lines of Python, and what became known while they were written."""
         context = self._write(functions_wait=False)
-        if self._waiting.pop("functions", False):
+        if self._waiting.pop("functions", False) and not context.problems:
             context = self._write(functions_wait=True)  # any that waits makes all of them wait, and who calls them
-        return "\n".join(context.lines) + "\n", context
+        return context
 
     def _write(self, functions_wait: bool) -> Context:
         context = Context(self._services, self._route, self._is_http, functions_wait=functions_wait)
         context.functions = {name: _parameters(fields) for name, fields in self._functions.items()}
-        self._refuse_twins(context)
-        for name, fields in self._functions.items():
-            self._write_function(context, name, fields)
-        for name, value in self._hooks.items():
-            self._write_hook(context, name, value)
-        if not self._is_http:
-            self._write_channels(context)
+        context.definitions = {name: fields["name"] for name, fields in self._functions.items()}
+        with suppress(Enough):
+            for name, fields in self._functions.items():
+                self._write_function(context, name, fields)
+            for name, value in self._hooks.items():
+                self._write_hook(context, name, value)
+            if not self._is_http:
+                self._write_channels(context)
         return context
-
-    def _refuse_twins(self, context: Context) -> None:
-        defined: dict[str, Value] = {}
-        for hook in self._hooks.values():
-            for operation, fields in walk(hook):
-                if operation.name == "DefineFunction" and "name" in fields:
-                    name = fields["name"]
-                    if str(name.data) in defined:
-                        context.problem(
-                            name, f"there is a function {name.data!r} already, in line {defined[str(name.data)].line}"
-                        )
-                    defined.setdefault(str(name.data), name)
 
     # -- one Python function -------------------------------------------------------------------------------------------
 
@@ -202,7 +192,7 @@ class _Compiler:
             else:
                 write_operations(writer, body, "body")
         self._waiting["functions"] = self._waiting.get("functions", False) or writer.waits
-        self._finish(writer, f"function_{name}", ", ".join(["visit", "connection", "F", *names.values()]))
+        self._finish(writer, f"defined_{name}", ", ".join(["visit", "connection", "F", "D", *names.values()]))
 
     def _finish(self, writer: Writer, name: str, parameters: str) -> None:
         """Puts a function that was written behind the others."""
@@ -224,10 +214,12 @@ class _Compiler:
     def _write_channels(self, context: Context) -> None:
         """A function that gives the channels which can be known without a message, and those that the route names."""
         for value in self._channels:
-            if isinstance(value.data, str) and "{{" not in value.data and value.data:
+            if isinstance(value.data, str) and "{{" in value.data:
+                continue  # known when somebody connects
+            if isinstance(value.data, str) and 0 < len(value.data) <= MAX_CHANNEL:
                 context.channels[value.data] = None
-            elif not isinstance(value.data, str) or not value.data:
-                context.problem(value, "the name of a channel is a text", "channels")
+            else:
+                context.problem(value, f"the name of a channel is a text of 1 to {MAX_CHANNEL} characters", "channels")
         context.lines += ["def find_channels(visit, connection):", "    found = []"]
         first = len(context.lines)
         computed = [value for value in self._channels if isinstance(value.data, str) and "{{" in value.data]
@@ -241,17 +233,21 @@ class _Compiler:
     def _write_channel(self, context: Context, value: Value, *, must: bool) -> None:
         scope = Scope(self._assigned, ALWAYS)
         trial = context if must else Context(self._services, self._route, namespace=context.namespace)
-        code = Writer(trial, scope, "channels").template(value)
-        if trial.problems and not must:
-            return  # it speaks of the message, or of a loop around it
+        writer = Writer(trial, scope, "channels")
+        code = writer.template(value)
+        if writer.waits and must:
+            context.problem(value, "the name of a channel cannot be waited for; use WsOp join", "channels")
+        if writer.waits or (trial.problems and not must):
+            return  # it waits, speaks of the message, or of a loop around it
         lines = [*scope.prologue(), f"found.append({code.text})"]
         context.lines += ["    try:", *(f"        {line}" for line in lines)]
         context.lines += [f"    except {context.namespace.bind(Failure, 'Failure')}:", "        pass"]
 
     # -- running it ----------------------------------------------------------------------------------------------------
 
-    def make(self, source: str, context: Context, facts: dict[str, Any]) -> Compiled:
-        """The functions that the Python defines."""
+    def make(self, context: Context, facts: dict[str, Any]) -> Compiled | None:
+        """The functions that the Python defines; None, with a problem, where it goes beyond what Python takes."""
+        source = "\n".join(context.lines) + "\n"
         filename = f"<route {self._route} {next(_numbers)}>"
         config = self._services.config
         context.namespace.update(
@@ -261,7 +257,15 @@ class _Compiler:
             MAX_SECONDS=config.route_max_seconds,
             json_of_message=json_of_message,
         )
-        exec(compile(source, filename, "exec"), context.namespace)  # made here, of constants and names of ours
+        try:
+            code = compile(source, filename, "exec")
+        except (SyntaxError, RecursionError, MemoryError) as error:
+            place = context.places.get(getattr(error, "lineno", None) or 0)
+            path = place.path if place is not None else ""
+            value = place.value if place is not None else next(iter(self._hooks.values()))
+            context.problem(value, "more is nested here than Python takes; set variables, or call functions", path)
+            return None
+        exec(code, context.namespace)  # made here, of constants and names of ours
         return Compiled(
             hooks={name: Hook(context.namespace[name], self._waiting[name]) for name in self._hooks},
             channels=tuple(context.channels),

@@ -32,7 +32,7 @@ from wireloom.faces.routes.services import Services
 from wireloom.faces.routes.visit import Visit
 from wireloom.identity.bearer import BEARER_SUBPROTOCOL
 
-__all__ = ["RouteSocket", "adopt", "make_endpoints"]
+__all__ = ["RouteSocket", "adopt", "make_endpoints", "paths_of"]
 
 _UPGRADE_REQUIRED = Deny(
     400, {"error": "WebSocket upgrade required", "message": "This route requires WebSocket protocol"}
@@ -49,9 +49,12 @@ def make_endpoints(route: Route, compiled: Compiled, services: Services) -> list
         ConfigError: its message schema cannot be compiled.
     """
     made = _http(route, compiled, services) if route.is_http else RouteSocket(route, compiled, services).endpoint()
-    if route.path == "/api" or route.path.startswith("/api/"):
-        return [made]
-    return [made, replace(made, path=f"/api{route.path}", hidden=True)]
+    return [made, *(replace(made, path=path, hidden=True) for path in paths_of(route.path)[1:])]
+
+
+def paths_of(path: str) -> list[str]:
+    """Where a route is found: at its path, and below ``/api``."""
+    return [path] if path == "/api" or path.startswith("/api/") else [path, f"/api{path}"]
 
 
 def adopt(visits: Iterable[Visit]) -> None:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wireloom.core.endpoint import Endpoint
-from wireloom.errors import ConfigError
+from wireloom.errors import ConfigError, ConfigErrors
 from wireloom.faces.routes import SUFFIXES
 from wireloom.faces.routes.compiler import Compiled, compile_hooks
-from wireloom.faces.routes.document import File, read
-from wireloom.faces.routes.endpoints import make_endpoints
-from wireloom.faces.routes.report import Problem, RoutesInvalid, Spot
+from wireloom.faces.routes.document import MAX_CHARACTERS, File, Value, read
+from wireloom.faces.routes.endpoints import make_endpoints, paths_of
+from wireloom.faces.routes.report import MAX_PROBLEMS, Problem, RoutesInvalid, Spot
 from wireloom.faces.routes.route import Route, read_route
 from wireloom.faces.routes.services import Services
 
@@ -55,6 +55,8 @@ class RouteFiles:
         """
         problems, served = list(self.problems), []
         for route in self.routes:
+            if _has_enough(problems, route.value):
+                continue
             found = _compile(route, services)
             if isinstance(found, Served):
                 served.append(found)
@@ -73,16 +75,19 @@ def read_routes(*targets: str | os.PathLike[str]) -> RouteFiles:
         ConfigError: there is no such file or folder, or a folder has no route.
     """
     paths: dict[Path, None] = {}
+    problems: list[ConfigError] = []
     for path in map(Path, targets):
         if path.is_dir():
             found = sorted(_within(path))
             if not found:
-                raise ConfigError(f"there is no .yaml, .yml or .json file in the folder {str(path)!r}")
+                problems.append(ConfigError(f"there is no .yaml, .yml or .json file in the folder {str(path)!r}"))
             paths |= dict.fromkeys(found)
         elif path.is_file():
             paths[path] = None
         else:
-            raise ConfigError(f"there is no file or folder {str(path)!r}")
+            problems.append(ConfigError(f"there is no file or folder {str(path)!r}"))
+    if problems:
+        raise ConfigErrors(problems)
     return RouteFiles(map(_open, paths), map(Path, targets))
 
 
@@ -95,11 +100,13 @@ def _within(folder: Path) -> Iterator[Path]:
 
 def _open(path: Path) -> File:
     try:
-        return File(str(path), path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError:
-        raise ConfigError("the file is not UTF-8", str(path)) from None
+        with path.open("rb") as file:
+            return File(str(path), file.read(4 * MAX_CHARACTERS + 1).decode())
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        return File(str(path), "", f"the file is not UTF-8, in line {line}")
     except OSError as error:
-        raise ConfigError(f"the file cannot be read: {error.strerror}", str(path)) from None
+        return File(str(path), "", f"the file cannot be read: {error.strerror}")
 
 
 def _read_all(files: Iterable[File]) -> tuple[list[Route], list[Problem]]:
@@ -115,12 +122,19 @@ def _read_all(files: Iterable[File]) -> tuple[list[Route], list[Problem]]:
         if not values:
             problems.append(Problem(Spot(file.name, 1, 1), "the file has no route"))
         for value in values:
+            if _has_enough(problems, value):
+                break
             route, found = read_route(value)
             routes.append(route)
             problems += found
     if len(routes) > _MAX_ROUTES:
         raise ConfigError(f"there are more than {_MAX_ROUTES} routes")
     return routes, problems
+
+
+def _has_enough(problems: list[Problem], value: Value) -> bool:
+    """Whether so much is wrong with a file that the rest of it is left for later."""
+    return len(problems) >= MAX_PROBLEMS and problems[-MAX_PROBLEMS].spot.file == value.file.name
 
 
 def _compile(route: Route, services: Services) -> Served | list[Problem]:
@@ -136,19 +150,20 @@ def _compile(route: Route, services: Services) -> Served | list[Problem]:
     )
     if compiled is None:
         return problems
-    if not route.path:
+    if not route.is_sound or not route.path:
         return []  # told by whoever read it
     try:
         return Served(route, compiled, tuple(make_endpoints(route, compiled, services)))
     except ConfigError as error:
-        return [Problem(route.value.members()["message_schema"][1].spot(), error.message, f"route {route.name!r}")]
+        message = error.message.removeprefix(f"handler {route.name!r}: ")
+        return [Problem(route.value.members()["message_schema"][1].spot(), message, f"route {route.name!r}")]
 
 
 def _shared_paths(routes: Iterable[Route]) -> Iterator[Problem]:
     """Routes that would be found by the same request. A WebSocket route answers every method at its path."""
     first: dict[str, dict[str, Route]] = {}
     for route in routes:
-        shapes = {_shape(route.path), _shape(f"/api{route.path}")} if route.path else set()
+        shapes = set(map(_shape, paths_of(route.path))) if route.path else set()
         methods = route.methods if route.is_http else _EVERY_METHOD
         known = [first.get(shape, {}) for shape in shapes]
         clashing = [
@@ -158,11 +173,13 @@ def _shared_paths(routes: Iterable[Route]) -> Iterator[Problem]:
             if not route.is_http or method in (*methods, *_EVERY_METHOD)
         ]
         for other in dict.fromkeys(clashing):
-            spot = route.value.members()["path"][1].spot()
-            message = f"the path {route.path!r} is that of route {other.name!r} ({other.source}) already"
+            written = route.value.members()["path"][1]
+            spot = written.spot()
+            message = f"the path {written.data!r} is that of route {other.name!r} ({other.source}) already"
             yield Problem(spot, message, f"route {route.name!r}")
         for shape in shapes:
-            first.setdefault(shape, {}).update({method: route for method in methods})
+            for method in methods:
+                first.setdefault(shape, {}).setdefault(method, route)
 
 
 _EVERY_METHOD = ("",)

@@ -42,7 +42,7 @@ class Outbound:
         except (httpx.InvalidURL, TypeError):
             parts = httpx.URL()
         host, port = parts.host.lower(), parts.port or _PORTS.get(parts.scheme)
-        if port is None or not host:
+        if parts.scheme not in _PORTS or not host:
             return "a URL begins with http:// or https:// and names a host"
         if parts.userinfo:
             return "a URL of a route holds no user and password; send a header"

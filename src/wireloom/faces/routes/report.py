@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from wireloom.errors import ConfigError, ConfigErrors
 
-__all__ = ["Problem", "RoutesInvalid", "Spot"]
+__all__ = ["MAX_PROBLEMS", "Enough", "Problem", "RoutesInvalid", "Spot"]
 
+MAX_PROBLEMS = 100  # of one file; more would help nobody
 _MAX_EXCERPT = 160  # characters of a line that are shown
+_MAX_MESSAGE = 500  # characters
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -38,11 +41,26 @@ class Spot:
         if not self.text.strip():
             return ""
         cut = max(self.column - 1 - _MAX_EXCERPT // 2, 0) if len(self.text) > _MAX_EXCERPT else 0
-        shown = self.text[cut : cut + _MAX_EXCERPT].replace("\t", " ")
+        shown = "".join(map(_printable, self.text[cut : cut + _MAX_EXCERPT]))
         begin = self.column - 1 - cut
-        length = max(min(self.length, len(shown) - begin), 1)
+        blanks, carets = _columns(shown[:begin]), _columns(shown[begin : begin + self.length])
         number = f"{self.line:>5} | "
-        return f"{number}{shown}\n{' ' * (len(number) - 2)}| {' ' * begin}{'^' * length}"
+        return f"{number}{shown.rstrip()}\n{' ' * (len(number) - 2)}| {' ' * blanks}{'^' * max(carets, 1)}"
+
+
+def _printable(character: str) -> str:
+    """A character as it is shown: nothing that could move the cursor or speak to a terminal."""
+    return character if character.isprintable() else " " if character.isspace() else "\ufffd"
+
+
+def _columns(text: str) -> int:
+    """How many columns a text takes in a terminal."""
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+    return len(text) + wide - sum(unicodedata.combining(character) > 0 for character in text)
+
+
+class Enough(Exception):
+    """So much is wrong that the rest can wait."""
 
 
 class Problem(ConfigError):
@@ -55,6 +73,8 @@ class Problem(ConfigError):
     """
 
     def __init__(self, spot: Spot, message: str, where: str = "") -> None:
+        if len(message) > _MAX_MESSAGE:
+            message = f"{message[:_MAX_MESSAGE]}…"
         text = f"{where}: {message}" if where else message
         excerpt = spot.excerpt()
         super().__init__(f"{text}\n{excerpt}" if excerpt else text, str(spot))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from wireloom.core.router import parameter_names
-from wireloom.errors import ConfigError, did_you_mean
+from wireloom.errors import did_you_mean
 from wireloom.faces.routes.document import Value
-from wireloom.faces.routes.report import Problem
+from wireloom.faces.routes.report import MAX_PROBLEMS, Enough, Problem
 
 __all__ = ["HOOKS", "KEYS", "Route", "read_route"]
 
@@ -19,6 +19,8 @@ _BINARY = ("text", "base64", "json")
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _LONGEST = 2000  # characters of a path
+_LONGEST_NAME = 200
+_PARAMETER = re.compile(r":([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\}", re.ASCII)
 
 # What a route may have, for the documents and for messages.
 KEYS: dict[str, str] = {
@@ -65,6 +67,7 @@ class Route:
     message_schema: Any = None
     max_message_bytes: int | None = None
     subprotocols: tuple[str, ...] = ()
+    is_sound: bool = True  # nothing of this is wrong
 
     @property
     def source(self) -> str:
@@ -75,7 +78,8 @@ class Route:
 def read_route(value: Value) -> tuple[Route, list[Problem]]:
     """A route, as far as it can be read, and what is wrong with it."""
     reader = _Reader(value)
-    reader.read()
+    with suppress(Enough):
+        reader.read()
     return reader.route, reader.problems
 
 
@@ -91,23 +95,30 @@ class _Reader:
         for key in ("name", "path"):
             data = self._members[key].data if key in self._members else None
             if isinstance(data, str) and data:
-                return data
+                return data[:_LONGEST_NAME]
         return "without a name"
 
-    def _problem(self, value: Value, message: str) -> None:
-        self.problems.append(Problem(value.spot(), message, f"route {self.route.name!r}"))
+    def _problem(self, value: Value, message: str, part: tuple[int, int] | None = None) -> None:
+        spot = value.spot() if part is None else value.within(*part)
+        self.problems.append(Problem(spot, message, f"route {self.route.name!r}"))
+        self.route.is_sound = False
+        if len(self.problems) >= MAX_PROBLEMS:
+            raise Enough
 
     def read(self) -> None:
         value = self.route.value
         if not isinstance(value.data, dict):
             self._problem(value, "a route is an object with a path and hooks")
             return
+        if value.tag:
+            self._problem(value, f"the tag !{value.tag} stands before no operation")
         for name, (key, _) in value.data.items():
             if name not in KEYS:
-                self._problem(key, f"a route has no {name!r}{did_you_mean(name, KEYS)}")
+                nearest = f"; {name} stands below ws_hooks" if name in HOOKS else did_you_mean(name, KEYS)
+                self._problem(key, f"a route has no {name!r}{nearest}")
         self._read_type()
         for name, inner in self._members.items():
-            read: Callable[[Value], None] | None = getattr(self, f"_read_{name}", None)
+            read: Callable[[Value], None] | None = getattr(self, f"_read_{name}", None) if name in KEYS else None
             if read is not None:
                 read(inner)
         if "path" not in self._members:
@@ -122,10 +133,11 @@ class _Reader:
         if written is None:
             route.is_http = "logic" in self._members and "ws_hooks" not in self._members
         else:
-            word = str(written.data).replace("_", "").lower()
+            given = written.data if isinstance(written.data, str) else ""
+            word = given.replace("_", "").lower()
             if word not in ("websocket", "http"):
-                nearest = did_you_mean(str(written.data), ("WebSocket", "Http"))
-                self._problem(written, f"route_type is WebSocket or Http{nearest}")
+                self._problem(written, f"route_type is WebSocket or Http{did_you_mean(given, ('WebSocket', 'Http'))}")
+                return  # what else it has cannot be told to be wrong
             route.is_http = word == "http"
         kind = "an HTTP" if route.is_http else "a WebSocket"
         for name in _OF_WEBSOCKETS if route.is_http else _OF_HTTP:
@@ -153,8 +165,8 @@ class _Reader:
     # -- key by key ----------------------------------------------------------------------------------------------------
 
     def _read_name(self, value: Value) -> None:
-        if not isinstance(value.data, str) or not value.data:
-            self._problem(value, "name must be a text")
+        if not isinstance(value.data, str) or not 0 < len(value.data) <= _LONGEST_NAME or not value.data.isprintable():
+            self._problem(value, f"name must be a text of 1 to {_LONGEST_NAME} printable characters")
 
     def _read_description(self, value: Value) -> None:
         if not isinstance(value.data, str):
@@ -166,22 +178,39 @@ class _Reader:
         if not isinstance(value.data, str) or len(value.data) > _LONGEST:
             self._problem(value, "path must be a text, such as /ws/chat/:room")
             return
-        segments = value.data.split("/")
-        path = "/".join(f"{{{part[1:]}}}" if part.startswith(":") else part for part in segments)
-        try:
-            parameter_names(path)
-        except ConfigError as error:
-            self._problem(value, error.message)
-        else:
-            self.route.path = path
+        if not value.data.startswith("/"):
+            self._problem(value, f"the path {value.data!r} must begin with a slash")
+            return
+        segments: list[str] = []
+        names: list[str] = []
+        at, before = 1, len(self.problems)
+        for segment in value.data[1:].split("/"):
+            parameter = _PARAMETER.fullmatch(segment)
+            is_last = at + len(segment) == len(value.data)
+            if parameter is not None:
+                name = parameter[1] or parameter[2]
+                segments.append(f"{{{name}}}")
+                names.append(name)
+            elif refusal := _refusal(segment, is_last):
+                self._problem(value, f"the path {value.data!r} cannot be: {refusal}", (at - 1, at + len(segment)))
+            else:
+                segments.append(segment)
+            if parameter is not None and names.count(name) > 1:
+                message = f"the path {value.data!r} names the parameter {name!r} twice"
+                self._problem(value, message, (at, at + len(segment)))
+            at += len(segment) + 1
+        if len(self.problems) == before:
+            self.route.path = "/" + "/".join(segments)
 
     def _read_method(self, value: Value) -> None:
-        written = [item.data for item in value.items()] if isinstance(value.data, list) else [value.data]
-        methods = [str(method).upper() for method in written]
-        for method in methods:
+        written = value.items() if isinstance(value.data, list) else [value]
+        methods = [str(item.data).upper() if isinstance(item.data, str) else "" for item in written]
+        for item, method in zip(written, methods, strict=True):
             if method not in _METHODS:
-                self._problem(value, f"method must be one of {', '.join(_METHODS)}{did_you_mean(method, _METHODS)}")
-        self.route.methods = tuple(dict.fromkeys(methods))
+                self._problem(item, f"method must be one of {', '.join(_METHODS)}{did_you_mean(method, _METHODS)}")
+        if not methods:
+            self._problem(value, f"method must be one of {', '.join(_METHODS)}, or a list of them")
+        self.route.methods = tuple(dict.fromkeys(methods)) or ("GET",)
 
     def _read_auth(self, value: Value) -> None:
         if not isinstance(value.data, bool):
@@ -211,10 +240,11 @@ class _Reader:
         self.route.channels = value.items()
 
     def _read_binary(self, value: Value) -> None:
-        if value.data not in _BINARY:
-            self._problem(value, f"binary must be one of {', '.join(_BINARY)}{did_you_mean(str(value.data), _BINARY)}")
+        word = value.data if isinstance(value.data, str) else ""
+        if word not in _BINARY:
+            self._problem(value, f"binary must be one of {', '.join(_BINARY)}{did_you_mean(word, _BINARY)}")
         else:
-            self.route.binary = str(value.data)
+            self.route.binary = word
 
     def _read_message_schema(self, value: Value) -> None:
         self.route.message_schema = _plain(value)
@@ -231,7 +261,23 @@ class _Reader:
         names: Sequence[Any] = [item.data for item in value.items()]
         if not isinstance(value.data, list) or not all(isinstance(n, str) and _TOKEN.fullmatch(n) for n in names):
             self._problem(value, "subprotocols must be a list of names")
-        self.route.subprotocols = tuple(map(str, names))
+        else:
+            self.route.subprotocols = tuple(names)
+
+
+def _refusal(segment: str, is_last: bool) -> str:
+    """Why a segment of a path cannot be that is no parameter; empty where it can."""
+    if not segment and not is_last:
+        return "an empty segment, '//'"
+    if segment in (".", ".."):
+        return f"no client asks for {segment!r}"
+    if segment.startswith(":") or "{" in segment or "}" in segment:
+        return f"{segment!r} must be a whole segment, such as :room or {{room}}"
+    if "?" in segment or "#" in segment:
+        return "no query and no fragment stands in it"
+    if not segment.isprintable():
+        return f"{segment!r} has characters that cannot be printed"
+    return ""
 
 
 def _plain(value: Value) -> Any:

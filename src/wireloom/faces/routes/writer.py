@@ -16,7 +16,7 @@ from wireloom.faces.routes.document import Value
 from wireloom.faces.routes.expressions.emit import Code, Emitter, Namespace
 from wireloom.faces.routes.expressions.problem import ExpressionProblem
 from wireloom.faces.routes.expressions.template import parse_condition, split
-from wireloom.faces.routes.report import Problem
+from wireloom.faces.routes.report import MAX_PROBLEMS, Enough, Problem
 from wireloom.faces.routes.scope import Scope
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Place:
 
     path: str
     source: str
+    value: Value = field(repr=False)
 
 
 @dataclass(slots=True)
@@ -46,6 +47,7 @@ class Context:
         is_http: there is no WebSocket.
         binary: what binary messages become: ``text``, ``base64`` or ``json``.
         functions: parameters of the route's functions, by name.
+        definitions: where their names are written.
         functions_wait: whether they have to be awaited.
         namespace: what the Python calls.
         problems: what was found.
@@ -61,6 +63,7 @@ class Context:
     is_http: bool = False
     binary: str = "text"
     functions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    definitions: dict[str, Value] = field(default_factory=dict)
     functions_wait: bool = False
     namespace: Namespace = field(default_factory=Namespace)
     problems: list[Problem] = field(default_factory=list)
@@ -72,7 +75,17 @@ class Context:
 
     def problem(self, value: Value, message: str, where: str = "") -> None:
         """Notes a problem of a value."""
-        self.problems.append(Problem(value.spot(), message, self.at(where)))
+        self.add(Problem(value.spot(), message, self.at(where)))
+
+    def add(self, problem: Problem) -> None:
+        """Notes a problem.
+
+        Raises:
+            Enough: it is one too many.
+        """
+        self.problems.append(problem)
+        if len(self.problems) >= MAX_PROBLEMS:
+            raise Enough
 
     def at(self, where: str) -> str:
         """The route and a place within it, for a message."""
@@ -153,7 +166,7 @@ class Writer:
             path: of the operation, such as ``on_message[1].then[0]``.
         """
         before = self.place, self.path
-        self.path, self.place = path, Place(path, f"{value.file.name}:{value.line}")
+        self.path, self.place = path, Place(path, f"{value.file.name}:{value.line}", value)
         if self.counts:
             self.write(f"{self.fuel}.spend()")
         yield
@@ -193,10 +206,12 @@ class Writer:
 
     def problem_within(self, value: Value, start: int, end: int, message: str) -> None:
         """Notes a problem of a part of a text."""
-        self.context.problems.append(Problem(value.within(start, end), message, self.context.at(self.path)))
+        self.context.add(Problem(value.within(start, end), message, self.context.at(self.path)))
 
     def template(self, value: Value) -> Code:
         """The Python of a value in which expressions may stand, at any depth."""
+        if value.tag:
+            self.problem(value, f"the tag !{value.tag} stands before no operation")
         if isinstance(value.data, str):
             return self._expression(value, lambda emitter: emitter.text(split(str(value.data))))
         if isinstance(value.data, list):

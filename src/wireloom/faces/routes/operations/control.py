@@ -21,6 +21,7 @@ from wireloom.faces.routes.writer import Writer
 __all__ = ["listed"]
 
 _MOST_ITERATIONS = 1_000_000
+_MOST_BRANCHES = 20  # of one if … elif … else
 
 
 @operation(
@@ -37,7 +38,10 @@ def _return(writer: Writer, fields: Fields) -> None:
         writer.problem(fields.value, "Return cannot stand in a finally")
     value = fields.template("value")
     if writer.gives_answer:
-        status, headers = fields.number("status", 200), fields.template("headers").text
+        data = fields["status"].data if "status" in fields else 200
+        if isinstance(data, int | float) and not isinstance(data, bool) and not (data in range(200, 600)):
+            fields.problem("status", "must be a whole number from 200 to 599")
+        status, headers = fields.number("status", 200), fields.of_kinds("headers", "object", "null").text
         answer = writer.name(Answer.of, "answer")
         writer.write(f"return {answer}({value.text}, {status}, {headers}, {fields.flag('raw')})")
     else:
@@ -91,16 +95,22 @@ def _switch(writer: Writer, fields: Fields) -> None:
     with writer.deeper(fields.value) as allowed:
         if not allowed:
             return
+        cases, is_open = list(_cases(fields)), writer.fresh("is_open")
+        many = len(cases) > _MOST_BRANCHES  # else-if is nested in Python's own eyes, which have their limits
+        if many:
+            writer.write(f"{is_open} = True")
         keyword = "if"
-        for index, case in enumerate(_cases(fields)):
-            wanted, operations = case
-            with writer.indented(f"{keyword} {writer.name(equal)}({value}, {writer.template(wanted).text}):"):
+        for index, (wanted, operations) in enumerate(cases):
+            equals = f"{writer.name(equal)}({value}, {writer.template(wanted).text})"
+            with writer.indented(f"if {is_open} and {equals}:" if many else f"{keyword} {equals}:"):
+                if many:
+                    writer.write(f"{is_open} = False")
                 if operations is None:
                     writer.write("pass")
                 else:
                     write_operations(writer, operations, f"cases[{index}]")
             keyword = "elif"
-        with writer.indented("else:" if keyword == "elif" else "if True:"):
+        with writer.indented(f"if {is_open}:" if many else "else:" if cases else "if True:"):
             block(fields, "default")
 
 

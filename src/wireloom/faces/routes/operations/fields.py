@@ -71,9 +71,9 @@ class Fields:
         """A value of some kinds; what can be known not to be one is a problem."""
         code = self.template(name)
         try:
-            require_kinds(code, kinds, name)
+            require_kinds(code, kinds, f"{self.operation.name}.{name}:")
         except ValueError as error:
-            self.problem(name, str(error))
+            self.writer.problem(self._members[name], str(error))
         return code
 
     def number(self, name: str, otherwise: float) -> str:
@@ -127,7 +127,7 @@ class Fields:
         found = []
         for item in self._members[name].items() if name in self else []:
             if not is_name(item.data) or item.data in RESERVED or item.data in found:
-                self.writer.problem(item, f"{self.operation.name}.{name}: a name of its own, that is no word of ours")
+                self.writer.problem(item, f"{self.operation.name}.{name}: must be names, no two alike, and none of those that are always there")
             else:
                 found.append(str(item.data))
         if name in self and not isinstance(self._members[name].data, list):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from wireloom.errors import did_you_mean
 from wireloom.faces.routes.document import Value
 from wireloom.faces.routes.operations.fields import Fields
 from wireloom.faces.routes.operations.table import Operation, find_operation, nearest_operation
+from wireloom.faces.routes.report import Problem
 from wireloom.faces.routes.writer import Writer
 
 __all__ = ["block", "walk", "write_operations"]
@@ -42,8 +44,9 @@ def write_operations(writer: Writer, value: Value, path: str) -> None:
 
 def _write(writer: Writer, value: Value) -> None:
     read = _read(value)
-    if isinstance(read, str):
-        writer.problem(value, read)
+    if isinstance(read, _Refused):
+        spot = value.spot_of_tag() if value.tag else read.value.spot()
+        writer.context.add(Problem(spot, read.message, writer.context.at(writer.path)))
         writer.write("pass")
         return
     operation, key, members = read
@@ -61,7 +64,7 @@ def walk(value: Value, *, into_functions: bool = False) -> Iterator[tuple[Operat
     """
     for one in value.items():
         read = _read(one)
-        if isinstance(read, str):
+        if isinstance(read, _Refused):
             continue
         operation, _, whole = read
         named = {operation.field(name): inner for name, (_, inner) in whole.members().items()}
@@ -83,10 +86,30 @@ def _nested(takes: str, value: Value) -> list[Value]:
     return []
 
 
+_HOW_IT_IS_WRITTEN = "an operation is written 'Name: {fields}', one name for each item of the list"
+
+
+def _hint(value: Value) -> str:
+    """What the wrong way of writing an operation often comes from."""
+    names = list(value.members())
+    if len(names) > 1 and find_operation(names[0]) is not None:
+        other = find_operation(names[1])
+        return f"; begin another item before {names[1]!r}" if other else f"; indent {names[1]!r} below {names[0]!r}"
+    return ""
+
+
 CASE_OPERATIONS = ("operations", "body", "actions", "then")
 
 
-def _read(value: Value) -> tuple[Operation, Value, Value] | str:
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """What is no operation: the value at fault, and why."""
+
+    value: Value
+    message: str
+
+
+def _read(value: Value) -> tuple[Operation, Value, Value] | _Refused:
     """What operation a value is, the value that names it, and the value of its fields; or why it is none."""
     if value.tag:
         name, key, members = value.tag, value, value
@@ -95,10 +118,10 @@ def _read(value: Value) -> tuple[Operation, Value, Value] | str:
     elif isinstance(value.data, dict) and len(value.data) == 1:
         name, (key, members) = next(iter(value.data.items()))
     else:
-        return "an operation is written 'Name: {fields}', one name for each item of the list"
+        return _Refused(value, _HOW_IT_IS_WRITTEN + _hint(value))
     found = find_operation(name)
     if found is None:
-        return f"there is no operation {name!r}{nearest_operation(name)}"
+        return _Refused(key, f"there is no operation {name!r}{nearest_operation(name)}")
     return found, key, members
 
 
