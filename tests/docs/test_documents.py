@@ -12,6 +12,7 @@ from textwrap import indent
 import anyio
 import pytest
 
+import wireloom
 from wireloom import App
 from wireloom.faces.routes.loading import read_routes
 from wireloom.testing import TestServer
@@ -101,6 +102,7 @@ def test_pages_made_from_code_are_up_to_date() -> None:
 
 def run(command: list[str], folder: Path) -> None:
     """Runs a command to its end and shows what it printed if it fails."""
-    environment = {**os.environ, "PYTHONWARNINGS": "error"}
+    source = str(Path(wireloom.__file__).parents[1])  # this very package, wherever the command runs
+    environment = {**os.environ, "PYTHONPATH": source, "PYTHONWARNINGS": "error"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
