@@ -53,7 +53,7 @@ async def test_what_is_used_up_is_a_catchable_error_that_names_it(tmp_path: Path
         operations: [{operation}]
         catch: [{{Return: {{value: "{{{{ error.code }}}}: {{{{ error }}}}"}}}}]
     """
-    options = {"route_max_operations": 1000, "route_max_seconds": 0.3}
+    options = {"routes_max_operations": 1000, "routes_max_seconds": 0.3}
     async with serving(tmp_path, socket_route(operations), **options) as served:
         client = await served.connect()
         await client.send_text("bare")
@@ -93,7 +93,7 @@ async def test_endless_loops_end_whatever_they_catch(tmp_path: Path, caplog: Any
     - Return: {{value: after}}
     """
     begun = time.monotonic()
-    async with serving(tmp_path, socket_route(operations), route_max_seconds=0.5) as served:
+    async with serving(tmp_path, socket_route(operations), routes_max_seconds=0.5) as served:
         client = await served.connect()
         await client.send_text("loop")
         await client.send_text("")
@@ -110,7 +110,7 @@ async def test_the_time_of_a_hook_that_never_waits(tmp_path: Path) -> None:
         operations: [{{{slow}}}]
         catch: [{{Return: {{value: "{{{{ error.code }}}}"}}}}]
     """
-    options = {"route_max_operations": 100_000_000, "route_max_seconds": 0.1}
+    options = {"routes_max_operations": 100_000_000, "routes_max_seconds": 0.1}
     begun = time.monotonic()
     async with serving(tmp_path, socket_route(operations), **options) as served:
         assert await served.ask() == "OUT_OF_TIME"

@@ -253,8 +253,8 @@ class _Compiler:
         context.namespace.update(
             ROUTE=facts,
             Fuel=Fuel,
-            MAX_OPERATIONS=config.route_max_operations,
-            MAX_SECONDS=config.route_max_seconds,
+            MAX_OPERATIONS=config.routes_max_operations,
+            MAX_SECONDS=config.routes_max_seconds,
             json_of_message=json_of_message,
         )
         try:
