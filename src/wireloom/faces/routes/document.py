@@ -341,7 +341,7 @@ class _YamlReader(_Reader):
 
     def _hint(self, reason: str, at: int) -> str:
         """What an error of YAML's grammar often comes from."""
-        line, column = self._place(at)
+        line, _ = self._place(at)
         before = self._text[self._starts[line - 1] : at]
         if self._text.startswith("\t", at) or (before.endswith("\t") and not before.strip()):
             return "; indent with spaces, not with tabs"

@@ -39,7 +39,7 @@ def _return(writer: Writer, fields: Fields) -> None:
     value = fields.template("value")
     if writer.gives_answer:
         data = fields["status"].data if "status" in fields else 200
-        if isinstance(data, int | float) and not isinstance(data, bool) and not (data in range(200, 600)):
+        if isinstance(data, int | float) and not isinstance(data, bool) and data not in range(200, 600):
             fields.problem("status", "must be a whole number from 200 to 599")
         status, headers = fields.number("status", 200), fields.of_kinds("headers", "object", "null").text
         answer = writer.name(Answer.of, "answer")

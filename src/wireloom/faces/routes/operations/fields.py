@@ -127,7 +127,8 @@ class Fields:
         found = []
         for item in self._members[name].items() if name in self else []:
             if not is_name(item.data) or item.data in RESERVED or item.data in found:
-                self.writer.problem(item, f"{self.operation.name}.{name}: must be names, no two alike, and none of those that are always there")
+                wanted = "must be names, no two alike, and none of those that are always there"
+                self.writer.problem(item, f"{self.operation.name}.{name}: {wanted}")
             else:
                 found.append(str(item.data))
         if name in self and not isinstance(self._members[name].data, list):
