@@ -9,7 +9,8 @@ import pytest
 
 from wireloom import Connection, Hub, notify, websocket
 from wireloom.core.topic import channel
-from wireloom.faces.routes.loading import read_routes
+from wireloom.faces.routes.document import File
+from wireloom.faces.routes.loading import RouteFiles
 from wireloom.faces.routes.messaging import EVERY_ROUTE
 from wireloom.testing import TestWebSocket
 
@@ -323,7 +324,6 @@ async def test_b_after_a_live_reload_connections_join_what_resolves_now(tmp_path
     async with serving(tmp_path, old) as served:
         await ready(served, "/ws?room=1")
         await served.until(lambda: served.channels() == [{"a-1"}])
-        Path(tmp_path, "new.yaml").write_text(new, encoding="utf-8")
-        served.app._declarations[:] = [read_routes(tmp_path / "new.yaml")]
+        served.app._declarations[:] = [RouteFiles([File("new.yaml", new)])]
         served.app._serve_dynamic()
         assert served.channels() == [{"a-1", "b-1"}]

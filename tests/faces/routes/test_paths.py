@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from wireloom import App, ConfigError
-from wireloom.testing import TestServer
 
 from .kit import http_route, serving, socket_route
 
@@ -50,12 +49,3 @@ async def test_what_is_no_object_or_array_is_not_json_in_a_binary_message_either
     async with serving(tmp_path, route) as served:
         assert await served.ask(b"5") == "true 5"
         assert await served.ask(b"[5]") == "false [5]"
-
-
-async def test_app_starts_with_routes_of_two_declarations(tmp_path: Path) -> None:
-    app = App(database="sqlite://")
-    for name in ("a", "b"):
-        Path(tmp_path, f"{name}.yaml").write_text(http_route(f"- Return: {{value: {name}}}", path=f"/{name}"))
-        app.add_routes(tmp_path / f"{name}.yaml")
-    async with TestServer(app) as server:
-        assert [(await server.http.get(f"/{name}")).json() for name in ("a", "b")] == ["a", "b"]
