@@ -152,14 +152,18 @@ class Compiler:
         return [endpoint for one in served for endpoint in one.endpoints]
 
     def check(self) -> None:
-        """Looks at what can be known only when everything is declared: the walkers that routes call.
+        """Looks at what can be known only when everything is declared: the walkers that routes call, and paths that
+        an HTTP and a WebSocket route of different declarations share.
 
         Raises:
-            RoutesInvalid: some are not there.
+            RoutesInvalid: some are not there, or shared.
         """
+        if not self.served:
+            return
+        from wireloom.faces.routes.loading import shared_paths
         from wireloom.faces.routes.report import Problem, RoutesInvalid
 
-        problems = []
+        problems = list(shared_paths(one.route for one in self.served))
         for one in self.served:
             for name, value in one.compiled.walkers:
                 if name not in self._classes:

@@ -76,7 +76,7 @@ class Compiled:
 def json_of_message(message: Any) -> Any:
     """A message as ``json``: its value, where it is a JSON object or array; else null."""
     if not isinstance(message, str):
-        return message
+        return message if isinstance(message, list | dict) else None
     if not message.lstrip().startswith(("{", "[")):
         return None
     try:

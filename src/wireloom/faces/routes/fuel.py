@@ -18,7 +18,7 @@ CAUGHT = (Failure, RequestError)  # what `Try` catches; anything else is a bug, 
 _MAX_CALLS = 32  # functions that wait for each other
 _RESERVE = 100  # operations for a `catch`, and for what follows it
 _RESERVE_SECONDS = 1.0
-_LOOK_EVERY = 64  # operations between looks at the clock
+_LOOK_EVERY = 8  # operations between looks at the clock
 
 
 class Fuel:

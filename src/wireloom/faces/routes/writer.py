@@ -46,7 +46,6 @@ class Context:
         services: what the application has.
         route: its name, for messages.
         is_http: there is no WebSocket.
-        binary: what binary messages become: ``text``, ``base64`` or ``json``.
         functions: parameters of the route's functions, by name.
         definitions: where their names are written.
         functions_wait: whether they have to be awaited.
@@ -63,7 +62,6 @@ class Context:
     services: Services
     route: str
     is_http: bool = False
-    binary: str = "text"
     functions: dict[str, tuple[str, ...]] = field(default_factory=dict)
     definitions: dict[str, Value] = field(default_factory=dict)
     functions_wait: bool = False
