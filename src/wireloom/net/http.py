@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from wireloom.net.listener import Listener
 
-__all__ = ["HTTPDoor"]
+__all__ = ["HEALTH", "HTTPDoor"]
 
 
-_HEALTH = ("/healthz/live", "/healthz/ready")
+HEALTH = ("/healthz/live", "/healthz/ready")
 
 
 class HTTPDoor:
@@ -38,7 +38,7 @@ class HTTPDoor:
 
     def __init__(self) -> None:
         self._added: list[BaseRoute] = []
-        self._written_out = frozenset(_HEALTH)  # paths of routes without parameters
+        self._written_out = frozenset(HEALTH)  # paths of routes without parameters
         self._own: Mapping[str, ASGIApp] = {}
         self._router = Router(default=self._no_route)
         self._answer = ExceptionMiddleware(self._router, handlers={HTTPException: _tell})
@@ -75,7 +75,7 @@ class HTTPDoor:
         """Has these routes asked, one after the other."""
         self._router.routes[:] = routes
         plain = {route.path for route in routes if isinstance(route, Route) and not route.param_convertors}
-        self._written_out = frozenset((*_HEALTH, *plain))
+        self._written_out = frozenset((*HEALTH, *plain))
 
     @property
     def folders(self) -> list[Path]:

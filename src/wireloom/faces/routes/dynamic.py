@@ -84,7 +84,7 @@ class DynamicRoutes:
     def __init__(
         self,
         database: Database,
-        check: Callable[[Sequence[RouteFiles]], None],
+        check: Callable[[Sequence[RouteFiles]], object],
         serve: Callable[[], None],
     ) -> None:
         self._database = database
