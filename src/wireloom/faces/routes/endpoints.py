@@ -97,13 +97,17 @@ class RouteSocket:
     def endpoint(self) -> Endpoint:
         """The endpoint at the route's own path."""
         route, hook = self._route, self._compiled.hooks.get("on_message")
-        waits = hook is not None and hook.waits
+        if hook is not None and hook.waits:
+            begin, on_message = None, self._waiting(hook)
+        else:
+            begin = self._beginning(hook)
+            on_message = _in_turn(begin)
         protocols = (*route.subprotocols, *([BEARER_SUBPROTOCOL] if route.auth else []))
         return Endpoint(
             door=Door.WEBSOCKET,
             codec=self._codec(),
-            on_message=self._waiting(hook) if hook is not None and waits else self._ignoring,
-            begin=None if waits else self._beginning(hook),
+            on_message=on_message,
+            begin=begin,
             on_connect=self.on_connect,
             on_disconnect=self.on_disconnect,
             authorize=self._services.log_in if route.auth else None,
@@ -158,9 +162,6 @@ class RouteSocket:
 
         return on_message
 
-    async def _ignoring(self, request: Request) -> None:
-        """There is no hook for messages."""
-
     # -- life ----------------------------------------------------------------------------------------------------------
 
     async def on_connect(self, request: Request) -> None:
@@ -211,6 +212,15 @@ class RouteSocket:
         except CAUGHT as error:
             self._failures.tell(name, visit, error)
             return None
+
+
+def _in_turn(begin: Callable[[Request], Any]) -> Callable[[Request], Any]:
+    """Handles messages that had to wait for others, or for `on_connect`."""
+
+    async def on_message(request: Request) -> Any:
+        return begin(request)
+
+    return on_message
 
 
 def _nothing(visit: Visit, connection: Any, message: Any) -> None:
