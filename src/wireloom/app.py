@@ -39,7 +39,7 @@ from wireloom.hub.backplane.choose import make_backplane
 from wireloom.hub.hub import Hub
 from wireloom.hub.notify import notify
 from wireloom.net.asgi import serve_websocket
-from wireloom.net.documents import DOCUMENTS, Documents
+from wireloom.net.documents import Documents
 from wireloom.net.http import HEALTH, HTTPDoor
 from wireloom.net.listener import Listener, Swapped
 
@@ -318,8 +318,7 @@ class App:
 
     def _sources(self) -> Sources:
         """What documents are made from."""
-        event_path = self._events.path if self._events is not None else None
-        return Sources(tuple(self._doors), tuple(self._operations()), event_path)
+        return Sources(tuple(self._doors), tuple(self._operations()), self._events.path if self._events else None)
 
     def _operations(self) -> list[Operation]:
         """The HTTP endpoints that come with users."""
@@ -476,11 +475,10 @@ class App:
         """Reads the routes that were registered, and takes in what others register."""
         from wireloom.faces.routes.dynamic import DynamicRoutes
 
-        dynamic = DynamicRoutes(database, partial(self._make_doors, self.config), self._serve_dynamic)
-        await dynamic.start()
-        self._dynamic = dynamic
+        self._dynamic = DynamicRoutes(database, partial(self._make_doors, self.config), self._serve_dynamic)
+        await self._dynamic.start()
         undo.callback(setattr, self, "_dynamic", None)
-        self._dynamic_watch = asyncio.create_task(dynamic.watch())
+        self._dynamic_watch = asyncio.create_task(self._dynamic.watch())
         undo.callback(self._dynamic_watch.cancel)
 
     def _serve_dynamic(self) -> None:
@@ -538,7 +536,7 @@ class App:
         if self._events is not None:
             doors.add(self._compile_events(self._events, config, doors.events))
         compiler.check()
-        refuse_paths(doors, [*HEALTH, *(each.path for each in self._operations()), *(DOCUMENTS if config.docs else ())])
+        refuse_paths(doors, [*HEALTH, *(each.path for each in self._operations())])
         if self.identity is not None:
             compiler.close_off(doors)
         if self.pages is not None:

@@ -22,16 +22,12 @@ from wireloom.core.asyncapi import Server, asyncapi
 from wireloom.core.openapi import openapi
 from wireloom.core.operation import Sources
 
-__all__ = ["DOCUMENTS", "Documents"]
+__all__ = ["Documents"]
 
 _INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
 _HEADERS = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
 
 _encode = msgspec.json.Encoder().encode
-
-
-DOCUMENTS = ("/openapi.json", "/asyncapi.json", "/docs")
-"""Where they are served."""
 
 
 class Documents:
@@ -71,8 +67,9 @@ class Documents:
             return Response(page, headers=headers, media_type="text/html")
 
         return [
-            Route(path, answer)
-            for path, answer in zip(DOCUMENTS, (self._answer_openapi, self._answer_asyncapi, show), strict=True)
+            Route("/openapi.json", self._answer_openapi),
+            Route("/asyncapi.json", self._answer_asyncapi),
+            Route("/docs", show),
         ]
 
     async def _answer_openapi(self, request: HTTPRequest) -> Response:

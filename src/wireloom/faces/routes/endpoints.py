@@ -220,17 +220,17 @@ class RouteSocket:
             return None
 
 
-def _nothing(visit: Visit, connection: Any, message: Any) -> None:
-    """What a route does with messages that it has no hook for."""
-
-
 def _in_turn(begin: Callable[[Request], Any]) -> Callable[[Request], Any]:
-    """Handles messages that had to wait, such as those that came while `on_connect` ran."""
+    """Handles messages that had to wait for others, or for `on_connect`."""
 
     async def on_message(request: Request) -> Any:
         return begin(request)
 
     return on_message
+
+
+def _nothing(visit: Visit, connection: Any, message: Any) -> None:
+    """What a route does with messages that it has no hook for."""
 
 
 def take(visit: Visit, per_minute: int, burst: int) -> None:

@@ -136,10 +136,11 @@ class Visit:
 
 
 def plain_user(user: Any) -> dict[str, Any] | None:
-    """A user as ``{{ user }}``."""
+    """A user as ``{{ user }}``: the claims of the token, and what we know ourselves."""
     if user is None:
         return None
     return {
+        **user.claims,
         "id": user.user_id,
         "username": user.username,
         "role": user.role,
