@@ -569,3 +569,14 @@ def test_the_good_files_are_loaded_from_what_they_are_read_as() -> None:
     """The mutations above begin at something that is served."""
     assert all(must_load_or_be_refused(json.dumps(routes), "a.json") for routes in ROUTES)
     assert all(isinstance(served, Served) for file in SOURCES for served in load([file]))
+
+
+def test_a_channel_that_has_to_be_waited_for_is_joined_when_it_is_known() -> None:
+    """The channels of a connection are found without waiting; such a one is met when a broadcast comes to it."""
+    waits = "{channel: \"{{ hash_password('x') }}\", command: broadcast, message: a}"
+    fixed = '{channel: "{{ params.room }}", command: broadcast, message: a}'
+    (one,) = load([File("a.yaml", message_hook(f"[WsOp: {waits}]"))])
+    assert one.compiled.find_channels is None and one.compiled.hooks["on_message"].waits
+    (both,) = load([File("a.yaml", message_hook(f"[WsOp: {waits}, WsOp: {fixed}]"))])
+    assert both.compiled.find_channels is not None
+    assert both.compiled.find_channels(SimpleNamespace(params={"room": "lobby"}), None) == ["lobby"]
