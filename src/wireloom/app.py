@@ -17,7 +17,15 @@ from wireloom.config import Config, choose_options, load_config
 from wireloom.core.actions import Actions
 from wireloom.core.describe import Description, describe
 from wireloom.core.operation import Operation, Sources
-from wireloom.doors import Compiler, Declaration, Doors, is_event_walker, needs_users
+from wireloom.doors import (
+    Compiler,
+    Declaration,
+    Doors,
+    is_event_walker,
+    needs_users,
+    route_services,
+    walker_services,
+)
 from wireloom.errors import ConfigError
 from wireloom.faces.websocket import (
     EventHandler,
@@ -45,7 +53,6 @@ if TYPE_CHECKING:
     from wireloom.faces.reload import Pages
     from wireloom.faces.routes.dynamic import DynamicRoutes
     from wireloom.faces.routes.loading import RouteFiles
-    from wireloom.faces.routes.services import Services as RouteServices
     from wireloom.faces.routes.stored import Stores
     from wireloom.faces.routes.visit import Visit
     from wireloom.faces.walkers.services import Services
@@ -539,37 +546,17 @@ class App:
             config,
             self.hub,
             self._authenticate,
-            lambda: self._make_services(config),
-            lambda compiler: self._make_route_services(config, compiler),
+            lambda: walker_services(config, self.hub, self._authenticate, self.identity, self.graph, self._tokens),
+            lambda compiler: route_services(config, self.hub, compiler, self._stores_of(config), self._visits),
         )
 
-    def _make_services(self, config: Config) -> Services:
-        from wireloom.faces.walkers.callers import Callers
-        from wireloom.faces.walkers.services import Services
-
-        callers, identity = Callers(self._authenticate, self.hub), self.identity
-        if identity is None:  # before the start, when declarations are only looked at
-            return Services(config, self.hub, None, callers)
-        return Services(
-            config,
-            self.hub,
-            self.graph,
-            callers,
-            find_user=identity.find_root,
-            begin_webhook=identity.begin_webhook,
-            tokens=self._tokens,
-        )
-
-    def _make_route_services(self, config: Config, compiler: Compiler) -> RouteServices:
-        from wireloom.faces.routes.services import Services
+    def _stores_of(self, config: Config) -> Stores:
+        """What routes reach beside the hub; opened when it is first used."""
         from wireloom.faces.routes.stored import Stores
 
-        stores = self._stores
-        if stores is None or stores.config is not config:
-            stores = self._stores = Stores(config)
-        return Services(
-            config, self.hub, stores.sql, stores.store, stores.outbound, compiler.log_in, compiler.walk, self._visits
-        )
+        if self._stores is None or self._stores.config is not config:
+            self._stores = Stores(config)
+        return self._stores
 
     def _compile_events(self, options: EventOptions, config: Config, actions: Actions) -> Endpoint:
         from wireloom.faces.events.socket import compile_event_socket

@@ -111,10 +111,10 @@ class Config:
     dynamic_routes: bool = _option(
         False, "whether administrators may register declarative routes over HTTP while the application runs"
     )
-    route_max_operations: int = _option(
+    routes_max_operations: int = _option(
         10_000, "operations of one run of a hook within loops and functions", "operations"
     )
-    route_max_seconds: float = _option(30.0, "time of one run of a hook of a declarative route", "seconds")
+    routes_max_seconds: float = _option(30.0, "time of one run of a hook of a declarative route", "seconds")
     docs: bool = _option(True, "serve /docs, /openapi.json and /asyncapi.json")
     limits: Limits = field(default_factory=Limits)
 

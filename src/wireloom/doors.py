@@ -23,9 +23,14 @@ from wireloom.hub.hub import Hub
 if TYPE_CHECKING:
     from wireloom.faces.routes.loading import RouteFiles, Served
     from wireloom.faces.routes.services import Services as RouteServices
+    from wireloom.faces.routes.stored import Stores
+    from wireloom.faces.routes.visit import Visit
     from wireloom.faces.walkers.callers import Authenticate
     from wireloom.faces.walkers.services import Services
     from wireloom.faces.walkers.walker import Walker
+    from wireloom.graph.graph import Graph
+    from wireloom.hub.connection import Connection
+    from wireloom.identity.identity import Identity
 
 __all__ = [
     "SUFFIXES",
@@ -36,6 +41,8 @@ __all__ = [
     "is_of_routes",
     "is_runnable",
     "needs_users",
+    "route_services",
+    "walker_services",
 ]
 
 Declaration: TypeAlias = "WebSocketHandler | EventHandler | type[Walker] | RouteFiles"
@@ -247,3 +254,32 @@ def is_runnable(walker: type[Walker]) -> bool:
     from wireloom.faces.walkers.abilities import Abilities
 
     return not walker.__name__.startswith("_") and bool(Abilities(walker).all)
+
+
+def walker_services(
+    config: Config,
+    hub: Hub,
+    authenticate: Authenticate,
+    identity: Identity | None,
+    graph: Graph | None,
+    tokens: dict[Connection, str],
+) -> Services:
+    """What an application has for its walkers; before it has started, no users and no nodes."""
+    from wireloom.faces.walkers.callers import Callers
+    from wireloom.faces.walkers.services import Services
+
+    callers = Callers(authenticate, hub)
+    if identity is None:
+        return Services(config, hub, None, callers)
+    found, begin = identity.find_root, identity.begin_webhook
+    return Services(config, hub, graph, callers, find_user=found, begin_webhook=begin, tokens=tokens)
+
+
+def route_services(
+    config: Config, hub: Hub, compiler: Compiler, stores: Stores, visits: dict[Connection, Visit]
+) -> RouteServices:
+    """What an application has for its routes."""
+    from wireloom.faces.routes.services import Services
+
+    stored = stores.sql, stores.store, stores.outbound
+    return Services(config, hub, *stored, compiler.log_in, compiler.walk, visits)

@@ -192,7 +192,7 @@ class _Compiler:
             else:
                 write_operations(writer, body, "body")
         self._waiting["functions"] = self._waiting.get("functions", False) or writer.waits
-        self._finish(writer, f"defined_{name}", ", ".join(["visit", "connection", "F", *names.values()]))
+        self._finish(writer, f"defined_{name}", ", ".join(["visit", "connection", "F", "D", *names.values()]))
 
     def _finish(self, writer: Writer, name: str, parameters: str) -> None:
         """Puts a function that was written behind the others."""
@@ -253,8 +253,8 @@ class _Compiler:
         context.namespace.update(
             ROUTE=facts,
             Fuel=Fuel,
-            MAX_OPERATIONS=config.route_max_operations,
-            MAX_SECONDS=config.route_max_seconds,
+            MAX_OPERATIONS=config.routes_max_operations,
+            MAX_SECONDS=config.routes_max_seconds,
             json_of_message=json_of_message,
         )
         try:

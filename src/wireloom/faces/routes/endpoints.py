@@ -38,6 +38,7 @@ _UPGRADE_REQUIRED = Deny(
     400, {"error": "WebSocket upgrade required", "message": "This route requires WebSocket protocol"}
 )
 _REFUSALS = 10  # messages above the rate, one after the other, before the connection ends
+_WITHOUT_BODY = (204, 205, 304)  # RFC 9110 §15.3.5, §15.3.6, §15.4.5
 _encode = msgspec.json.Encoder().encode
 
 
@@ -99,13 +100,18 @@ class RouteSocket:
     def endpoint(self) -> Endpoint:
         """The endpoint at the route's own path."""
         route, hook = self._route, self._compiled.hooks.get("on_message")
-        waits = hook is not None and hook.waits
+        begin: Callable[[Request], Any] | None = None
+        if hook is not None and hook.waits:
+            on_message = self._waiting(hook)
+        else:
+            begin = self._beginning(hook)
+            on_message = _in_turn(begin)
         protocols = (*route.subprotocols, *([BEARER_SUBPROTOCOL] if route.auth else []))
         return Endpoint(
             door=Door.WEBSOCKET,
             codec=self._codec(),
-            on_message=self._waiting(hook) if hook is not None and waits else self._ignoring,
-            begin=None if waits else self._beginning(hook),
+            on_message=on_message,
+            begin=begin,
             on_connect=self.on_connect,
             on_disconnect=self.on_disconnect,
             authorize=self._services.log_in if route.auth else None,
@@ -128,9 +134,7 @@ class RouteSocket:
     def _beginning(self, hook: Hook | None) -> Callable[[Request], Any]:
         """Handles messages at once."""
         visits, failures, rate = self._visits, self._failures, self._route.rate
-        if hook is None:
-            return lambda request: None
-        run = hook.run
+        run = hook.run if hook is not None else _nothing
 
         def begin(request: Request) -> Any:
             connection = request.connection
@@ -161,9 +165,6 @@ class RouteSocket:
                 return None
 
         return on_message
-
-    async def _ignoring(self, request: Request) -> None:
-        """There is no hook for messages."""
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -215,6 +216,19 @@ class RouteSocket:
         except CAUGHT as error:
             self._failures.tell(name, visit, error)
             return None
+
+
+def _nothing(visit: Visit, connection: Any, message: Any) -> None:
+    """What a route does with messages that it has no hook for."""
+
+
+def _in_turn(begin: Callable[[Request], Any]) -> Callable[[Request], Any]:
+    """Handles messages that had to wait, such as those that came while `on_connect` ran."""
+
+    async def on_message(request: Request) -> Any:
+        return begin(request)
+
+    return on_message
 
 
 def take(visit: Visit, per_minute: int, burst: int) -> None:
@@ -360,10 +374,9 @@ def _fields(form: Any) -> Iterator[tuple[str, str]]:
 def _response(answer: Any) -> Response:
     if not isinstance(answer, Answer):
         return Response(status_code=204)
+    if answer.status in _WITHOUT_BODY:
+        return Response(status_code=answer.status, headers=answer.headers)
     body = text_of(answer.value) if answer.raw else json_of(answer.value)
     kind = "text/plain" if answer.raw else "application/json"
     named = {name.lower() for name in answer.headers}
-    response = Response(body, answer.status, media_type=None if "content-type" in named else kind)
-    for name, value in answer.headers.items():
-        response.headers[name] = value
-    return response
+    return Response(body, answer.status, answer.headers, media_type=None if "content-type" in named else kind)

@@ -12,9 +12,18 @@ if TYPE_CHECKING:
     from wireloom.faces.routes.compiler import Compiled
     from wireloom.faces.routes.visit import Visit
 
-__all__ = ["Failures"]
+__all__ = ["Failures", "one_line"]
 
 _logger = logging.getLogger("wireloom.routes")
+_ESCAPES = {
+    **{code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))},
+    **{code: f"\\u{code:04x}" for code in (0x2028, 0x2029)},
+}
+
+
+def one_line(text: str) -> str:
+    """A text as a line of the log; what could begin another, or speak to a terminal, is escaped."""
+    return text.translate(_ESCAPES)
 
 
 class Failures:
@@ -41,6 +50,7 @@ class Failures:
         error_id = new_error_id()
         line = "error %s: route %r, %s%s failed on %s: %s (%s)"
         extra = {"route": self._route, "hook": hook, "operation": path, "connection": visit.connection_id}
-        told = (error_id, self._route, path, source, visit.connection_id, error.message, error.code)
+        why = one_line(error.message), one_line(error.code)
+        told = (error_id, self._route, path, source, visit.connection_id, *why)
         _logger.warning(line, *told, extra=extra)
         return error_id

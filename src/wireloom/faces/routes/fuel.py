@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Any
 
 import anyio
@@ -11,7 +11,7 @@ import anyio
 from wireloom.errors import RequestError
 from wireloom.faces.routes.failure import ErrorText, Failure, OutOfFuel
 
-__all__ = ["CAUGHT", "Fuel"]
+__all__ = ["CAUGHT", "Fuel", "deeper"]
 
 CAUGHT = (Failure, RequestError)  # what `Try` catches; anything else is a bug, or the end of the process
 
@@ -22,21 +22,20 @@ _LOOK_EVERY = 64  # operations between looks at the clock
 
 
 class Fuel:
-    """Counts down the operations, the time and the depth of one run.
+    """Counts down the operations and the time of one run.
 
     Args:
         operations: how many it may take within loops and functions.
         seconds: how long it may take.
     """
 
-    __slots__ = ("_calls", "_caught", "_ends", "_left", "_operations", "_seconds")
+    __slots__ = ("_caught", "_ends", "_left", "_operations", "_seconds")
 
     def __init__(self, operations: int, seconds: float) -> None:
         self._operations = operations
         self._seconds = seconds
         self._left = operations
         self._ends = time.monotonic() + seconds
-        self._calls = 0
         self._caught = False
 
     def spend(self, count: int = 1) -> None:
@@ -88,27 +87,13 @@ class Fuel:
             self._ends = max(self._ends, time.monotonic() + _RESERVE_SECONDS)
         return ErrorText.of(error)
 
-    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Calls a function of the route.
 
-        Raises:
-            OutOfFuel: too many wait for each other.
-        """
-        self._enter()
-        try:
-            return function(*arguments)
-        finally:
-            self._calls -= 1
+def deeper(depth: int) -> int:
+    """How many functions wait for each other, when one more does; each chain of calls counts its own.
 
-    async def call_waiting(self, function: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
-        """As `call`, of a function that waits for something."""
-        self._enter()
-        try:
-            return await function(*arguments)
-        finally:
-            self._calls -= 1
-
-    def _enter(self) -> None:
-        if self._calls >= _MAX_CALLS:
-            raise OutOfFuel(f"functions call each other more than {_MAX_CALLS} levels deep", "OUT_OF_DEPTH")
-        self._calls += 1
+    Raises:
+        OutOfFuel: too many.
+    """
+    if depth >= _MAX_CALLS:
+        raise OutOfFuel(f"functions call each other more than {_MAX_CALLS} levels deep", "OUT_OF_DEPTH")
+    return depth + 1

@@ -9,6 +9,7 @@ from wireloom.core.topic import Topic, channel
 from wireloom.errors import sendable_close_code
 from wireloom.faces.routes.expressions.values import a_kind, text_of
 from wireloom.faces.routes.failure import Failure
+from wireloom.faces.routes.failures import one_line
 from wireloom.faces.routes.visit import Visit
 
 __all__ = ["EVERY_ROUTE", "broadcast", "channel_name", "close", "join_channel", "leave_channel", "log", "topic_of"]
@@ -18,7 +19,6 @@ MAX_CHANNEL = 255  # characters of a channel's name
 
 _logger = logging.getLogger("wireloom.routes")
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
 
 def channel_name(value: Any) -> str:
@@ -74,9 +74,9 @@ def close(visit: Visit, code: int | float, reason: str) -> None:
 
 
 def log(visit: Visit, route: str, level: str, message: str) -> None:
-    """One line of the log; what could begin another, or speak to a terminal, is escaped."""
+    """One line of the log."""
     number = _LEVELS[level]
     if _logger.isEnabledFor(number):
-        connection, line = visit.connection_id, message.translate(_CONTROL)
+        connection, line = visit.connection_id, one_line(message)
         extra = {"route": route, "connection": connection}
         _logger.log(number, "route %r, %s: %s", route, connection, line, extra=extra)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from wireloom.faces.routes.expressions.values import MAX_TEXT, json_of, parse_json, text_of
 from wireloom.faces.routes.failure import Failure
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["METHODS", "Outbound"]
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+_PORTS = {"http": 80, "https": 443}
 _MAX_CONNECTIONS = 100
 _CHARSETS = ("iso-8859-1", "us-ascii", "windows-1252")  # besides UTF-8; others' decoders may be slow
 
@@ -35,14 +35,16 @@ class Outbound:
 
     def refusal(self, url: str) -> str | None:
         """Why a URL may not be asked; None: it may."""
+        import httpx
+
         try:
-            parts = urlsplit(url)
-            host, port = parts.hostname or "", parts.port
-        except ValueError:
-            host, port, parts = "", None, urlsplit("")
-        if parts.scheme not in ("http", "https") or not host:
+            parts = httpx.URL(url)  # as it will be asked: two readers of one URL may find two hosts
+        except (httpx.InvalidURL, TypeError):
+            parts = httpx.URL()
+        host, port = parts.host.lower(), parts.port or _PORTS.get(parts.scheme)
+        if parts.scheme not in _PORTS or not host:
             return "a URL begins with http:// or https:// and names a host"
-        if parts.username is not None or parts.password is not None:
+        if parts.userinfo:
             return "a URL of a route holds no user and password; send a header"
         if any(_is_allowed(host, port, pattern) for pattern in self._hosts):
             return None
@@ -127,5 +129,4 @@ def _answer(response: httpx.Response, body: bytes) -> dict[str, Any]:
 
 def _shown(url: str) -> str:
     """What of a URL may be told: no query, which may hold a key."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}{parts.path}"
+    return url.partition("?")[0].partition("#")[0][:200]

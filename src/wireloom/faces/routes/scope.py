@@ -36,6 +36,7 @@ class Scope:
 
     Attributes:
         uses: those of `given` that are read, so that the others cost nothing.
+        local_reads: how often a name of a loop, a catch or a function was read.
     """
 
     def __init__(
@@ -52,10 +53,12 @@ class Scope:
         self._open = open
         self._local: dict[str, Code] = {}
         self.uses: set[str] = set()
+        self.local_reads = 0
 
     def find(self, name: str) -> Code | None:
         """How a variable is read; None where there can be none of this name."""
         if name in self._local:
+            self.local_reads += 1
             return self._local[name]
         if name == "message" and self._message_kind is not None:
             self.uses.add("message")

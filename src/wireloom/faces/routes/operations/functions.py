@@ -11,7 +11,7 @@ import anyio
 from wireloom.errors import RequestError, did_you_mean
 from wireloom.faces.routes.expressions.emit import Code
 from wireloom.faces.routes.failure import Failure
-from wireloom.faces.routes.fuel import CAUGHT
+from wireloom.faces.routes.fuel import CAUGHT, deeper
 from wireloom.faces.routes.operations.fields import Fields
 from wireloom.faces.routes.operations.reading import write_operations
 from wireloom.faces.routes.operations.table import Field, operation
@@ -56,12 +56,11 @@ def _call(writer: Writer, fields: Fields) -> None:
             fields.problem("name", f"there is no function {name!r} in this route{did_you_mean(name, functions)}")
         return
     given = _arguments(fields, name, functions[name])
-    arguments = ", ".join([f"defined_{name}", "visit", "connection", writer.fuel, *(code.text for code in given)])
-    if writer.context.functions_wait:
-        writer.waits = True
-        fields.output(f"(await {writer.fuel}.call_waiting({arguments}))")
-    else:
-        fields.output(f"{writer.fuel}.call({arguments})")
+    depth = f"{writer.name(deeper)}(D)" if writer.in_function else "1"
+    arguments = ", ".join(["visit", "connection", writer.fuel, depth, *(code.text for code in given)])
+    waits = writer.context.functions_wait
+    writer.waits = writer.waits or waits
+    fields.output(f"(await defined_{name}({arguments}))" if waits else f"defined_{name}({arguments})")
 
 
 def _arguments(fields: Fields, name: str, parameters: tuple[str, ...]) -> list[Code]:

@@ -73,8 +73,10 @@ def _broadcast(writer: Writer, fields: Fields) -> None:
     elif writer.context.is_http:
         writer.write(f"{publish}({writer.name(topic_of)}({fields.template('channel').text}), {message})")
     else:
+        before = writer.scope.local_reads
         channel = fields.template("channel").text
-        writer.context.channel_values.append(fields["channel"])
+        if not writer.in_function and writer.scope.local_reads == before:  # it speaks of the connection alone
+            writer.context.channel_values.append(fields["channel"])
         writer.write(f"{publish}({writer.name(broadcast)}(visit, {channel}), {message})")
     if writer.context.services.config.backplane != "memory":
         writer.write(writer.wait(f"{writer.name(writer.context.services, 'services')}.drain()"))

@@ -1,0 +1,1 @@
+"""What routes keep things in: SQL databases (SqlOp) and key-value stores (RedisOp)."""

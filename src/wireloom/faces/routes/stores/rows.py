@@ -1,0 +1,89 @@
+"""Rows: what a database gives as JSON has it.
+
+Law: every value becomes null, a bool, a number, a text, a list or an object; none makes a row fail.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from math import isfinite
+from typing import Any
+
+__all__ = ["as_rows", "plain"]
+
+_BITS_64 = range(-(2**63), 2**63)
+
+
+def as_rows(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[dict[str, Any]]:
+    """Rows as objects. Of two columns of one name, the last one counts.
+
+    Args:
+        names: of the columns.
+        rows: their values.
+    """
+    return [dict(zip(names, map(plain, row), strict=True)) for row in rows]
+
+
+def plain(value: Any) -> Any:
+    """A value of a column as JSON has it.
+
+    Times are ISO 8601, spans of time seconds, bytes base64; json and jsonb are what they hold; a decimal number is an
+    int when it is whole and has 64 bits, else a float; what is no finite number is null. All else becomes text.
+    """
+    if value is None or value.__class__ is bool:
+        return value
+    for kind, convert in _CONVERT:
+        if isinstance(value, kind):
+            return convert(value)
+    if hasattr(value, "items"):  # PostgreSQL's composite types
+        return {str(name): plain(member) for name, member in value.items()}
+    if hasattr(value, "as_string"):  # its strings of bits
+        return value.as_string().replace(" ", "")
+    return str(value)
+
+
+def _text(text: str) -> str:
+    """The type json may hold half a surrogate pair, which UTF-8 cannot."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _whole(number: int) -> int | float | None:
+    return number if number in _BITS_64 else _decimal(Decimal(number))
+
+
+def _finite(number: float) -> float | None:
+    return number if isfinite(number) else None
+
+
+def _decimal(number: Decimal) -> int | float | None:
+    if not number.is_finite() or number.adjusted() > 400:
+        return None
+    whole = number == number.to_integral_value() and int(number) in _BITS_64
+    return int(number) if whole else _finite(float(number))
+
+
+def _iso(moment: date | time) -> str:
+    return moment.isoformat()
+
+
+def _base64(data: bytes) -> str:
+    return b64encode(data).decode()
+
+
+def _items(values: Iterable[Any]) -> list[Any]:
+    return [plain(value) for value in values]
+
+
+_CONVERT: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
+    (str, _text),
+    (int, _whole),
+    (float, _finite),
+    (Decimal, _decimal),
+    (datetime | date | time, _iso),
+    (timedelta, timedelta.total_seconds),
+    (bytes | bytearray | memoryview, _base64),
+    (list | tuple | set | frozenset, _items),
+)
