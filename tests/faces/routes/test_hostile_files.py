@@ -72,9 +72,11 @@ LAUGHS = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in ran
             texts("{{ 1" + "+1" * 400_000 + " }}"),
             "the expressions of a route have more than 200000 characters together",
         ),
-        (texts("{{ 1" + "+1" * 90_000 + " }}"), "the expression has more than 64 levels"),
-        (texts("{{ message" + ".a" * 90_000 + " }}"), "the expression has more than 64 levels"),
-        (texts("{{ message" + "|trim" * 30_000 + " }}"), "the expression has more than 64 levels"),
+        (texts("{{ 1" + "+1" * 30_000 + " }}"), "the expression has more than 64 levels"),
+        (texts("{{ 1" + "**1" * 30_000 + " }}"), "the expression is nested more than 32 levels deep"),
+        (texts("{{ 1" + "+1" * 60_000 + " }}"), "a text with expressions has at most 100000 characters"),
+        (texts("{{ message" + ".a" * 30_000 + " }}"), "the expression has more than 64 levels"),
+        (texts("{{ message" + "|trim" * 10_000 + " }}"), "the expression has more than 64 levels"),
         (texts("{{ " + "(" * 90_000 + " }}"), "the expression is nested more than 32 levels deep"),
         (texts("{{ " + "!" * 90_000 + "1 }}"), "the expression is nested more than 32 levels deep"),
         (texts("{{ message }}" * 1000), "a text has at most 100 expressions"),
@@ -199,8 +201,8 @@ def answer(text: str, message: str = "hello") -> Any:
 
 
 INTERNALS = (
-    "__class__ __builtins__ __import__ __name__ F V visit connection None True False class def lambda import exec print"
-    " function_x function_len defined_len defined_x given_user parameter_a item_1 index_2 value_1 is_open_2 count_1"
+    "__class__ __builtins__ __import__ __name__ F V D deeper visit None True False class def lambda import exec print"
+    " connection function_x function_len defined_len defined_x given_user parameter_a item_1 index_2 value_1 is_open_2 count_1"
     " caught_1 error_2 task_1 found ROUTE Fuel MAX_OPERATIONS CAUGHT Failure range enumerate len sized joined member"
     " equal bounded answer listed text_of filter_upper on_message find_channels logic self run spend statement sql _ __"
 ).split()
