@@ -201,10 +201,11 @@ def answer(text: str, message: str = "hello") -> Any:
 
 
 INTERNALS = (
-    "__class__ __builtins__ __import__ __name__ F V D deeper visit None True False class def lambda"
-    " import exec print connection function_x function_len defined_len defined_x given_user parameter_a item_1 index_2"
+    "__class__ __builtins__ __import__ __name__ F V D deeper visit None True False class def lambda import"
+    " exec print connection function_x function_len defined_len defined_x given_user parameter_a item_1 index_2"
     " value_1 is_open_2 count_1 caught_1 error_2 task_1 found ROUTE Fuel MAX_OPERATIONS CAUGHT Failure range"
-    " enumerate len sized joined member equal bounded answer listed text_of filter_upper on_message find_channels logic self run spend statement sql _ __"
+    " enumerate len sized joined member equal bounded answer listed text_of filter_upper on_message"
+    " find_channels logic self run spend statement sql _ __"
 ).split()
 
 
