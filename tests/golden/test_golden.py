@@ -36,6 +36,7 @@ ELSEWHERE = {
     "the expressions of a route have more than … characters together",
     "the file has more than … values; aliases count as often as used",
     "a text has at most … expressions",
+    "a text with expressions has at most … characters",
     "values are bound, never pasted: write :name in the query, and the expression in params",  # SqlOp tells it before
 }
 

@@ -72,9 +72,11 @@ LAUGHS = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in ran
             texts("{{ 1" + "+1" * 400_000 + " }}"),
             "the expressions of a route have more than 200000 characters together",
         ),
-        (texts("{{ 1" + "+1" * 90_000 + " }}"), "the expression has more than 64 levels"),
-        (texts("{{ message" + ".a" * 90_000 + " }}"), "the expression has more than 64 levels"),
-        (texts("{{ message" + "|trim" * 30_000 + " }}"), "the expression has more than 64 levels"),
+        (texts("{{ 1" + "+1" * 30_000 + " }}"), "the expression has more than 64 levels"),
+        (texts("{{ 1" + "**1" * 30_000 + " }}"), "the expression is nested more than 32 levels deep"),
+        (texts("{{ 1" + "+1" * 60_000 + " }}"), "a text with expressions has at most 100000 characters"),
+        (texts("{{ message" + ".a" * 30_000 + " }}"), "the expression has more than 64 levels"),
+        (texts("{{ message" + "|trim" * 10_000 + " }}"), "the expression has more than 64 levels"),
         (texts("{{ " + "(" * 90_000 + " }}"), "the expression is nested more than 32 levels deep"),
         (texts("{{ " + "!" * 90_000 + "1 }}"), "the expression is nested more than 32 levels deep"),
         (texts("{{ message }}" * 1000), "a text has at most 100 expressions"),
@@ -199,10 +201,11 @@ def answer(text: str, message: str = "hello") -> Any:
 
 
 INTERNALS = (
-    "__class__ __builtins__ __import__ __name__ F V visit connection None True False class def lambda import exec print"
-    " function_x function_len defined_len defined_x given_user parameter_a item_1 index_2 value_1 is_open_2 count_1"
-    " caught_1 error_2 task_1 found ROUTE Fuel MAX_OPERATIONS CAUGHT Failure range enumerate len sized joined member"
-    " equal bounded answer listed text_of filter_upper on_message find_channels logic self run spend statement sql _ __"
+    "__class__ __builtins__ __import__ __name__ F V D deeper visit None True False class def lambda import"
+    " exec print connection function_x function_len defined_len defined_x given_user parameter_a item_1 index_2"
+    " value_1 is_open_2 count_1 caught_1 error_2 task_1 found ROUTE Fuel MAX_OPERATIONS CAUGHT Failure range"
+    " enumerate len sized joined member equal bounded answer listed text_of filter_upper on_message"
+    " find_channels logic self run spend statement sql _ __"
 ).split()
 
 
@@ -569,3 +572,14 @@ def test_the_good_files_are_loaded_from_what_they_are_read_as() -> None:
     """The mutations above begin at something that is served."""
     assert all(must_load_or_be_refused(json.dumps(routes), "a.json") for routes in ROUTES)
     assert all(isinstance(served, Served) for file in SOURCES for served in load([file]))
+
+
+def test_a_channel_that_has_to_be_waited_for_is_joined_when_it_is_known() -> None:
+    """The channels of a connection are found without waiting; such a one is met when a broadcast comes to it."""
+    waits = "{channel: \"{{ hash_password('x') }}\", command: broadcast, message: a}"
+    fixed = '{channel: "{{ params.room }}", command: broadcast, message: a}'
+    (one,) = load([File("a.yaml", message_hook(f"[WsOp: {waits}]"))])
+    assert one.compiled.find_channels is None and one.compiled.hooks["on_message"].waits
+    (both,) = load([File("a.yaml", message_hook(f"[WsOp: {waits}, WsOp: {fixed}]"))])
+    assert both.compiled.find_channels is not None
+    assert both.compiled.find_channels(SimpleNamespace(params={"room": "lobby"}), None) == ["lobby"]

@@ -81,8 +81,6 @@ class Fields:
         if name not in self:
             return repr(otherwise)
         code = self.of_kinds(name, "number", "text")
-        if isinstance(code.value, str):
-            self.problem(name, f"takes a number, not the text {code.value!r}")
         return code.text if code.kind == "number" else f"{self.writer.name(number_of)}({code.text}, {name!r})"
 
     def condition(self, name: str) -> Code:
