@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
@@ -23,6 +24,7 @@ from wireloom.doors import (
     Doors,
     is_event_walker,
     needs_users,
+    refuse_paths,
     route_services,
     walker_services,
 )
@@ -38,7 +40,7 @@ from wireloom.hub.hub import Hub
 from wireloom.hub.notify import notify
 from wireloom.net.asgi import serve_websocket
 from wireloom.net.documents import Documents
-from wireloom.net.http import HTTPDoor
+from wireloom.net.http import HEALTH, HTTPDoor
 from wireloom.net.listener import Listener, Swapped
 
 if TYPE_CHECKING:
@@ -316,17 +318,21 @@ class App:
 
     def _sources(self) -> Sources:
         """What documents are made from."""
-        operations: list[Operation] = []
-        if self._needs_users():
-            from wireloom.faces.accounts import account_operations
-            from wireloom.faces.notify import notify_operation
+        return Sources(tuple(self._doors), tuple(self._operations()), self._events.path if self._events else None)
 
-            operations = [*account_operations(), *([notify_operation()] if self._events is not None else [])]
-            if self.config.dynamic_routes:
-                from wireloom.faces.routes.register import register_operations
+    def _operations(self) -> list[Operation]:
+        """The HTTP endpoints that come with users."""
+        if not self._needs_users():
+            return []
+        from wireloom.faces.accounts import account_operations
+        from wireloom.faces.notify import notify_operation
 
-                operations += register_operations()
-        return Sources(tuple(self._doors), tuple(operations), self._events.path if self._events is not None else None)
+        operations = [*account_operations(), *([notify_operation()] if self._events is not None else [])]
+        if self.config.dynamic_routes:
+            from wireloom.faces.routes.register import register_operations
+
+            operations += register_operations()
+        return operations
 
     # -- running -----------------------------------------------------------------------------------------------------
 
@@ -469,16 +475,11 @@ class App:
         """Reads the routes that were registered, and takes in what others register."""
         from wireloom.faces.routes.dynamic import DynamicRoutes
 
-        dynamic = DynamicRoutes(database, self._check_dynamic, self._serve_dynamic)
-        await dynamic.start()
-        self._dynamic = dynamic
+        self._dynamic = DynamicRoutes(database, partial(self._make_doors, self.config), self._serve_dynamic)
+        await self._dynamic.start()
         undo.callback(setattr, self, "_dynamic", None)
-        self._dynamic_watch = asyncio.create_task(dynamic.watch())
+        self._dynamic_watch = asyncio.create_task(self._dynamic.watch())
         undo.callback(self._dynamic_watch.cancel)
-
-    def _check_dynamic(self, routes: Sequence[RouteFiles]) -> None:
-        """Whether registered routes can be served beside all else; raises `ConfigError`."""
-        self._make_doors(self.config, routes)
 
     def _serve_dynamic(self) -> None:
         """Serves the registered routes of today."""
@@ -535,6 +536,7 @@ class App:
         if self._events is not None:
             doors.add(self._compile_events(self._events, config, doors.events))
         compiler.check()
+        refuse_paths(doors, [*HEALTH, *(each.path for each in self._operations())])
         if self.identity is not None:
             compiler.close_off(doors)
         if self.pages is not None:

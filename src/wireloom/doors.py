@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
@@ -41,6 +41,7 @@ __all__ = [
     "is_of_routes",
     "is_runnable",
     "needs_users",
+    "refuse_paths",
     "route_services",
     "walker_services",
 ]
@@ -152,14 +153,18 @@ class Compiler:
         return [endpoint for one in served for endpoint in one.endpoints]
 
     def check(self) -> None:
-        """Looks at what can be known only when everything is declared: the walkers that routes call.
+        """Looks at what can be known only when everything is declared: the walkers that routes call, and paths that
+        an HTTP and a WebSocket route of different declarations share.
 
         Raises:
-            RoutesInvalid: some are not there.
+            RoutesInvalid: some are not there, or shared.
         """
+        if not self.served:
+            return
+        from wireloom.faces.routes.loading import shared_paths
         from wireloom.faces.routes.report import Problem, RoutesInvalid
 
-        problems = []
+        problems = list(shared_paths(one.route for one in self.served))
         for one in self.served:
             for name, value in one.compiled.walkers:
                 if name not in self._classes:
@@ -224,6 +229,18 @@ async def _require_user(request: Request) -> Any:
 def _is_routes(declaration: Any) -> TypeGuard[RouteFiles]:
     """Whether a declaration is of routes; known by its name, so that nothing is imported where there are none."""
     return type(declaration).__name__ == "RouteFiles"
+
+
+def refuse_paths(doors: Doors, ours: Iterable[str]) -> None:
+    """Refuses declarations at paths of our own, which they would hide.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    taken = set(ours)
+    for endpoint in (*doors.websocket, *doors.rest):
+        if endpoint.path in taken:
+            raise ConfigError(f"{endpoint.path!r} is a path of Wireloom's own; choose another", endpoint.source)
 
 
 def is_of_routes(path: Path) -> bool:

@@ -28,8 +28,9 @@ class _Branch:
         self.ends: list[tuple[Endpoint, list[str]]] = []  # endpoints with the names of their parameters
 
     def choose(self, method: str) -> tuple[Endpoint, list[str]]:
-        """The endpoint that has a method; where none has, the first."""
-        return next((end for end in self.ends if method in end[0].methods), self.ends[0])
+        """The endpoint that has a method; where none has, the first. HEAD is asked of the endpoint of GET."""
+        wanted = (method, "GET") if method == "HEAD" else (method,)
+        return next((end for each in wanted for end in self.ends if each in end[0].methods), self.ends[0])
 
 
 class Router:

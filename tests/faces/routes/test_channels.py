@@ -9,6 +9,8 @@ import pytest
 
 from wireloom import Connection, Hub, notify, websocket
 from wireloom.core.topic import channel
+from wireloom.faces.routes.document import File
+from wireloom.faces.routes.loading import RouteFiles
 from wireloom.faces.routes.messaging import EVERY_ROUTE
 from wireloom.testing import TestWebSocket
 
@@ -306,3 +308,22 @@ async def test_a_number_is_a_name(tmp_path: Path) -> None:
     operations = '- SetVar: {name: room, value: 5}\n- WsOp: {command: broadcast, channel: "{{ room }}", message: five}'
     async with serving(tmp_path, socket_route(operations)) as served:
         assert await served.ask() == "five"
+
+
+@pytest.mark.parametrize("command", ["broadcast", "join", "leave"])
+async def test_a_a_number_is_the_name_of_a_channel_too(tmp_path: Path, command: str) -> None:
+    message = ", message: a" if command == "broadcast" else ""
+    operation = f"- If: {{condition: query.do, then: [{{WsOp: {{command: {command}, channel: 5{message}}}}}]}}"
+    async with serving(tmp_path, socket_route(operation)) as served:
+        await served.connect()
+        await served.until(lambda: served.channels() == [{"5"}])
+
+
+async def test_b_after_a_live_reload_connections_join_what_resolves_now(tmp_path: Path) -> None:
+    old, new = (socket_route(BROADCAST % f"{{{{ '{name}-' + query.room }}}}", on_connect=READY) for name in "ab")
+    async with serving(tmp_path, old) as served:
+        await ready(served, "/ws?room=1")
+        await served.until(lambda: served.channels() == [{"a-1"}])
+        served.app._declarations[:] = [RouteFiles([File("new.yaml", new)])]
+        served.app._serve_dynamic()
+        assert served.channels() == [{"a-1", "b-1"}]

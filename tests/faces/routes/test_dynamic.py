@@ -234,3 +234,72 @@ async def test_documents_tell_of_the_register() -> None:
         document = (await here.server.http.get("/openapi.json")).json()
         assert {PATH, f"{PATH}/register", f"{PATH}/{{route_id}}"} <= set(document["paths"])
         assert document["paths"][PATH]["get"]["security"] == [{"bearer": []}]
+
+
+async def test_what_is_kept_is_compiled_together_not_once_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = f"sqlite:///{tmp_path}/app.db"
+    async with site(database) as here:
+        for number in range(8):
+            await here.registered(ECHO.replace("/ws/echo", f"/ws/echo{number}"))
+    looks: list[int] = []
+    make = App._make_doors
+
+    def counting(app: App, config: Any, routes: Any) -> Any:
+        looks.append(len(routes))
+        return make(app, config, routes)
+
+    monkeypatch.setattr(App, "_make_doors", counting)
+    async with site(database):
+        assert looks.count(8) == 2  # once to see that they can be served, once to serve them
+        assert set(looks) == {0, 8}
+
+
+async def test_a_kept_route_that_cannot_be_served_is_shown_stops_no_other_and_can_be_removed(tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path}/app.db"
+    async with site(database) as here:
+        kept = [await here.registered(ECHO.replace("/ws/echo", f"/ws/{name}")) for name in ("a", "b", "c")]
+    app = App(database=database, dynamic_routes=True)
+
+    @app.websocket("/ws/b")
+    async def in_the_way(message: str) -> str:
+        return message
+
+    async with TestServer(app) as server:
+        here = Site(app, server, await token(app, "other", "admin"))
+        listed = (await server.http.get(PATH, headers=here.admin)).json()["routes"]
+        assert {each["route_id"]: each.get("status") for each in listed} == {
+            kept[0]: None,
+            kept[2]: None,
+            kept[1]: "NOT_SERVED",
+        }
+        assert (await server.http.delete(f"{PATH}/{kept[1]}", headers=here.admin)).status_code == 200
+        assert len((await server.http.get(PATH, headers=here.admin)).json()["routes"]) == 2
+
+
+async def test_what_another_process_has_registered_is_known_at_once_to_who_registers_or_removes(tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path}/app.db"
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(site(database))
+        second = await stack.enter_async_context(site(database))
+        route_id = await first.registered(ECHO)
+        assert (await second.register(ECHO)).status_code == 400
+        assert (await second.server.http.delete(f"{PATH}/{route_id}", headers=second.admin)).status_code == 200
+
+
+async def test_a_registration_gives_nobody_new_requests_under_a_limit() -> None:
+    limited = "name: L\npath: /limited\nrate_limit: {messages_per_minute: 1}\nlogic: [{Return: {value: 1}}]\n"
+    async with site() as here:
+        await here.registered(limited)
+        assert (await here.server.http.get("/limited")).status_code == 200
+        await here.registered(ECHO)
+        assert (await here.server.http.get("/limited")).status_code == 429
+
+
+async def test_an_http_route_cannot_be_registered_at_the_path_of_a_websocket_route() -> None:
+    async with site() as here:
+        await here.registered(ECHO)
+        answer = await here.register(json.dumps({**JSON_ROUTE, "path": "/ws/echo"}), "application/json")
+        assert answer.status_code == 400
+        assert "is that of route 'Echo'" in answer.text

@@ -267,3 +267,18 @@ async def test_it_reaches_channels(tmp_path: Path) -> None:
         assert await client.receive_text() == "ready"
         assert (await served.http.post("/http", json={"channel": "news", "text": "rain"})).status_code == 204
         assert await client.receive_text() == "rain"
+
+
+async def test_a_client_cannot_set_a_variable_of_the_route(tmp_path: Path) -> None:
+    logic = """\
+- If:
+    condition: payload.password == 'secret'
+    then:
+      - SetVar: {name: admin, value: true}
+- Return: {value: {admin: "{{ admin | default(false) }}", other: "{{ other }}"}}
+"""
+    async with serving(tmp_path, http_route(logic, more="method: POST")) as served:
+        answer = await served.http.post("/http", json={"admin": True, "other": 1, "password": "guess"})
+        assert answer.json() == {"admin": False, "other": 1}
+        answer = await served.http.post("/http", json={"other": 1, "password": "secret"})
+        assert answer.json() == {"admin": True, "other": 1}

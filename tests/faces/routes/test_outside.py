@@ -108,6 +108,11 @@ async def test_answers_that_are_no_json_or_too_large(tmp_path: Path, other: Outs
     assert (await asked(tmp_path, other, f"url: '{other.url}/broken'"))["code"] == "UNAVAILABLE"
 
 
+async def test_no_more_is_read_than_may_be(tmp_path: Path, other: Outside) -> None:
+    other.answers["/"] = b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n" + b"x" * (1024 * 1024 + 1)
+    assert (await asked(tmp_path, other, f"url: '{other.url}/'"))["code"] == "TOO_LARGE"
+
+
 async def test_a_server_that_does_not_answer(tmp_path: Path, other: Outside) -> None:
     other.gates["/never"] = asyncio.Event()
     answer = await asked(tmp_path, other, f"url: '{other.url}/never?key=secret', timeout_ms: 50")

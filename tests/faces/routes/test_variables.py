@@ -165,6 +165,20 @@ async def test_hooks_of_one_connection_never_overlap(tmp_path: Path, caplog: Any
         ]
 
 
+@pytest.mark.parametrize("first", ["- Comment", "- RedisOp: {command: EXISTS, key: a}"], ids=["plain", "waiting"])
+async def test_messages_that_come_before_on_connect_has_ended_wait_for_it(tmp_path: Path, first: str) -> None:
+    slow = "- Sleep: {duration_ms: 50}\n- Return: {value: connected}"
+    route = socket_route(first + "\n- Return: {value: 'said {{ message }}'}", on_connect=slow)
+    async with serving(tmp_path, route) as served:
+        client = await served.connect()
+        for text in ("a", "b", "c"):
+            await client.send_text(text)
+        answers = [await client.receive_text() for _ in range(4)]
+        assert answers == ["connected", "said a", "said b", "said c"]
+        await client.send_text("d")
+        assert await client.receive_text() == "said d"
+
+
 @pytest.mark.parametrize("way", ["close", "reset", "by the route", "by the server"])
 async def test_on_disconnect_runs_exactly_once(tmp_path: Path, caplog: Any, way: str) -> None:
     caplog.set_level("INFO")

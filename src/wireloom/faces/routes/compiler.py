@@ -76,7 +76,7 @@ class Compiled:
 def json_of_message(message: Any) -> Any:
     """A message as ``json``: its value, where it is a JSON object or array; else null."""
     if not isinstance(message, str):
-        return message
+        return message if isinstance(message, list | dict) else None
     if not message.lstrip().startswith(("{", "[")):
         return None
     try:
@@ -248,7 +248,7 @@ class _Compiler:
     def make(self, context: Context, facts: dict[str, Any]) -> Compiled | None:
         """The functions that the Python defines; None, with a problem, where it goes beyond what Python takes."""
         source = "\n".join(context.lines) + "\n"
-        filename = f"<route {self._route!r} {next(_numbers)}>"
+        filename = f"<route {self._route!a:.200} {next(_numbers)}>"  # Python takes no null in it
         config = self._services.config
         context.namespace.update(
             ROUTE=facts,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -84,14 +84,14 @@ class DynamicRoutes:
     def __init__(
         self,
         database: Database,
-        check: Callable[[Sequence[RouteFiles]], None],
+        check: Callable[[Sequence[RouteFiles]], object],
         serve: Callable[[], None],
     ) -> None:
         self._database = database
         self._check = check
         self._serve = serve
         self._registered: dict[str, Registration] = {}
-        self._refused: set[str] = set()
+        self._refused: dict[str, Registration] = {}
         self._lock = anyio.Lock()
 
     @property
@@ -99,12 +99,17 @@ class DynamicRoutes:
         """What is served."""
         return [registration.files for registration in self._registered.values()]
 
-    def __iter__(self) -> Any:
-        return iter(self._registered.values())
+    def __iter__(self) -> Iterator[Registration]:
+        """All that are kept, those that cannot be served last."""
+        return iter([*self._registered.values(), *self._refused.values()])
+
+    def serves(self, registration: Registration) -> bool:
+        """Whether a kept route is served; where something else stands in its way it is not."""
+        return registration.route_id in self._registered
 
     def find(self, route_id: str) -> Registration | None:
-        """A registered route; None where there is none."""
-        return self._registered.get(route_id)
+        """A registered route, also one that is kept and cannot be served; None where there is none."""
+        return self._registered.get(route_id) or self._refused.get(route_id)
 
     async def start(self) -> None:
         """Reads what is kept; `declarations` is known from now on."""
@@ -117,8 +122,7 @@ class DynamicRoutes:
             await anyio.sleep(_LOOK_SECONDS)
             try:
                 async with self._lock:
-                    if await self._read():
-                        self._serve()
+                    await self._catch_up()
             except Exception:
                 logger.exception("registered routes could not be read; it is tried again in %d s", _LOOK_SECONDS)
 
@@ -133,6 +137,7 @@ class DynamicRoutes:
         )
         self._require_one(made)
         async with self._lock:
+            await self._catch_up()  # another process may have this path by now
             if len(self._registered) >= _MAX_ROUTES:
                 raise RoutesInvalid([_problem(made, f"there are {_MAX_ROUTES} registered routes already")])
             self._check([*self.declarations, made.files])
@@ -145,10 +150,13 @@ class DynamicRoutes:
     async def remove(self, route_id: str) -> bool:
         """Serves a route no longer; its connections are closed with 1012. Says whether there was one."""
         async with self._lock:
-            if route_id not in self._registered:
+            await self._catch_up()
+            if self.find(route_id) is None:
                 return False
             await self._database.finish(self._write(delete(_routes).where(_routes.c.route_id == route_id)))
             self._registered.pop(route_id, None)
+            self._refused.clear()  # what this one stood in the way of is tried again
+            await self._read()
             self._serve()
         return True
 
@@ -156,28 +164,41 @@ class DynamicRoutes:
         async with self._database.writing() as connection:
             await connection.execute(statement)
 
+    async def _catch_up(self) -> None:
+        """Serves what other processes have registered, and no longer what they have removed."""
+        if await self._read():
+            self._serve()
+
     async def _read(self) -> bool:
         """Takes in what is kept; says whether that is something else than before."""
         async with self._database.reading() as connection:
             ids = {str(row[0]) for row in await connection.execute(select(_routes.c.route_id))}
-            if ids - self._refused == set(self._registered):
+            if ids == self._registered.keys() | self._refused.keys():
                 return False
             rows = list(await connection.execute(select(_routes).order_by(_routes.c.created_at, _routes.c.route_id)))
         self._registered = {each: self._registered[each] for each in self._registered if each in ids}
-        for row in rows:
-            if row.route_id not in self._registered and row.route_id not in self._refused:
-                self._take(Registration.read(row.route_id, row.format, row.text, row.created_at))
+        self._refused = {each: self._refused[each] for each in self._refused if each in ids}
+        new = [row for row in rows if self.find(row.route_id) is None]
+        self._take([Registration.read(row.route_id, row.format, row.text, row.created_at) for row in new])
         return True
 
-    def _take(self, registration: Registration) -> None:
-        """Serves a kept route, unless it cannot be beside what is declared today: that must not stop the others."""
+    def _take(self, kept: Sequence[Registration]) -> None:
+        """Serves kept routes, without those that cannot be beside what is declared today: these must not stop the
+        others. All are looked at together, as every look compiles everything; only where that fails, half by half.
+        """
+        if not kept:
+            return
         try:
-            self._check([*self.declarations, registration.files])
+            self._check([*self.declarations, *(each.files for each in kept)])
         except ConfigError as error:
-            self._refused.add(registration.route_id)
-            logger.error("the registered route %s is not served: %s", registration.route_id, error)
+            if len(kept) > 1:
+                self._take(kept[: len(kept) // 2])
+                self._take(kept[len(kept) // 2 :])
+                return
+            self._refused[kept[0].route_id] = kept[0]
+            logger.error("the registered route %s is not served: %s", kept[0].route_id, error)
         else:
-            self._registered[registration.route_id] = registration
+            self._registered |= {each.route_id: each for each in kept}
 
     def _require_one(self, made: Registration) -> None:
         if made.files.problems:

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from wireloom.config import Limits
 from wireloom.core.codec import Codec
 from wireloom.core.endpoint import Door, Endpoint
-from wireloom.core.rate import Bucket, Rate, TooOften
+from wireloom.core.rate import Bucket, TooOften
 from wireloom.core.request import Request
 from wireloom.core.rest import Incoming
 from wireloom.core.schema import compile_message
@@ -63,6 +63,7 @@ def adopt(visits: Iterable[Visit]) -> None:
         socket = getattr(visit.connection.endpoint.on_connect, "__self__", None)
         if isinstance(socket, RouteSocket):
             socket.adopt(visit)
+            socket.join_computed(visit)
 
 
 def _common(route: Route, services: Services) -> dict[str, Any]:
@@ -177,7 +178,7 @@ class RouteSocket:
         reply = await self._run("on_connect", visit)
         if reply is not None:
             connection.send(reply_of(reply))
-        self._join_computed(visit)
+        self.join_computed(visit)
 
     def adopt(self, visit: Visit) -> None:
         """Joins what every connection of the route does; a route that took another's place does so, too."""
@@ -187,7 +188,8 @@ class RouteSocket:
         except RequestError as error:
             self._failures.tell("channels", visit, error)
 
-    def _join_computed(self, visit: Visit) -> None:
+    def join_computed(self, visit: Visit) -> None:
+        """Joins the channels of broadcasts that are known by now."""
         if self._compiled.find_channels is None:
             return
         try:
@@ -218,17 +220,17 @@ class RouteSocket:
             return None
 
 
-def _nothing(visit: Visit, connection: Any, message: Any) -> None:
-    """What a route does with messages that it has no hook for."""
-
-
 def _in_turn(begin: Callable[[Request], Any]) -> Callable[[Request], Any]:
-    """Handles messages that had to wait, such as those that came while `on_connect` ran."""
+    """Handles messages that had to wait for others, or for `on_connect`."""
 
     async def on_message(request: Request) -> Any:
         return begin(request)
 
     return on_message
+
+
+def _nothing(visit: Visit, connection: Any, message: Any) -> None:
+    """What a route does with messages that it has no hook for."""
 
 
 def take(visit: Visit, per_minute: int, burst: int) -> None:
@@ -323,7 +325,7 @@ def _http(route: Route, compiled: Compiled, services: Services) -> Endpoint:
 
 
 def _admitting(route: Route, services: Services) -> Callable[[Request], Any] | None:
-    rate = Rate(*route.rate) if route.rate is not None else None
+    rate = route.callers
     if rate is None and not route.auth:
         return None
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Failures", "one_line"]
 
 _logger = logging.getLogger("wireloom.routes")
+_LONGEST = 10_000  # characters of one line of the log; clients choose what many routes write there
 _ESCAPES = {
     **{code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))},
     **{code: f"\\u{code:04x}" for code in (0x2028, 0x2029)},
@@ -22,7 +23,9 @@ _ESCAPES = {
 
 
 def one_line(text: str) -> str:
-    """A text as a line of the log; what could begin another, or speak to a terminal, is escaped."""
+    """A text as a line of the log; what could begin another, or speak to a terminal, is escaped. A long one is cut."""
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]}… ({len(text)} characters)"
     return text.translate(_ESCAPES)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from typing import Any
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from wireloom.errors import RequestError
 from wireloom.faces.routes.failure import ErrorText, Failure, OutOfFuel
@@ -18,7 +19,8 @@ CAUGHT = (Failure, RequestError)  # what `Try` catches; anything else is a bug, 
 _MAX_CALLS = 32  # functions that wait for each other
 _RESERVE = 100  # operations for a `catch`, and for what follows it
 _RESERVE_SECONDS = 1.0
-_LOOK_EVERY = 64  # operations between looks at the clock
+_MOST_BUSY_SECONDS = 1.0  # without a wait: for as long nothing else of the process runs
+_FAIR_SECONDS = 0.02  # after as long, others have a turn when the hook waits
 
 
 class Fuel:
@@ -29,13 +31,15 @@ class Fuel:
         seconds: how long it may take.
     """
 
-    __slots__ = ("_caught", "_ends", "_left", "_operations", "_seconds")
+    __slots__ = ("_caught", "_ends", "_left", "_operations", "_seconds", "_turn_ends")
 
     def __init__(self, operations: int, seconds: float) -> None:
         self._operations = operations
         self._seconds = seconds
         self._left = operations
-        self._ends = time.monotonic() + seconds
+        now = time.monotonic()
+        self._ends = now + seconds
+        self._turn_ends = now + _MOST_BUSY_SECONDS
         self._caught = False
 
     def spend(self, count: int = 1) -> None:
@@ -44,17 +48,24 @@ class Fuel:
         Raises:
             OutOfFuel: they, or the time, are used up.
         """
-        before = self._left
         self._left -= count
         if self._left < 0:
             raise OutOfFuel(f"the hook took more than {self._operations} operations", "OUT_OF_OPERATIONS")
-        if before // _LOOK_EVERY != self._left // _LOOK_EVERY and time.monotonic() > self._ends:
-            raise self._too_long()
+        self._look()
 
-    def each(self, items: list[Any]) -> list[Any]:
-        """Items, every one of which counts as an operation."""
+    def each(self, items: list[Any]) -> Iterator[Any]:
+        """Items, every one of which counts as an operation; what is done with one may take long."""
         self.spend(len(items))
-        return items
+        for item in items:
+            self._look()
+            yield item
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if now > self._ends:
+            raise self._too_long()
+        if now > self._turn_ends:
+            raise OutOfFuel(f"the hook kept others waiting for more than {_MOST_BUSY_SECONDS:g} s", "OUT_OF_TIME")
 
     def _too_long(self) -> OutOfFuel:
         return OutOfFuel(f"the hook took longer than {self._seconds:g} s", "OUT_OF_TIME")
@@ -67,9 +78,14 @@ class Fuel:
         """
         try:
             with anyio.fail_after(max(self._ends - time.monotonic(), 0)):
-                return await work
+                result = await work
         except TimeoutError:
             raise self._too_long() from None
+        now = time.monotonic()
+        if now > self._turn_ends - _MOST_BUSY_SECONDS + _FAIR_SECONDS:
+            await checkpoint()  # what was waited for may have been there at once, and so have let nobody else run
+            self._turn_ends = time.monotonic() + _MOST_BUSY_SECONDS
+        return result
 
     def caught(self, error: Failure | RequestError) -> ErrorText:
         """What a `catch` is told. Who runs out of fuel gets a little more for it, once.
@@ -84,7 +100,9 @@ class Fuel:
                 raise error
             self._caught = True
             self._left = max(self._left, _RESERVE)
-            self._ends = max(self._ends, time.monotonic() + _RESERVE_SECONDS)
+            now = time.monotonic()
+            self._ends = max(self._ends, now + _RESERVE_SECONDS)
+            self._turn_ends = max(self._turn_ends, now + _RESERVE_SECONDS)
         return ErrorText.of(error)
 
 

@@ -17,7 +17,7 @@ from wireloom.faces.routes.report import MAX_PROBLEMS, Problem, RoutesInvalid, S
 from wireloom.faces.routes.route import Route, read_route
 from wireloom.faces.routes.services import Services
 
-__all__ = ["RouteFiles", "Served", "read_routes"]
+__all__ = ["RouteFiles", "Served", "read_routes", "shared_paths"]
 
 _MAX_ROUTES = 10_000
 
@@ -62,7 +62,7 @@ class RouteFiles:
                 served.append(found)
             else:
                 problems += found
-        problems += _shared_paths(self.routes)
+        problems += shared_paths(self.routes)
         if problems:
             raise RoutesInvalid(problems)
         return served
@@ -159,7 +159,7 @@ def _compile(route: Route, services: Services) -> Served | list[Problem]:
         return [Problem(route.value.members()["message_schema"][1].spot(), message, f"route {route.name!r}")]
 
 
-def _shared_paths(routes: Iterable[Route]) -> Iterator[Problem]:
+def shared_paths(routes: Iterable[Route]) -> Iterator[Problem]:
     """Routes that would be found by the same request. A WebSocket route answers every method at its path."""
     first: dict[str, dict[str, Route]] = {}
     for route in routes:

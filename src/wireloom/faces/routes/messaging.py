@@ -12,7 +12,17 @@ from wireloom.faces.routes.failure import Failure
 from wireloom.faces.routes.failures import one_line
 from wireloom.faces.routes.visit import Visit
 
-__all__ = ["EVERY_ROUTE", "broadcast", "channel_name", "close", "join_channel", "leave_channel", "log", "topic_of"]
+__all__ = [
+    "EVERY_ROUTE",
+    "MAX_CHANNEL",
+    "broadcast",
+    "channel_name",
+    "close",
+    "join_channel",
+    "leave_channel",
+    "log",
+    "topic_of",
+]
 
 EVERY_ROUTE = Topic("routes:")  # every connection of declarative routes
 MAX_CHANNEL = 255  # characters of a channel's name

@@ -50,13 +50,13 @@ def register_routes(routes: DynamicRoutes, authenticate: Authenticate) -> list[R
         return JSONResponse(told, 201, _HEADERS)
 
     async def list_all(request: HTTPRequest) -> Response:
-        return JSONResponse({"routes": [_row(each) for each in routes]}, headers=_HEADERS)
+        return JSONResponse({"routes": [_row(routes, each) for each in routes]}, headers=_HEADERS)
 
     async def show(request: HTTPRequest) -> Response:
         found = routes.find(request.path_params["route_id"])
         if found is None:
             return _not_found(request)
-        return JSONResponse({**_row(found), "text": found.text}, headers=_HEADERS)
+        return JSONResponse({**_row(routes, found), "text": found.text}, headers=_HEADERS)
 
     async def remove(request: HTTPRequest) -> Response:
         route_id = request.path_params["route_id"]
@@ -117,13 +117,14 @@ def _format_of(request: HTTPRequest, text: str) -> str:
     return "yaml" if kind.endswith("yaml") or text.lstrip()[:1] not in ("{", "[") else "json"
 
 
-def _row(registration: Registration) -> dict[str, Any]:
+def _row(routes: DynamicRoutes, registration: Registration) -> dict[str, Any]:
     return {
         "route_id": registration.route_id,
         "route_name": registration.name,
-        "path": registration.files.routes[0].path,
+        "path": registration.files.routes[0].path if registration.files.routes else "",
         "format": registration.format,
         "created_at": registration.created_at,
+        **({} if routes.serves(registration) else {"status": "NOT_SERVED"}),
     }
 
 

@@ -67,9 +67,7 @@ class Scope:
             self.uses.add(name)
             return Code(f"given_{name}", self._given[name][1])
         if name in self._assigned:
-            self.uses.add("V")
-            if self._open:
-                return Code(f"visit.named({name!r})", or_null=f"visit.named({name!r}, None)")
+            self.uses.add("V")  # of HTTP too: a client must not set what the route means to set itself
             return Code(f"V[{name!r}]", or_null=f"V.get({name!r})")
         if self._open and name not in RESERVED:
             return Code(f"visit.named({name!r})", or_null=f"visit.named({name!r}, None)")

@@ -103,13 +103,11 @@ class Visit:
         }
 
     def named(self, name: str, *otherwise: Any) -> Any:
-        """A variable or, of an HTTP request, a member of the payload.
+        """A member of the payload of an HTTP request, by its bare name.
 
         Raises:
             Failure: ``NOT_SET``: there is none, and nothing else in its place.
         """
-        if name in self.variables:
-            return self.variables[name]
         if isinstance(self.payload, dict) and name in self.payload:
             return self.payload[name]
         if otherwise:
@@ -136,10 +134,11 @@ class Visit:
 
 
 def plain_user(user: Any) -> dict[str, Any] | None:
-    """A user as ``{{ user }}``."""
+    """A user as ``{{ user }}``: the claims of the token, and what we know ourselves."""
     if user is None:
         return None
     return {
+        **user.claims,
         "id": user.user_id,
         "username": user.username,
         "role": user.role,

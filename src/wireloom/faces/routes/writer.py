@@ -27,6 +27,7 @@ __all__ = ["Context", "Place", "Writer"]
 _MAX_NESTED = 6  # loops and tries within each other: Python has 20 blocks at most, and a Try takes three
 _MAX_DEPTH = 32  # operations within each other
 _MAX_EXPRESSIONS = 200_000  # characters of all texts of a route in which expressions stand
+_UNCOUNTED = 16  # operations of a function that need no counting, as each runs once at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,6 @@ class Context:
         services: what the application has.
         route: its name, for messages.
         is_http: there is no WebSocket.
-        binary: what binary messages become: ``text``, ``base64`` or ``json``.
         functions: parameters of the route's functions, by name.
         definitions: where their names are written.
         functions_wait: whether they have to be awaited.
@@ -63,7 +63,6 @@ class Context:
     services: Services
     route: str
     is_http: bool = False
-    binary: str = "text"
     functions: dict[str, tuple[str, ...]] = field(default_factory=dict)
     definitions: dict[str, Value] = field(default_factory=dict)
     functions_wait: bool = False
@@ -117,13 +116,14 @@ class Writer:
         self.may_return = True
         self.in_function = False
         self.gives_answer = context.is_http  # Return gives the response
-        self.counts = False  # operations are counted: within a loop or a function
+        self.counts = False  # all operations are counted: within a loop or a function
         self.lines: list[tuple[str, Place | None]] = []
         self.place: Place | None = None
         self._indent = 1
         self._depth = 0
         self._nested = 0
         self._numbers = 0
+        self._written = 0
 
     # -- lines ---------------------------------------------------------------------------------------------------------
 
@@ -170,7 +170,8 @@ class Writer:
         """
         before = self.place, self.path
         self.path, self.place = path, Place(path, f"{value.file.name}:{value.line}", value)
-        if self.counts:
+        self._written += 1
+        if self.counts or self._written > _UNCOUNTED:
             self.write(f"{self.fuel}.spend()")
         yield
         self.place, self.path = before
@@ -240,7 +241,7 @@ class Writer:
         if self.context.expressions > _MAX_EXPRESSIONS:
             self.problem(value, f"the expressions of a route have more than {_MAX_EXPRESSIONS} characters together")
             raise Enough
-        emitter = Emitter(self.scope, self.context.namespace)
+        emitter = Emitter(self.scope, self.context.namespace, self.wait)
         try:
             code: Code = make(emitter)
         except ExpressionProblem as problem:

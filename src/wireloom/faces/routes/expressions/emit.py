@@ -7,6 +7,7 @@ Laws:
 
 from __future__ import annotations
 
+from collections.abc import Callable as PythonCallable
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -80,14 +81,23 @@ class Scope(Protocol):
 class Namespace(dict[str, Any]):
     """The globals of the Python that is made: what it calls, by names that are made here."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._bound: dict[tuple[str, int], str] = {}
+        self._numbers: dict[str, int] = {}
+
     def bind(self, value: Any, name: str) -> str:
         """The name of a value, made of a proposed one."""
-        number = 0
-        while True:
-            bound = f"{name}_{number}" if number else name
-            if self.setdefault(bound, value) is value:
-                return bound
+        known = self._bound.get((name, id(value)))  # its id stays its own, as it is kept here
+        if known is not None:
+            return known
+        number = self._numbers.get(name, 0)
+        while (bound := f"{name}_{number}" if number else name) in self:
             number += 1
+        self._numbers[name] = number + 1
+        self[bound] = value
+        self._bound[name, id(value)] = bound
+        return bound
 
 
 def constant(value: Any) -> Code:
@@ -101,14 +111,18 @@ class Emitter:
     Args:
         scope: the variables.
         namespace: takes what the Python calls.
+        wait: the Python that waits for a call.
 
     Attributes:
         waits: whether anything of it has to be awaited.
     """
 
-    def __init__(self, scope: Scope, namespace: Namespace) -> None:
+    def __init__(
+        self, scope: Scope, namespace: Namespace, wait: PythonCallable[[str], str] = "(await {})".format
+    ) -> None:
         self.scope = scope
         self.namespace = namespace
+        self._wait = wait
         self.waits = False
         self._depth = 0
 
@@ -243,7 +257,7 @@ class Emitter:
         ]
         call = f"{self._name(row.function, f'{noun}_{row.name}')}({', '.join(texts)})"
         self.waits = self.waits or row.waits
-        return Code(f"(await {call})" if row.waits else call, row.gives)
+        return Code(self._wait(call) if row.waits else call, row.gives)
 
     def _argument(self, code: Code, place: Node, wanting: str, parameter: Parameter | None) -> str:
         if parameter is None or not parameter.kinds or code.kind in parameter.kinds:

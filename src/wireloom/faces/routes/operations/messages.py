@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from wireloom.core.topic import channel as channel_topic
 from wireloom.errors import sendable_close_code
-from wireloom.faces.routes.messaging import EVERY_ROUTE, broadcast, close, join_channel, leave_channel, log, topic_of
+from wireloom.faces.routes.expressions.values import text_of
+from wireloom.faces.routes.messaging import (
+    EVERY_ROUTE,
+    MAX_CHANNEL,
+    broadcast,
+    close,
+    join_channel,
+    leave_channel,
+    log,
+    topic_of,
+)
 from wireloom.faces.routes.operations.fields import Fields
 from wireloom.faces.routes.operations.table import Field, operation
 from wireloom.faces.routes.writer import Writer
@@ -84,11 +94,13 @@ def _broadcast(writer: Writer, fields: Fields) -> None:
 
 def _literal_channel(writer: Writer, fields: Fields) -> str | None:
     """A channel that is written out, which every connection of the route joins."""
-    literal = fields.literal("channel")
+    data = fields["channel"].data if "channel" in fields else None
+    is_number = isinstance(data, int | float) and not isinstance(data, bool)
+    literal = text_of(data) if is_number else fields.literal("channel")
     if literal is None:
         return None
-    if not literal or len(literal) > 255:
-        fields.problem("channel", "the name of a channel has from 1 to 255 characters")
+    if not 0 < len(literal) <= MAX_CHANNEL:
+        fields.problem("channel", f"the name of a channel has from 1 to {MAX_CHANNEL} characters")
     writer.context.channels[literal] = None
     return literal
 

@@ -33,7 +33,7 @@ class Field:
         takes: what may be written there, for the documents.
         help: for the documents.
         needed: it has to be there.
-        doors: ``"http"`` or ``"websocket"`` where it is for one of them only.
+        door: ``"http"`` or ``"websocket"`` where it is for one of them only.
     """
 
     name: str

@@ -98,7 +98,8 @@ class SqlStore:
             hint = did_you_mean(operation, SQL_OPERATIONS)
             raise Failure(f"there is no SQL operation {operation!r}{hint}", "INVALID_ARGUMENT")
         bound = statement.bind(values)
-        await self._open()
+        if not self._is_open:
+            await self._open()
         return await self._database.finish(self._run(operation, statement, bound))
 
     async def _run(self, operation: str, statement: Statement, values: tuple[Any, ...]) -> Any:
