@@ -290,10 +290,14 @@ def test_everything_that_cannot_be_read_is_told_at_once(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_a_file_that_may_not_be_read_is_told(tmp_path: Path) -> None:
+def test_a_file_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, a_yaml=ROUTE)
-    (tmp_path / "a.yaml").chmod(0)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")  # as the file's rights do, but root's
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "read_text", refuse)
     assert "the file cannot be read: Permission denied" in str(read_routes(tmp_path).problems[0])
 
 

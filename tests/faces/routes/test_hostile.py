@@ -39,7 +39,7 @@ async def test_a_message_that_makes_much_work_keeps_nobody_waiting_for_long(tmp_
 
 async def test_a_hook_of_many_operations_is_counted_without_a_loop(tmp_path: Path) -> None:
     many = ", ".join(["{Set: {name: n, value: 1}}"] * 60)
-    async with serving(tmp_path, socket_route(caught(many)), route_max_operations=40) as here:
+    async with serving(tmp_path, socket_route(caught(many)), routes_max_operations=40) as here:
         assert await here.ask("hi") == "OUT_OF_OPERATIONS: the hook took more than 40 operations"
 
 

@@ -39,14 +39,14 @@ async def test_what_a_request_is(tmp_path: Path, prefix: str) -> None:
         assert told["route"] == {"name": name, "path": "/notes/{id}/{part}", "type": "Http"}
 
 
-async def test_variables_win_over_the_payload(tmp_path: Path) -> None:
+async def test_a_name_that_the_route_sets_is_its_variable_and_no_member_of_the_payload(tmp_path: Path) -> None:
     logic = """
-    - If: {condition: mine == 1, then: [{SetVar: {name: mine, value: 2}}]}
-    - Return: {value: ["{{ mine }}", "{{ payload.mine }}"]}
+    - If: {condition: payload.mine == 1, then: [{SetVar: {name: mine, value: 2}}]}
+    - Return: {value: ["{{ mine | default('unset') }}", "{{ payload.mine }}"]}
     """
     async with serving(tmp_path, http_route(logic, more="method: POST")) as served:
         assert (await served.http.post("/http", json={"mine": 1})).json() == [2, 1]
-        assert (await served.http.post("/http", json={"mine": 3})).json() == [3, 3]
+        assert (await served.http.post("/http", json={"mine": 3})).json() == ["unset", 3]
 
 
 async def test_a_member_that_is_not_there(tmp_path: Path, caplog: Any) -> None:
