@@ -18,7 +18,7 @@ CODES: dict[str, str] = {
     "NO_CHANNEL": "a value cannot be the name of a channel",
     "TOO_MANY_ITERATIONS": "a `While` went on beyond its `max_iterations`",
     "OUT_OF_OPERATIONS": "the run took more operations than the option `routes_max_operations` allows",
-    "OUT_OF_TIME": "the run took longer than the option `routes_max_seconds` allows, or kept others waiting for a second",
+    "OUT_OF_TIME": "the run took longer than `routes_max_seconds` allows, or kept others waiting for a second",
     "OUT_OF_DEPTH": "too many functions wait for each other",
     "THROWN": "`Throw` without a `code`",
     "INVALID_ARGUMENT": "`SqlOp` or `RedisOp` was given values that do not fit the statement or command",
