@@ -16,8 +16,8 @@ def as_text(value: Any) -> str:
     Raises:
         Failure: it has half of a surrogate pair, which UTF-8 has not, is no number of 64 bits, or too large.
     """
+    text = text_of(tidy(value) if isinstance(value, float) else value)
     try:
-        text = text_of(tidy(value) if isinstance(value, float) else value)
         text.encode()
     except UnicodeEncodeError:
         raise invalid("half of a surrogate pair is no text") from None
