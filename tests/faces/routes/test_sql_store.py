@@ -15,6 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from tests.postgresql import POSTGRESQL_PASSWORD, PostgreSQL
 from tests.services import free_port
 
@@ -22,6 +24,7 @@ from wireloom.database.database import Database
 from wireloom.errors import ConfigError
 from wireloom.faces.routes.failure import Failure
 from wireloom.faces.routes.stores import sql as sql_module
+from wireloom.faces.routes.stores.refusals import failure_of
 from wireloom.faces.routes.stores.rows import plain
 from wireloom.faces.routes.stores.sql import SqlStore
 from wireloom.faces.routes.stores.statement import Statement
@@ -148,7 +151,7 @@ async def test_execute_counts_rows(users: Store) -> None:
     assert [row["name"] for row in await users.query("SELECT name FROM users")] == ["ann"]
 
 
-@pytest.mark.parametrize("query", ["CREATE TABLE a (b integer)", "SELECT * FROM users", "DROP TABLE users"])
+@pytest.mark.parametrize("query", ["CREATE TABLE a (b integer)", "SELECT id FROM users", "DROP TABLE users"])
 async def test_execute_counts_only_changed_rows(users: Store, query: str) -> None:
     assert await users.execute(query) == {"rows_affected": 0, "last_id": None}
 
@@ -179,6 +182,13 @@ async def test_no_last_id_of_rows_that_were_not_inserted(users: Store) -> None:
     assert await users.execute(f"{both} NOTHING") == {"rows_affected": 0, "last_id": None}
     assert await users.execute(f"{both} UPDATE SET age = 7") == {"rows_affected": 1, "last_id": None}
     assert await users.execute(f"{both} UPDATE SET age = 7 RETURNING id") == {"rows_affected": 1, "last_id": 1}
+
+
+async def test_no_last_id_of_a_row_that_sqlite_ignored(make_store: Callable[..., Store]) -> None:
+    store = make_store("sqlite://")
+    await store.make_users()
+    assert (await store.execute("INSERT OR IGNORE INTO users (name) VALUES ('ann')"))["last_id"] is None
+    assert (await store.execute("REPLACE INTO users (id, name) VALUES (9, 'ann')"))["last_id"] == 9
 
 
 @pytest.mark.parametrize(
@@ -423,6 +433,14 @@ async def test_rows_are_bounded(database: str, make_store: Callable[..., Store])
     assert await store.query("SELECT count(*) AS n FROM a WHERE b = 9") == [{"n": 0}]
 
 
+async def test_no_more_rows_are_fetched_than_needed(database: str, make_store: Callable[..., Store]) -> None:
+    store = make_store(database, max_rows=3, max_seconds=1.0)
+    endless = ENDLESS.replace("count(*)", "i")
+    with pytest.raises(Failure, match="more than 3 rows"):
+        await store.query(endless)
+    assert await store.query_one(endless) == {"n": 1}
+
+
 async def test_a_statement_that_runs_too_long_is_interrupted(database: str, make_store: Callable[..., Store]) -> None:
     store = make_store(database, max_seconds=1.0)
     with anyio.fail_after(SECONDS):
@@ -459,9 +477,10 @@ async def test_a_deferred_constraint_is_told_too(users: Store) -> None:
 
 
 async def test_the_database_says_what_is_wrong(store: Store) -> None:
-    said = await store.refused("SELECT * FROM nowhere WHERE a = ?", SECRET)
     name = 'relation "nowhere" does not exist' if store.is_postgresql else "no such table: nowhere"
-    assert said == ("SQL_ERROR", name)
+    for value in (SECRET, "", "nowhere"):
+        said = await store.refused("SELECT * FROM nowhere WHERE a = ?", value)
+        assert said == ("SQL_ERROR", name)
     code, message = await store.refused("SELEC 1")
     assert code == "SQL_ERROR" and "syntax error" in message and "SELEC" in message
 
@@ -471,6 +490,7 @@ async def test_the_database_says_what_is_wrong(store: Store) -> None:
     [
         ("SELECT CAST(? AS integer)", SECRET),
         ("SELECT CAST(? AS smallint)", "99999"),
+        ("SELECT CAST(? AS smallint)", 99999),
         ("SELECT CAST(CAST(? AS text) AS date)", SECRET),
         ("SELECT CAST(CAST(? AS text) AS regclass)", SECRET),
         ("INSERT INTO a VALUES (?)", f'{SECRET}"quoted"'),
@@ -478,7 +498,7 @@ async def test_the_database_says_what_is_wrong(store: Store) -> None:
     ],
 )
 async def test_no_message_of_postgresql_holds_a_value(
-    postgresql_url: str, make_store: Callable[..., Store], query: str, value: str
+    postgresql_url: str, make_store: Callable[..., Store], query: str, value: Any
 ) -> None:
     store = make_store(postgresql_url)
     await store.execute("CREATE TABLE a (b integer)")
@@ -515,6 +535,29 @@ async def test_a_bug_is_no_failure(users: Store, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sql_module, "as_rows", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         await users.query("SELECT 1 AS one")
+
+
+class Lost(Exception):
+    connection_invalidated = True
+
+
+class InterfaceError(Exception):
+    """As asyncpg's, of a connection that is closed."""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (PoolTimeout("no room"), "UNAVAILABLE", "cannot reach the database: no room"),
+        (ConnectionRefusedError(), "UNAVAILABLE", "cannot reach the database: ConnectionRefusedError"),
+        (InterfaceError("it is closed"), "UNAVAILABLE", "cannot reach the database: it is closed"),
+        (Lost("gone\nfor good"), "UNAVAILABLE", "cannot reach the database: gone"),
+        (SQLAlchemyError(f"{SECRET} is wrong"), "SQL_ERROR", "… is wrong"),
+    ],
+)
+def test_what_is_told_of_errors(error: Exception, code: str, message: str) -> None:
+    failure = failure_of(error, "database", "SELECT 1", (), SECRET)
+    assert (failure.code, failure.message) == (code, message)
 
 
 # -- opening and closing -----------------------------------------------------------------------------------------------
@@ -585,6 +628,7 @@ async def test_a_file_that_others_hold_locked(
     other = sqlite3.connect(file_url.removeprefix("sqlite:///"), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     assert (await store.refused("DELETE FROM users"))[0] == "UNAVAILABLE"
+    assert len(await store.query("WITH a AS (SELECT name FROM users) SELECT name FROM a")) == 2  # reading goes on
     other.close()
     assert (await store.execute("DELETE FROM users"))["rows_affected"] == 2
 
@@ -631,6 +675,26 @@ async def test_those_who_wait_while_it_cannot_be_opened_are_told_at_once(monkeyp
     assert len(tries) == 1
     assert await store.refused("SELECT 1") == ("UNAVAILABLE", "nobody is there")
     assert len(tries) == 2
+
+
+async def test_opening_goes_on_though_its_caller_is_cancelled(
+    durable: str, make_store: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, tries, go_on, real_open = make_store(durable), [], anyio.Event(), Database.open
+
+    async def open_slowly(database: Database) -> None:
+        tries.append(1)
+        await go_on.wait()
+        await real_open(database)
+
+    monkeypatch.setattr(Database, "open", open_slowly)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.query, "SELECT 1")
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+        go_on.set()
+    assert await store.query("SELECT 1 AS one") == [{"one": 1}]
+    assert len(tries) == 1
 
 
 def test_the_package_of_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:

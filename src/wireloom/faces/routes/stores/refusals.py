@@ -75,10 +75,13 @@ def _is_unavailable(error: BaseException, inner: BaseException) -> bool:
 
 
 def _without_values(word: str, query: str, values: Sequence[Any], quotes_values: bool) -> str:
-    """Databases quote values in what they say of data (SQLSTATE 22), of full-text queries and of paths in JSON."""
+    """Databases quote values in what they say of data (SQLSTATE 22), of full-text queries and of paths in JSON.
+
+    What stands in the query too is no secret.
+    """
     if quotes_values or _QUOTES_VALUES.match(word):
         return _QUOTED.sub("“…”", word)
-    texts = [value for value in values if isinstance(value, str) and value]
+    texts = [value for value in values if isinstance(value, str) and value not in query]
     for text in texts:
         word = word.replace(f'"{text}"', "“…”").replace(f"'{text}'", "“…”")
     what, colon, subject = word.rpartition(": ")  # no such column: a word of a full-text query

@@ -63,7 +63,7 @@ def _finite(number: float) -> float | None:
 
 
 def _decimal(number: Decimal) -> int | float | None:
-    if not number.is_finite() or number.adjusted() > 400:
+    if not number.is_finite():
         return None
     whole = number == number.to_integral_value() and int(number) in _BITS_64
     return int(number) if whole else _finite(float(number))
