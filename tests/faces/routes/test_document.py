@@ -308,3 +308,10 @@ def test_targets_that_are_not_there_are_all_told(tmp_path: Path) -> None:
         "there is no .yaml, .yml or .json file in the folder '…'",
         "there is no file or folder '…/b'",
     ]
+
+
+def test_what_stands_in_quotes_already_brings_no_hint_to_put_it_there() -> None:
+    text = 'message: "{{ a }}: {{ b }}"\nx: [\n'
+    with pytest.raises(Problem) as caught:
+        read(File("a.yaml", text))
+    assert caught.value.problem == "not YAML: did not find expected node content"

@@ -36,6 +36,7 @@ _WORDS: dict[str, Any] = {
 _JSON_WORDS: dict[str, Any] = {"null": None, "true": True, "false": False}
 _JSON_WORD = re.compile(r"[^\s,:\[\]{}]+")
 _JSON_BLANKS = re.compile(r"[ \t\n]*")
+_QUOTED = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _UNPRINTABLE = re.compile("[^\\t\\n\\x20-\\x7e\\x85\\xa0-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]|\\ufeff")
 _PROPERTIES = re.compile(r"(?:[&!]\S*\s+)*")  # an anchor and a tag before a value
@@ -348,7 +349,7 @@ class _YamlReader(_Reader):
         known = next((hint for words, hint in _HINTS.items() if words in reason), "")
         if known:
             return known
-        around = "\n".join(self._text.split("\n")[max(line - 2, 0) : line])
+        around = _QUOTED.sub("", "\n".join(self._text.split("\n")[max(line - 2, 0) : line]))
         if re.search(r"(?:[:\[,]|- )\s*\{\{", around):
             return "; a text that begins with {{ stands in quotes"
         return ""
