@@ -20,11 +20,11 @@ from wireloom.faces.routes.expressions.values import (
     MAX_ITEMS,
     MAX_TEXT,
     equal,
+    extreme,
     json_of,
     kind_of,
     member,
     number_of,
-    order,
     parse_json,
     sized,
     text_of,
@@ -341,13 +341,13 @@ def _sum(items: list[Any]) -> int | float:
 @FILTERS.add("min")
 def _min(items: list[Any]) -> Any:
     """The least number or text; null of none."""
-    return _extreme(items, lambda found, item: item < found)
+    return extreme(items, lambda found, item: item < found)
 
 
 @FILTERS.add("max")
 def _max(items: list[Any]) -> Any:
     """The greatest number or text; null of none."""
-    return _extreme(items, lambda found, item: item > found)
+    return extreme(items, lambda found, item: item > found)
 
 
 @FILTERS.add("map")
@@ -433,11 +433,3 @@ def _identity(value: Any) -> Any:
     if isinstance(value, dict):
         return frozenset((name, _identity(member)) for name, member in value.items())
     return kind_of(value), value
-
-
-def _extreme(items: list[Any], better: Any) -> Any:
-    found = items[0] if items else None
-    for item in items[1:]:
-        if better(*order(found, item)):
-            found = item
-    return found

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from anyio.lowlevel import RunVar
 
 from wireloom.faces.routes.expressions.callables import Table
-from wireloom.faces.routes.expressions.values import order, tidy, utf8_of, whole
+from wireloom.faces.routes.expressions.values import extreme, tidy, utf8_of, whole
 from wireloom.faces.routes.failure import Failure
 from wireloom.identity.passwords import Passwords
 from wireloom.identity.refusal import Overloaded
@@ -44,22 +44,17 @@ def _len(value: str | list[Any] | dict[str, Any]) -> int:
 @FUNCTIONS.add("min")
 def _min(first: Any, *others: Any) -> Any:
     """The least of its arguments, numbers or texts; of one list, its least item."""
-    return _extreme(first, others, lambda found, value: value < found)
+    return extreme(_values(first, others), lambda found, value: value < found)
 
 
 @FUNCTIONS.add("max")
 def _max(first: Any, *others: Any) -> Any:
     """The greatest of its arguments, numbers or texts; of one list, its greatest item."""
-    return _extreme(first, others, lambda found, value: value > found)
+    return extreme(_values(first, others), lambda found, value: value > found)
 
 
-def _extreme(first: Any, others: tuple[Any, ...], better: Any) -> Any:
-    values = first if isinstance(first, list) and not others else [first, *others]
-    found = values[0] if values else None
-    for value in values[1:]:
-        if better(*order(found, value)):
-            found = value
-    return found
+def _values(first: Any, others: tuple[Any, ...]) -> list[Any]:
+    return first if isinstance(first, list) and not others else [first, *others]
 
 
 @FUNCTIONS.add("abs")

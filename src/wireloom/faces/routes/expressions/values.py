@@ -8,6 +8,7 @@ Laws:
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from math import isfinite
 from typing import Any
 
@@ -23,6 +24,7 @@ __all__ = [
     "bounded",
     "encode",
     "equal",
+    "extreme",
     "joined",
     "json_of",
     "kind_of",
@@ -314,3 +316,16 @@ def order(left: Any, right: Any) -> tuple[Any, Any]:
         if None not in numbers:
             return numbers
     raise Failure(f"{a_kind(left)} and {a_kind(right)} have no order", "WRONG_TYPE")
+
+
+def extreme(values: list[Any], better: Callable[[Any, Any], bool]) -> Any:
+    """The value that no other is better than; null of none.
+
+    Raises:
+        Failure: ``WRONG_TYPE``: two have no order.
+    """
+    found = values[0] if values else None
+    for value in values[1:]:
+        if better(*order(found, value)):
+            found = value
+    return found
