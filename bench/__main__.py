@@ -25,9 +25,12 @@ from bench.report import (
     environment,
     render_backplanes,
     render_micro,
+    render_routes,
     render_scenarios,
     render_walkers,
 )
+from bench.routes import ROUTES
+from bench.routes import measure as measure_routes
 from bench.scenarios import SCENARIOS, Scenario, Trial, raise_open_files
 from bench.servers import SERVERS, Server
 from bench.walkers import WALKERS
@@ -62,12 +65,13 @@ def main() -> int:
         measured = {scenario: _scenario(scenario, servers, client, server_core, options) for scenario in scenarios}
         backplanes = _backplanes(options) if "backplane" in options.only else {}
         walkers = _walkers(options, client, server_core) if "walkers" in options.only else {}
+        routes = _routes(options, client, server_core) if "routes" in options.only else {}
         micro = _micro(options, server_core) if "micro" in options.only else {}
     after = cpu_seconds_of_others()
     disturbance = None if others is None or after is None else max(0.0, after - others) / (time.monotonic() - begin)
     pinned = load_core is not None
     setting = Setting(options.rounds, options.seconds, client.name, client.is_python, pinned, servers, disturbance)
-    _publish(_report(measured, backplanes, walkers, micro, setting), options.write)
+    _publish(_report(measured, backplanes, walkers, routes, micro, setting), options.write)
     return 0
 
 
@@ -114,6 +118,13 @@ def _walkers(options: argparse.Namespace, client: Client, core: int | None) -> T
     return _interleaved({name: name for name in WALKERS}, once, options.rounds, "walkers", "msgs_per_s")
 
 
+def _routes(options: argparse.Namespace, client: Client, core: int | None) -> Table:
+    def once(name: str) -> Mapping[str, float]:
+        return measure_routes(name, client, core, options.seconds)
+
+    return _interleaved({name: name for name in ROUTES}, once, options.rounds, "routes", "msgs_per_s")
+
+
 def _interleaved(
     rows: Mapping[str, T], once: Callable[[T], Mapping[str, float]], rounds: int, title: str, key: str
 ) -> Table:
@@ -139,13 +150,20 @@ def _turns(names: Sequence[str], rounds: int) -> Iterator[tuple[int, str]]:
 
 
 def _report(
-    measured: Mapping[Scenario, Table], backplanes: Table, walkers: Table, micro: Table, setting: Setting
+    measured: Mapping[Scenario, Table],
+    backplanes: Table,
+    walkers: Table,
+    routes: Table,
+    micro: Table,
+    setting: Setting,
 ) -> str:
     parts = [INTRODUCTION, environment(setting), "", render_scenarios(measured, setting)]
     if backplanes:
         parts.append(render_backplanes(backplanes))
     if walkers:
         parts.append(render_walkers(walkers))
+    if routes:
+        parts.append(render_routes(routes))
     for key, title in TABLES.items():
         rows = {name: outcomes for name, outcomes in micro.items() if CASES[name].table == key}
         if rows:
@@ -170,7 +188,7 @@ def _choice(known: Sequence[str]) -> Callable[[str], list[str]]:
 
 
 def _parse() -> argparse.Namespace:
-    groups = [*dict.fromkeys(scenario.group for scenario in SCENARIOS), "backplane", "walkers", "micro"]
+    groups = [*dict.fromkeys(scenario.group for scenario in SCENARIOS), "backplane", "walkers", "routes", "micro"]
     names = [*groups, *(scenario.name for scenario in SCENARIOS if scenario.name not in groups)]
     parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").partition(": ")[2])
     parser.add_argument("--quick", action="store_true", help="one round of one second: a smoke test, not a measurement")

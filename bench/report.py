@@ -124,6 +124,16 @@ def render_walkers(table: Table) -> str:
     return f"## {title}\n\n`--only walkers`, more is better. {note}\n\n{text}\n"
 
 
+def render_routes(table: Table) -> str:
+    """Declarative routes beside the same handlers in Python."""
+    main, others = Column("thousand/s", "msgs_per_s", 1_000, 1), (Column("median µs", "p50_us", 1, 0),)
+    title = "Declarative routes beside the same handlers in Python"
+    note = "Of a broadcast, every connection hears a channel of its own, named by an expression."
+    labels = {name: name for name in table}
+    text = _table(table, labels, "row", main, others, False)
+    return f"## {title}\n\n`--only routes`, more is better. {note}\n\n{text}\n"
+
+
 def environment(setting: Setting) -> str:
     """Where and how it was measured."""
     optimised = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")

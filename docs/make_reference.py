@@ -1,4 +1,4 @@
-"""Writes the reference pages that are made from code: options, errors and close codes, command line.
+"""Writes what reference pages have from code: options, errors and close codes, command line, tables of routes.
 
 python docs/make_reference.py           write them
 python docs/make_reference.py --check   exit 1 when one is out of date
@@ -7,8 +7,9 @@ python docs/make_reference.py --check   exit 1 when one is out of date
 from __future__ import annotations
 
 import inspect
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,6 +18,18 @@ import click
 from wireloom import errors
 from wireloom.cli.main import cli
 from wireloom.config import options
+from wireloom.faces.routes import compiler, dynamic, fuel, loading, messaging, outbound, writer
+from wireloom.faces.routes.expressions import values
+from wireloom.faces.routes.expressions.callables import Callable as Row
+from wireloom.faces.routes.expressions.callables import Table
+from wireloom.faces.routes.expressions.filters import FILTERS
+from wireloom.faces.routes.expressions.functions import FUNCTIONS
+from wireloom.faces.routes.expressions.operators import BINARY, UNARY
+from wireloom.faces.routes.failure import CODES
+from wireloom.faces.routes.operations import control, functions, outside
+from wireloom.faces.routes.operations.table import OPERATIONS, Field, Operation
+from wireloom.faces.routes.route import KEYS
+from wireloom.faces.routes.stores.commands import COMMANDS
 
 HERE = Path(__file__).resolve().parent / "reference"
 NOTE = "<!-- Made by docs/make_reference.py; change the code instead. -->\n\n"
@@ -24,20 +37,27 @@ NOTE = "<!-- Made by docs/make_reference.py; change the code instead. -->\n\n"
 
 def options_page() -> str:
     """Every option with its three spellings."""
-    rows = ["| option | type | default | meaning |", "|---|---|---|---|"]
-    for option in options():
-        unit = f" ({option.unit})" if option.unit else ""
-        kind = " \\| ".join(map(repr, get_args(option.type))) if get_args(option.type) else option.type.__name__
-        default = "none" if option.default in (None, ()) else f"`{option.default}`"
-        rows.append(f"| `{option.name}` | {_kind(kind)} | {default} | {option.help}{unit} |")
     return f"""# Options
 
 {NOTE}The name below is the key in `wireloom.toml` and the keyword of `App(…)`. The flag of `wireloom serve` is the name with hyphens
 (`--max-message-bytes`), the environment variable is `WIRELOOM_` and the name in capitals (`WIRELOOM_MAX_MESSAGE_BYTES`).
 A flag wins over the environment, the environment over the file, the file over `App(…)`. An unknown name is an error.
 
-{chr(10).join(rows)}
+{options_table()}
 """
+
+
+def options_table(word: str = "") -> str:
+    """The options whose name has a word."""
+    rows = ["| option | type | default | meaning |", "|---|---|---|---|"]
+    for option in options():
+        if word not in option.name:
+            continue
+        unit = f" ({option.unit})" if option.unit else ""
+        kind = " \\| ".join(map(repr, get_args(option.type))) if get_args(option.type) else option.type.__name__
+        default = "none" if option.default in (None, ()) else f"`{option.default}`"
+        rows.append(f"| `{option.name}` | {_kind(kind)} | {default} | {option.help}{unit} |")
+    return "\n".join(rows)
 
 
 def _kind(kind: str) -> str:
@@ -88,10 +108,134 @@ def _commands(command: Any, name: str) -> Iterator[str]:
         yield from _commands(child, f"{name} {child_name}")
 
 
+# -- declarative routes: a page by hand, with tables from code ----------------------------------------------------------
+
+PART = re.compile(r"^<!-- made: (?P<name>[a-z]+) -->\n.*?^<!-- end -->$", re.MULTILINE | re.DOTALL)
+
+
+def routes_page() -> str:
+    """The page of routes as it stands, its tables made anew."""
+    page = (HERE / "routes.md").read_text(encoding="utf-8")
+    return PART.sub(lambda part: f"<!-- made: {part['name']} -->\n{PARTS[part['name']]()}\n<!-- end -->", page)
+
+
+def table(head: str, rows: Iterable[Iterable[str]]) -> str:
+    """A table; head and rows are texts of cells."""
+    lines = [head.split(" / "), ["---"] * (head.count(" / ") + 1), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+def route_keys() -> str:
+    """What a route may have."""
+    return table("key / is", ((f"`{key}`", text) for key, text in KEYS.items()))
+
+
+def route_operations() -> str:
+    """Every operation with its fields."""
+    assert compiler.MODULES  # they have filled the table
+    return "\n\n".join(map(_operation, OPERATIONS.values()))
+
+
+def _operation(operation: Operation) -> str:
+    also = f", also `{operation.also}`" if operation.also else ""
+    head = f"### `{operation.name}`{also}\n\n{operation.help}"
+    if not operation.fields:
+        return head
+    return f"{head}\n\n{table('field / takes / ', map(_field_row, operation.fields))}"
+
+
+def _field_row(field: Field) -> tuple[str, str, str]:
+    doors = {"http": "HTTP routes only", "websocket": "WebSocket routes only"}
+    notes = ["**needed**" if field.needed else "", field.help, doors.get(field.door, "")]
+    return f"`{field.name}`", field.takes, "; ".join(filter(None, notes))
+
+
+def route_operators() -> str:
+    """Operators, those that bind most strongly first."""
+    every = [*UNARY.values(), *sorted(BINARY.values(), key=lambda operator: -operator.level)]
+    rows = []
+    for operator in every:
+        written = f"`{operator.symbol}`" + (f", `{operator.word}`" if operator.word else "")
+        shape = "before its value" if operator in UNARY.values() else ""
+        notes = [shape, operator.help, "from right to left" if operator.from_right else ""]
+        rows.append((written, str(operator.level), "; ".join(filter(None, notes))))
+    return table("operator / level / gives", rows)
+
+
+def route_callables(known: Table, skip: int) -> str:
+    """Filters or functions; of a filter the value before the pipe is no argument."""
+    return table(
+        "name / gives / ", ((_signature(row, skip), row.gives, _plain(row.help)) for row in known.rows.values())
+    )
+
+
+def _signature(row: Row, skip: int) -> str:
+    names = [f"{each.name}?" if each.optional else each.name for each in row.parameters[skip:]]
+    names += ["…"] if row.variadic else []
+    return f"`{row.name}({', '.join(names)})`" if names or not skip else f"`{row.name}`"
+
+
+def _plain(text: str) -> str:
+    return text.replace("``", "`").replace("\n", " ")
+
+
+def route_commands() -> str:
+    """What RedisOp knows."""
+    rows = (
+        (
+            f"`{command.name}`",
+            ", ".join([*(f"`{name}`" for name in command.needs), *(f"`{name}`?" for name in command.takes)]),
+            command.help,
+            command.gives,
+        )
+        for command in COMMANDS.values()
+    )
+    return table("command / fields / does / gives", rows)
+
+
+def route_codes() -> str:
+    """What operations fail with."""
+    return table("code / means", ((f"`{code}`", text) for code, text in CODES.items()))
+
+
+def route_limits() -> str:
+    """Bounds that no option changes."""
+    rows = {
+        "characters of a text, or of all texts within a value": values.MAX_TEXT,
+        "items and members of a value, however they are nested": values.MAX_ITEMS,
+        "levels of a value": values.MAX_DEPTH,
+        "characters of a channel's name": messaging.MAX_CHANNEL,
+        "`max_iterations` of `While`": control._MOST_ITERATIONS,
+        "tasks of `Parallel`": functions._MOST_TASKS,
+        "milliseconds of `Sleep`": functions.MAX_SLEEP_MILLISECONDS,
+        "milliseconds of `HttpRequest`": outside._MOST_MILLISECONDS,
+        "connections to other servers at a time": outbound._MAX_CONNECTIONS,
+        "functions that wait for each other": fuel._MAX_CALLS,
+        "operations within each other": writer._MAX_DEPTH,
+        "`Loop`, `While` and `Try` within each other": writer._MAX_NESTED,
+        "routes of an application": loading._MAX_ROUTES,
+        "routes that are registered over HTTP": dynamic._MAX_ROUTES,
+    }
+    return table("at most / of", ((f"{most:,}", what) for what, most in rows.items()))
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "keys": route_keys,
+    "operations": route_operations,
+    "operators": route_operators,
+    "filters": lambda: route_callables(FILTERS, 1),
+    "functions": lambda: route_callables(FUNCTIONS, 0),
+    "commands": route_commands,
+    "codes": route_codes,
+    "limits": route_limits,
+    "options": lambda: options_table("route"),
+}
+
 PAGES: dict[str, Callable[[], str]] = {
     "options.md": options_page,
     "errors.md": errors_page,
     "cli.md": command_line_page,
+    "routes.md": routes_page,
 }
 
 

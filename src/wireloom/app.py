@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
@@ -17,7 +18,16 @@ from wireloom.config import Config, choose_options, load_config
 from wireloom.core.actions import Actions
 from wireloom.core.describe import Description, describe
 from wireloom.core.operation import Operation, Sources
-from wireloom.doors import Compiler, Declaration, Doors, is_event_walker, needs_users
+from wireloom.doors import (
+    Compiler,
+    Declaration,
+    Doors,
+    is_event_walker,
+    needs_users,
+    refuse_paths,
+    route_services,
+    walker_services,
+)
 from wireloom.errors import ConfigError
 from wireloom.faces.websocket import (
     EventHandler,
@@ -30,7 +40,7 @@ from wireloom.hub.hub import Hub
 from wireloom.hub.notify import notify
 from wireloom.net.asgi import serve_websocket
 from wireloom.net.documents import Documents
-from wireloom.net.http import HTTPDoor
+from wireloom.net.http import HEALTH, HTTPDoor
 from wireloom.net.listener import Listener, Swapped
 
 if TYPE_CHECKING:
@@ -43,6 +53,10 @@ if TYPE_CHECKING:
     from wireloom.faces.events.policy import Allow
     from wireloom.faces.events.socket import EventOptions
     from wireloom.faces.reload import Pages
+    from wireloom.faces.routes.dynamic import DynamicRoutes
+    from wireloom.faces.routes.loading import RouteFiles
+    from wireloom.faces.routes.stored import Stores
+    from wireloom.faces.routes.visit import Visit
     from wireloom.faces.walkers.services import Services
     from wireloom.faces.walkers.spec import SpecOptions
     from wireloom.faces.walkers.walker import Walker
@@ -97,10 +111,14 @@ class App:
         self._documents = Documents(self._sources)
         self._channels: dict[Connection, str] = {}  # of the event socket's connections
         self._tokens: dict[Connection, str] = {}  # that connections of walkers came with
+        self._visits: dict[Connection, Visit] = {}  # of the connections of declarative routes
+        self._stores: Stores | None = None  # of declarative routes
+        self._dynamic: DynamicRoutes | None = None  # only with the option `dynamic_routes`
         self._http = HTTPDoor()
         self._lifespan = lifespan
         self._database: Database | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._dynamic_watch: asyncio.Task[None] | None = None
         self._starting: asyncio.Lock | None = None
         self._configured = False
         self.add(*declarations)
@@ -227,6 +245,24 @@ class App:
             raise
         self._declarations.append(declaration)
 
+    def add_routes(self, *targets: str | os.PathLike[str]) -> None:
+        """Adds declarative routes: the files of folders, and files, in YAML (``.yaml``, ``.yml``) and JSON (``.json``).
+
+        Raises:
+            ConfigError: everything that is wrong in any of them.
+        """
+        from wireloom.faces.routes.loading import read_routes
+
+        self.add(read_routes(*targets))
+
+    def check(self) -> None:
+        """Looks at all declarations together, as the start does.
+
+        Raises:
+            ConfigError: something in them cannot be.
+        """
+        self._compile(self.config)
+
     def mount(self, path: str, app: ASGIApp, name: str | None = None) -> None:
         """Gives all HTTP requests below a path to another ASGI application."""
         self._http.add(Mount(path, app=app, name=name))
@@ -245,6 +281,11 @@ class App:
     def static_folders(self) -> list[Path]:
         """The directories whose files are served."""
         return self._http.folders
+
+    @property
+    def route_targets(self) -> list[Path]:
+        """The files and folders that declarative routes are read from."""
+        return [path for declaration in self._declarations for path in getattr(declaration, "targets", ())]
 
     def configure(self, config: Config) -> None:
         """Puts other options in force; only before the start.
@@ -277,13 +318,21 @@ class App:
 
     def _sources(self) -> Sources:
         """What documents are made from."""
-        operations: list[Operation] = []
-        if self._needs_users():
-            from wireloom.faces.accounts import account_operations
-            from wireloom.faces.notify import notify_operation
+        return Sources(tuple(self._doors), tuple(self._operations()), self._events.path if self._events else None)
 
-            operations = [*account_operations(), *([notify_operation()] if self._events is not None else [])]
-        return Sources(tuple(self._doors), tuple(operations), self._events.path if self._events is not None else None)
+    def _operations(self) -> list[Operation]:
+        """The HTTP endpoints that come with users."""
+        if not self._needs_users():
+            return []
+        from wireloom.faces.accounts import account_operations
+        from wireloom.faces.notify import notify_operation
+
+        operations = [*account_operations(), *([notify_operation()] if self._events is not None else [])]
+        if self.config.dynamic_routes:
+            from wireloom.faces.routes.register import register_operations
+
+            operations += register_operations()
+        return operations
 
     # -- running -----------------------------------------------------------------------------------------------------
 
@@ -362,26 +411,42 @@ class App:
         vars(self).update({name: value for name, value in vars(other).items() if name not in vars(self)})
         other.hub.__dict__ = vars(self.hub)  # a module may have kept it under a name of its own
         other.__dict__ = vars(self)
-        return self.listener.swap(self._doors.websocket)
+        return self._swap()
+
+    def _swap(self) -> Swapped:
+        """Has open connections go on with the endpoints of today."""
+        assert self.listener is not None
+        swapped = self.listener.swap(self._doors.websocket)
+        if self._visits:
+            from wireloom.faces.routes.endpoints import adopt
+
+            adopt(self._visits.values())
+        return swapped
 
     async def _stop(self) -> None:
         listener, self.listener = self.listener, None
         identity, self.identity = self.identity, None
         database, self._database, self.graph = self._database, None, None
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.wait([self._watching])
+        stores, self._stores = self._stores, None
+        watching = [task for task in (self._watching, self._dynamic_watch) if task is not None]
+        for task in watching:
+            task.cancel()
+        if watching:
+            await asyncio.wait(watching)
+        self._dynamic = self._dynamic_watch = None
         if identity is not None:
             await identity.stop()  # before the hub, which carries its last revocations
         if listener is not None:
             notify.detach(self.hub)
             await listener.stop()
+        if stores is not None:
+            await stores.stop()
         if database is not None:
             await database.close()
 
     def _needs_users(self) -> bool:
         """Whether anything here asks who somebody is."""
-        return self._events is not None or any(map(needs_users, self._declarations))
+        return self.config.dynamic_routes or self._events is not None or any(map(needs_users, self._declarations))
 
     async def _start_identity(self, config: Config, undo: AsyncExitStack) -> None:
         """Opens the database of users and nodes."""
@@ -400,9 +465,28 @@ class App:
         undo.push_async_callback(identity.stop)
         identity.on_revoked = lambda user_id, token_id: self.hub.revoke(user_id=user_id, token_id=token_id)
         self._database, self.graph, self.identity = database, graph, identity
+        if config.dynamic_routes:
+            await self._start_dynamic(database, undo)
         watching = asyncio.create_task(self._watch_logins(identity))
         undo.callback(watching.cancel)
         self._watching = watching
+
+    async def _start_dynamic(self, database: Database, undo: AsyncExitStack) -> None:
+        """Reads the routes that were registered, and takes in what others register."""
+        from wireloom.faces.routes.dynamic import DynamicRoutes
+
+        self._dynamic = DynamicRoutes(database, partial(self._make_doors, self.config), self._serve_dynamic)
+        await self._dynamic.start()
+        undo.callback(setattr, self, "_dynamic", None)
+        self._dynamic_watch = asyncio.create_task(self._dynamic.watch())
+        undo.callback(self._dynamic_watch.cancel)
+
+    def _serve_dynamic(self) -> None:
+        """Serves the registered routes of today."""
+        if self.listener is not None:
+            self._compile(self.config)
+            self._http.replace(self._http, self._doors.rest, self._routes())
+            self._swap()
 
     def _routes(self) -> list[BaseRoute]:
         """The HTTP endpoints that come with users, and the documents."""
@@ -420,6 +504,10 @@ class App:
         if self._events is not None:
             admins_only = self._events.allow is not None
             routes.append(notify_route(self.hub, identity.check_api_key, admins_only=admins_only))
+        if self._dynamic is not None:
+            from wireloom.faces.routes.register import register_routes
+
+            routes += register_routes(self._dynamic, self._authenticate)
         return routes
 
     async def _watch_logins(self, identity: Identity) -> None:
@@ -433,40 +521,44 @@ class App:
 
     def _compile(self, config: Config) -> None:
         """Makes the endpoints of all declarations anew."""
+        registered = self._dynamic.declarations if self._dynamic is not None else ()
+        self._doors, services = self._make_doors(config, registered)
+        if self.graph is not None and services is not None:
+            self.graph.types = services.types
+        self._documents.forget()
+
+    def _make_doors(self, config: Config, registered: Sequence[RouteFiles]) -> tuple[Doors, Services | None]:
+        """The endpoints of all declarations, and what walkers among them share."""
         doors, compiler = Doors(), self._compiler(config)
-        for declaration in self._declarations:
+        for declaration in (*self._declarations, *registered):
             for endpoint in compiler.compile(declaration):
                 doors.add(endpoint)
         if self._events is not None:
             doors.add(self._compile_events(self._events, config, doors.events))
+        compiler.check()
+        refuse_paths(doors, [*HEALTH, *(each.path for each in self._operations())])
         if self.identity is not None:
             compiler.close_off(doors)
         if self.pages is not None:
             doors.add(self.pages.compile(config))
-        self._doors = doors
-        if self.graph is not None and compiler.services is not None:
-            self.graph.types = compiler.services.types
-        self._documents.forget()
+        return doors, compiler.services
 
     def _compiler(self, config: Config) -> Compiler:
-        return Compiler(config, self.hub, self._authenticate, lambda: self._make_services(config))
-
-    def _make_services(self, config: Config) -> Services:
-        from wireloom.faces.walkers.callers import Callers
-        from wireloom.faces.walkers.services import Services
-
-        callers, identity = Callers(self._authenticate, self.hub), self.identity
-        if identity is None:  # before the start, when declarations are only looked at
-            return Services(config, self.hub, None, callers)
-        return Services(
+        return Compiler(
             config,
             self.hub,
-            self.graph,
-            callers,
-            find_user=identity.find_root,
-            begin_webhook=identity.begin_webhook,
-            tokens=self._tokens,
+            self._authenticate,
+            lambda: walker_services(config, self.hub, self._authenticate, self.identity, self.graph, self._tokens),
+            lambda compiler: route_services(config, self.hub, compiler, self._stores_of(config), self._visits),
         )
+
+    def _stores_of(self, config: Config) -> Stores:
+        """What routes reach beside the hub; opened when it is first used."""
+        from wireloom.faces.routes.stored import Stores
+
+        if self._stores is None or self._stores.config is not config:
+            self._stores = Stores(config)
+        return self._stores
 
     def _compile_events(self, options: EventOptions, config: Config, actions: Actions) -> Endpoint:
         from wireloom.faces.events.socket import compile_event_socket

@@ -97,6 +97,24 @@ class Config:
     peer_events: Literal["guarded", "open"] = _option(
         "guarded", "whom clients of the event socket may address: by the policy, or anyone"
     )
+    routes_database: str = _option(
+        "sqlite:///.wireloom/routes.db",
+        "database of SqlOp in declarative routes, apart from that of users: sqlite:///FILE or postgresql://…",
+        secret=True,
+    )
+    routes_redis: str = _option(
+        "memory", "store of RedisOp in declarative routes: memory, redis://…, rediss://… or unix://…", secret=True
+    )
+    routes_http_hosts: tuple[str, ...] = _option(
+        (), "hosts that HttpRequest in declarative routes may ask: exact, with :port, or *.host"
+    )
+    dynamic_routes: bool = _option(
+        False, "whether administrators may register declarative routes over HTTP while the application runs"
+    )
+    routes_max_operations: int = _option(
+        10_000, "operations of one run of a hook within loops and functions", "operations"
+    )
+    routes_max_seconds: float = _option(30.0, "time of one run of a hook of a declarative route", "seconds")
     docs: bool = _option(True, "serve /docs, /openapi.json and /asyncapi.json")
     limits: Limits = field(default_factory=Limits)
 

@@ -3,27 +3,50 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
+
+import msgspec
 
 from wireloom.config import Config
 from wireloom.core.actions import Actions
 from wireloom.core.endpoint import Door, Endpoint
 from wireloom.core.request import Request
 from wireloom.core.router import Router
-from wireloom.errors import ConfigError, Deny, Unauthorized
+from wireloom.errors import ConfigError, Deny, Unauthorized, did_you_mean
+from wireloom.faces.routes import SUFFIXES
 from wireloom.faces.websocket import EventHandler, WebSocketHandler, compile_event, compile_websocket
 from wireloom.hub.hub import Hub
 
 if TYPE_CHECKING:
+    from wireloom.faces.routes.loading import RouteFiles, Served
+    from wireloom.faces.routes.services import Services as RouteServices
+    from wireloom.faces.routes.stored import Stores
+    from wireloom.faces.routes.visit import Visit
     from wireloom.faces.walkers.callers import Authenticate
     from wireloom.faces.walkers.services import Services
     from wireloom.faces.walkers.walker import Walker
+    from wireloom.graph.graph import Graph
+    from wireloom.hub.connection import Connection
+    from wireloom.identity.identity import Identity
 
-__all__ = ["Compiler", "Declaration", "Doors", "is_event_walker", "is_runnable", "needs_users"]
+__all__ = [
+    "SUFFIXES",
+    "Compiler",
+    "Declaration",
+    "Doors",
+    "is_event_walker",
+    "is_of_routes",
+    "is_runnable",
+    "needs_users",
+    "refuse_paths",
+    "route_services",
+    "walker_services",
+]
 
-Declaration: TypeAlias = "WebSocketHandler | EventHandler | type[Walker]"
+Declaration: TypeAlias = "WebSocketHandler | EventHandler | type[Walker] | RouteFiles"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +93,32 @@ class Compiler:
         hub: reaches connections.
         authenticate: gives the user of a token.
         make_services: gives what walkers need; asked once, and only when there is a walker.
+        make_route_services: gives what routes need, likewise.
+
+    Attributes:
+        services: of walkers; None where there are none.
+        served: the declarative routes.
     """
 
     def __init__(
-        self, config: Config, hub: Hub, authenticate: Authenticate, make_services: Callable[[], Services]
+        self,
+        config: Config,
+        hub: Hub,
+        authenticate: Authenticate,
+        make_services: Callable[[], Services],
+        make_route_services: Callable[[Compiler], RouteServices],
     ) -> None:
         self._config = config
         self._hub = hub
         self._authenticate = authenticate
         self._make_services = make_services
+        self._make_route_services = make_route_services
+        self._route_services: RouteServices | None = None
         self.services: Services | None = None
+        self.served: list[Served] = []
         self._walkers: dict[str, Door] = {}  # those that have no WebSocket
+        self._classes: dict[str, type[Walker]] = {}
+        self._called: dict[str, Endpoint] = {}  # what CallWalker runs
 
     def compile(self, declaration: Declaration) -> list[Endpoint]:
         """The endpoints of one declaration.
@@ -91,7 +129,9 @@ class Compiler:
         if isinstance(declaration, EventHandler):
             return [compile_event(declaration, self._config, self._hub, _require_user)]
         if isinstance(declaration, WebSocketHandler):
-            return [compile_websocket(declaration, self._config, self._hub, self._log_in)]
+            return [compile_websocket(declaration, self._config, self._hub, self.log_in)]
+        if _is_routes(declaration):
+            return self._compile_routes(declaration)
         from wireloom.faces.walkers.compile import compile_walker
         from wireloom.faces.walkers.walker import Walker
 
@@ -100,9 +140,55 @@ class Compiler:
         if self.services is None:
             self.services = self._make_services()
         endpoints = compile_walker(declaration, self.services)
+        self._classes[declaration.__name__] = declaration
         if endpoints[0].door is not Door.WEBSOCKET:
             self._walkers[declaration.__name__] = endpoints[-1].door  # REST, where it has that too
         return endpoints
+
+    def _compile_routes(self, files: RouteFiles) -> list[Endpoint]:
+        if self._route_services is None:
+            self._route_services = self._make_route_services(self)
+        served = files.compile(self._route_services)
+        self.served += served
+        return [endpoint for one in served for endpoint in one.endpoints]
+
+    def check(self) -> None:
+        """Looks at what can be known only when everything is declared: the walkers that routes call, and paths that
+        an HTTP and a WebSocket route of different declarations share.
+
+        Raises:
+            RoutesInvalid: some are not there, or shared.
+        """
+        if not self.served:
+            return
+        from wireloom.faces.routes.loading import shared_paths
+        from wireloom.faces.routes.report import Problem, RoutesInvalid
+
+        problems = list(shared_paths(one.route for one in self.served))
+        for one in self.served:
+            for name, value in one.compiled.walkers:
+                if name not in self._classes:
+                    message = f"there is no walker {name!r}{did_you_mean(name, self._classes)}"
+                    problems.append(Problem(value.spot(), message, f"route {one.route.name!r}"))
+        if problems:
+            raise RoutesInvalid(problems)
+
+    async def walk(self, visit: Any, name: str, context: dict[str, Any]) -> list[Any]:
+        """Runs a walker for the user of a connection, and gives what it reports.
+
+        Raises:
+            RequestError: it must not be run, its fields are not such, or it fails.
+        """
+        from wireloom.core.dispatch import invoke
+        from wireloom.faces.walkers.compile import compile_call
+
+        assert self.services is not None  # `check` has found the walker
+        endpoint = self._called.get(name)
+        if endpoint is None:
+            endpoint = self._called[name] = compile_call(self._classes[name], self.services)
+        request = Request(endpoint, visit.connection, caller=visit.connection.user)
+        reports: list[Any] = msgspec.json.decode(await invoke(request, msgspec.json.encode(context)))
+        return reports
 
     def close_off(self, doors: Doors) -> None:
         """Adds what answers for names that no walker has, wherever nothing else was declared."""
@@ -113,7 +199,7 @@ class Compiler:
         for endpoint in compile_unknown(self._walkers, self.services):
             doors.add_unless_taken(endpoint)
 
-    async def _log_in(self, request: Request) -> Any:
+    async def log_in(self, request: Request) -> Any:
         """The user whose token a handshake brings: what ``auth=True`` asks for.
 
         Raises:
@@ -140,9 +226,35 @@ async def _require_user(request: Request) -> Any:
     return request.user
 
 
+def _is_routes(declaration: Any) -> TypeGuard[RouteFiles]:
+    """Whether a declaration is of routes; known by its name, so that nothing is imported where there are none."""
+    return type(declaration).__name__ == "RouteFiles"
+
+
+def refuse_paths(doors: Doors, ours: Iterable[str]) -> None:
+    """Refuses declarations at paths of our own, which they would hide.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    taken = set(ours)
+    for endpoint in (*doors.websocket, *doors.rest):
+        if endpoint.path in taken:
+            raise ConfigError(f"{endpoint.path!r} is a path of Wireloom's own; choose another", endpoint.source)
+
+
+def is_of_routes(path: Path) -> bool:
+    """Whether a path is of a file of declarative routes, or of a folder of such files that is no package."""
+    return path.suffix in SUFFIXES or (path.is_dir() and not (path / "__init__.py").is_file())
+
+
 def needs_users(declaration: Declaration) -> bool:
     """Whether a declaration asks who somebody is."""
-    return isinstance(declaration, type) or declaration.options.auth is True
+    if _is_routes(declaration):
+        return any(route.auth for route in declaration.routes)
+    if isinstance(declaration, WebSocketHandler | EventHandler):
+        return declaration.options.auth is True
+    return True
 
 
 def is_event_walker(declaration: Declaration) -> bool:
@@ -159,3 +271,32 @@ def is_runnable(walker: type[Walker]) -> bool:
     from wireloom.faces.walkers.abilities import Abilities
 
     return not walker.__name__.startswith("_") and bool(Abilities(walker).all)
+
+
+def walker_services(
+    config: Config,
+    hub: Hub,
+    authenticate: Authenticate,
+    identity: Identity | None,
+    graph: Graph | None,
+    tokens: dict[Connection, str],
+) -> Services:
+    """What an application has for its walkers; before it has started, no users and no nodes."""
+    from wireloom.faces.walkers.callers import Callers
+    from wireloom.faces.walkers.services import Services
+
+    callers = Callers(authenticate, hub)
+    if identity is None:
+        return Services(config, hub, None, callers)
+    found, begin = identity.find_root, identity.begin_webhook
+    return Services(config, hub, graph, callers, find_user=found, begin_webhook=begin, tokens=tokens)
+
+
+def route_services(
+    config: Config, hub: Hub, compiler: Compiler, stores: Stores, visits: dict[Connection, Visit]
+) -> RouteServices:
+    """What an application has for its routes."""
+    from wireloom.faces.routes.services import Services
+
+    stored = stores.sql, stores.store, stores.outbound
+    return Services(config, hub, *stored, compiler.log_in, compiler.walk, visits)

@@ -6,6 +6,7 @@ Law: an error's class says its consequence. Nothing else in the package decides 
 from __future__ import annotations
 
 import difflib
+import itertools
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ __all__ = [
     "HTTP_STATUSES",
     "CloseCode",
     "ConfigError",
+    "ConfigErrors",
     "ConnectionClosed",
     "Deny",
     "Disconnect",
@@ -32,6 +34,9 @@ __all__ = [
     "require_sendable",
     "sendable_close_code",
 ]
+
+_LONGEST_NAME = 100  # that is compared with others
+_MOST_NAMES = 1000
 
 
 class WireloomError(Exception):
@@ -50,6 +55,29 @@ class ConfigError(WireloomError):
         super().__init__(f"{source}: {message}" if source else message)
         self.message = message
         self.source = source
+
+    @property
+    def problems(self) -> tuple[ConfigError, ...]:
+        """All that is wrong, one by one."""
+        return (self,)
+
+
+class ConfigErrors(ConfigError):
+    """Several mistakes, told together.
+
+    Args:
+        problems: at least one.
+    """
+
+    def __init__(self, problems: Iterable[ConfigError]) -> None:
+        self._problems = tuple(problems)
+        first, *others = self._problems
+        super().__init__("\n".join([first.message, *map(str, others)]), first.source)
+
+    @property
+    def problems(self) -> tuple[ConfigError, ...]:
+        """All of them."""
+        return self._problems
 
 
 class RequestError(WireloomError):
@@ -264,7 +292,9 @@ def require_sendable(code: int) -> None:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """``"; did you mean 'x'?"`` for the nearest known name, or the empty string when none is near."""
-    nearest = difflib.get_close_matches(name, list(known), n=1)
+    if len(name) > _LONGEST_NAME:
+        return ""
+    nearest = difflib.get_close_matches(name, list(itertools.islice(known, _MOST_NAMES)), n=1)
     return f"; did you mean {nearest[0]!r}?" if nearest else ""
 
 

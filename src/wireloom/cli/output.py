@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,16 +28,18 @@ def relative(source: str) -> str:
     """A ``file:line`` as seen from the current directory; one outside stays as it is."""
     if not os.path.isabs(source):
         return source
-    path, colon, line = source.rpartition(":")
-    if not line.isdigit():
-        path, colon, line = source, "", ""
+    path, colon, line = source, "", ""
+    if match := re.fullmatch(r"(.+?)(:)(\d+(?::\d+)?)", source):
+        path, colon, line = match.groups()
     directory = Path.cwd()
     inside = Path(path).relative_to(directory) if Path(path).is_relative_to(directory) else path
     return f"{inside}{colon}{line}"
 
 
 def explain(error: ConfigError) -> str:
-    """A mistake of the user's in a line: its place first, where it has one."""
+    """A mistake of the user's in a line: its place first, where it has one. Several are told one after the other."""
+    if len(error.problems) > 1:
+        return "\n".join(map(explain, error.problems))
     return f"{relative(error.source)}: {error.message}" if error.source else error.message
 
 

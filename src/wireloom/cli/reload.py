@@ -22,6 +22,7 @@ from watchfiles import Change, awatch
 from wireloom.cli.output import explain, plural, relative
 from wireloom.cli.target import Assembly, ImportFailed, importing, is_foreign, load_app
 from wireloom.config import Config, options
+from wireloom.doors import SUFFIXES
 from wireloom.errors import ConfigError
 
 __all__ = ["Reloader"]
@@ -97,16 +98,29 @@ class Reloader:
 
     def _folders(self) -> list[Path]:
         """What to watch: the folders that lie in none of the others."""
-        folders = {folder for folder in (*self._roots, *self._pages()) if folder.is_dir()}
+        of_routes = [path if path.is_dir() else path.parent for path in self._route_targets()]
+        folders = {folder for folder in (*self._roots, *self._pages(), *of_routes) if folder.is_dir()}
         return sorted(folder for folder in folders if folders.isdisjoint(folder.parents))
 
     def _pages(self) -> list[Path]:
         return [folder.resolve() for folder in self._app.static_folders]
 
+    def _route_targets(self) -> list[Path]:
+        return [target.resolve() for target in self._app.route_targets]
+
+    def _is_of_routes(self, file: Path) -> bool:
+        """Whether a file declares routes that are served, or might."""
+        return file.suffix in SUFFIXES and any(
+            file == target or (file.is_relative_to(target) and not _is_hidden(file, target))
+            for target in self._route_targets()
+        )
+
     def _concerns(self, _: Change, path: str) -> bool:
-        """Whether anything is to be done about a file: code of the user's, or a file that is served."""
+        """Whether anything is to be done about a file: code of the user's, routes, or a file that is served."""
         file = Path(path)
-        return not file.name.endswith(_SCRATCH) and any(
+        if file.name.endswith(_SCRATCH):
+            return False
+        return self._is_of_routes(file) or any(
             file.is_relative_to(folder) and not _is_hidden(file, folder)
             for folder in (self._roots if file.suffix == ".py" else self._pages())
         )
@@ -115,7 +129,7 @@ class Reloader:
 
     async def _take(self, paths: list[str]) -> None:
         changed = [relative(path) for path in paths]
-        if any(path.endswith(".py") for path in paths):
+        if any(path.endswith(".py") or self._is_of_routes(Path(path)) for path in paths):
             try:
                 click.echo(await self._reload(changed))
             except ConfigError as error:

@@ -21,8 +21,8 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from wireloom import App, EventHandler, Walker, WebSocketHandler
-from wireloom.doors import Declaration, is_runnable
-from wireloom.errors import ConfigError, did_you_mean
+from wireloom.doors import Declaration, is_of_routes, is_runnable
+from wireloom.errors import ConfigError, ConfigErrors, did_you_mean
 
 __all__ = ["Assembly", "ImportFailed", "assemble", "importing", "is_foreign", "load_app"]
 
@@ -74,14 +74,17 @@ def load_app(targets: Sequence[str]) -> Assembly:
     """The App of all targets: the one that is found in them, with the declarations of the others; else a new one.
 
     Args:
-        targets: ``module``, ``module:name``, ``file.py`` or ``file.py:name``.
+        targets: ``module``, ``module:name``, ``file.py``, ``file.py:name``, a file of declarative routes, or a folder
+            of such files.
 
     Raises:
-        ConfigError: the first problem.
+        ConfigError: all that is wrong.
     """
     assembly = assemble(targets)
-    if assembly.problems:
+    if len(assembly.problems) == 1:
         raise assembly.problems[0]
+    if assembly.problems:
+        raise ConfigErrors(assembly.problems)
     return assembly
 
 
@@ -90,20 +93,46 @@ def assemble(targets: Sequence[str]) -> Assembly:
     problems: list[ConfigError] = []
     found: list[_Found] = []
     modules: list[ModuleType] = []
+    routes = [target for target in targets if is_of_routes(Path(target))]
     for target in targets:
-        try:
-            modules.append(_import(target))
-            found.append(_find(target, modules[-1]))
-        except ConfigError as error:
-            problems.append(error)
+        if target not in routes:
+            try:
+                modules.append(_import(target))
+                found.append(_find(target, modules[-1]))
+            except ConfigError as error:
+                problems += error.problems
     owners = {id(one.app): one for one in found if one.app is not None}
     if len(owners) > 1:
         names = " and ".join(one.target for one in owners.values())
         problems.append(ConfigError(f"{names} have an App each; there can be only one"))
     app = next((one.app for one in owners.values() if one.app is not None), None) or App()
     problems += _add(app, [declaration for one in found for declaration in one.declarations])
+    problems += _add_routes(app, routes) + _check(app)
     notes = [_loose_note(declaration) for one in found for declaration in one.loose if not _serves(app, declaration)]
     return Assembly(app, problems, notes, modules)
+
+
+def _add_routes(app: App, targets: Sequence[str]) -> list[ConfigError]:
+    """Adds the routes of all targets together, so that all of their problems are told."""
+    if not targets:
+        return []
+    try:
+        app.add_routes(*targets)
+    except ConfigError as error:
+        if len(targets) == 1 or any(problem.source for problem in error.problems):
+            return list(error.problems)
+        # some are not there; the others are looked at all the same
+        return [problem for target in targets for problem in _add_routes(app, [target])]
+    return []
+
+
+def _check(app: App) -> list[ConfigError]:
+    """What is wrong only when all declarations are looked at together."""
+    try:
+        app.check()
+    except ConfigError as error:
+        return list(error.problems)
+    return []
 
 
 def _add(app: App, declarations: Sequence[Declaration]) -> list[ConfigError]:
@@ -125,7 +154,8 @@ def _serves(app: App, declaration: Declaration) -> bool:
 
 
 def _loose_note(declaration: Declaration) -> str:
-    name = declaration.__name__ if isinstance(declaration, type) else declaration.function.__name__
+    named = declaration if isinstance(declaration, type) else getattr(declaration, "function", declaration)
+    name = getattr(named, "__name__", repr(named))
     source = next((row.source for row in App([declaration]).describe() if row.source), "")
     return f"{source}: {name!r} is declared but not served; add it with app.add({name})"
 
@@ -198,7 +228,7 @@ def _import(target: str) -> ModuleType:
 def _import_module(name: str) -> ModuleType:
     if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name):
         nearest = did_you_mean(name, _files_beside(Path(name)))
-        raise ConfigError(f"{name!r} is neither a .py file nor a module{nearest}")
+        raise ConfigError(f"{name!r} is neither a .py file, a module, nor a file or folder of routes{nearest}")
     _make_importable(Path.cwd())
     with importing():
         try:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from wireloom.config import Limits
 from wireloom.core.codec import Codec
 from wireloom.core.request import Request
+from wireloom.errors import Deny
 
 __all__ = ["Authorize", "Bind", "Door", "Endpoint", "Handler"]
 
@@ -56,6 +57,8 @@ class Endpoint:
         begin: as `on_message`, but a plain function: gives the reply at once, or a coroutine of it where there is
             something to wait for. Only then is a task made.
         methods: HTTP methods, of the doors rest and webhook.
+        enveloped: answers are in the REST envelope, of the door rest.
+        refusal_of_http: the answer to an HTTP request without upgrade, of the door websocket; None: a 426.
         tags: what documents group it by.
         hidden: documents and route tables leave it out.
         summary: the first line of the handler's docstring.
@@ -82,6 +85,8 @@ class Endpoint:
     waits: bool = True
     begin: Callable[[Request], Any] | None = None
     methods: tuple[str, ...] = ()
+    enveloped: bool = True
+    refusal_of_http: Deny | None = None
     tags: tuple[str, ...] = ()
     hidden: bool = False
     summary: str = ""

@@ -102,7 +102,7 @@ class _Builder:
         name = unique(component_name(operation.name), self._names)
         self._names.add(name)
         self.tags.update(dict.fromkeys(operation.tags))
-        self._statuses.update(operation.errors)
+        self._statuses.update(operation.errors if operation.enveloped else ())
         item[operation.method.lower()] = self._entry(operation, name)
 
     def finish(self) -> dict[str, Any]:
@@ -169,6 +169,9 @@ class _Builder:
         return {"required": required, "content": content}
 
     def _responses(self, operation: Operation, name: str) -> dict[str, Any]:
+        if not operation.enveloped:
+            told = "What the endpoint gives; an error is an object with `error` and `code`."
+            return {"default": {"description": told, "content": {"application/json": {"schema": {}}}}}
         data = self._components.place(operation.response or {}, f"{name}_data")
         envelope = {
             "type": "object",

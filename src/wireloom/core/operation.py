@@ -23,7 +23,7 @@ _WITHOUT_BODY = ("GET", "HEAD")
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One HTTP method of one path. Its answers are in the REST envelope.
+    """One HTTP method of one path.
 
     Args:
         method: in capitals.
@@ -38,6 +38,7 @@ class Operation:
         status: of the answer when all goes well.
         response: JSON Schema of the answer's ``data``; None: anything.
         errors: the statuses of its refusals.
+        enveloped: its answers are in the REST envelope; else nothing is known of them.
     """
 
     method: str
@@ -52,6 +53,7 @@ class Operation:
     status: int = 200
     response: dict[str, Any] | None = None
     errors: tuple[int, ...] = ()
+    enveloped: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ def _operation_of(endpoint: Endpoint, method: str) -> Operation:
         multipart=message.get("x-wireloom-multipart") is True,
         response=_reports(endpoint.codec.response_schema, endpoint.name),
         errors=tuple(sorted(errors | {404} if names else errors)),
+        enveloped=endpoint.enveloped,
     )
 
 

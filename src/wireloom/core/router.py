@@ -1,4 +1,7 @@
-"""Router: from a path to its endpoint and raw parameters. Static paths win over parameters, segment by segment."""
+"""Router: from a path to its endpoint and raw parameters. Static paths win over parameters, segment by segment.
+
+Several endpoints may have one path, where each has HTTP methods of its own.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,17 @@ _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}\Z")
 class _Branch:
     """One segment's continuations."""
 
-    __slots__ = ("any", "endpoint", "names", "segments")
+    __slots__ = ("any", "ends", "segments")
 
     def __init__(self) -> None:
         self.segments: dict[str, _Branch] = {}
         self.any: _Branch | None = None
-        self.endpoint: Endpoint | None = None
-        self.names: list[str] = []
+        self.ends: list[tuple[Endpoint, list[str]]] = []  # endpoints with the names of their parameters
+
+    def choose(self, method: str) -> tuple[Endpoint, list[str]]:
+        """The endpoint that has a method; where none has, the first. HEAD is asked of the endpoint of GET."""
+        wanted = (method, "GET") if method == "HEAD" else (method,)
+        return next((end for each in wanted for end in self.ends if each in end[0].methods), self.ends[0])
 
 
 class Router:
@@ -31,7 +38,7 @@ class Router:
 
     def __init__(self) -> None:
         self._root = _Branch()
-        self._static: dict[str, Endpoint] = {}
+        self._static: dict[str, _Branch] = {}
         self._endpoints: list[Endpoint] = []
 
     def __iter__(self) -> Iterator[Endpoint]:
@@ -44,37 +51,51 @@ class Router:
             ConfigError: the template is malformed, or another endpoint has the same path.
         """
         names = parameter_names(endpoint.path, endpoint.source)
+        branch = self._branch(endpoint.path)
+        for other, _ in branch.ends:
+            if not endpoint.methods or not other.methods or set(endpoint.methods) & set(other.methods):
+                raise ConfigError(
+                    f"{endpoint.path!r} is already served by {other.name!r} ({other.source})", endpoint.source
+                )
+        branch.ends.append((endpoint, names))
+        self._endpoints.append(endpoint)
+        if not names:
+            self._static[endpoint.path] = branch
+
+    def _branch(self, path: str) -> _Branch:
+        """The end of a template."""
         branch = self._root
-        for segment in endpoint.path.split("/")[1:]:
+        for segment in path.split("/")[1:]:
             if segment.startswith("{"):
                 branch.any = branch = branch.any or _Branch()
             else:
                 branch = branch.segments.setdefault(segment, _Branch())
-        if branch.endpoint is not None:
-            raise ConfigError(
-                f"{endpoint.path!r} is already served by {branch.endpoint.name!r} ({branch.endpoint.source})",
-                endpoint.source,
-            )
-        branch.endpoint, branch.names = endpoint, names
-        self._endpoints.append(endpoint)
-        if not names:
-            self._static[endpoint.path] = endpoint
+        return branch
 
-    def match(self, path: str) -> tuple[Endpoint, dict[str, str]] | None:
-        """The endpoint of a percent-encoded path with its parameters, decoded; None when there is none."""
-        endpoint = self._static.get(path)
-        if endpoint is not None:
-            return endpoint, {}
+    def match(self, path: str, method: str = "") -> tuple[Endpoint, dict[str, str]] | None:
+        """The endpoint of a percent-encoded path with its parameters, decoded; None when there is none.
+
+        Args:
+            method: decides where several endpoints have the path.
+        """
+        branch = self._static.get(path)
+        if branch is not None:
+            return branch.choose(method)[0], {}
         found = self._walk(self._root, path.split("/")[1:], 0, [])
-        if found is None or found[0].endpoint is None:
+        if found is None:
             return None
-        return found[0].endpoint, dict(zip(found[0].names, found[1], strict=True))
+        endpoint, names = found[0].choose(method)
+        return endpoint, dict(zip(names, found[1], strict=True))
+
+    def methods(self, path: str) -> list[str]:
+        """The HTTP methods of all endpoints of a template."""
+        return [method for endpoint, _ in self._branch(path).ends for method in endpoint.methods]
 
     def _walk(
         self, branch: _Branch, segments: list[str], index: int, values: list[str]
     ) -> tuple[_Branch, list[str]] | None:
         if index == len(segments):
-            return (branch, values) if branch.endpoint is not None else None
+            return (branch, values) if branch.ends else None
         segment = unquote(segments[index])
         static = branch.segments.get(segment)
         found = self._walk(static, segments, index + 1, values) if static is not None else None

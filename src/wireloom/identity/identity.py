@@ -147,7 +147,7 @@ class Identity:
         account = await self._users.by_token(claims.subject, claims.token_id, now)
         if account is None:
             raise TokenEnded("Token revoked")
-        return account.as_user(claims.token_id, claims.expires_at)
+        return replace(account.as_user(claims.token_id, claims.expires_at), claims=claims.rest)
 
     async def _authenticate_external(self, issuer: Issuer, token: str, now: float) -> User:
         claims = await issuer.read(token, now)
@@ -155,7 +155,8 @@ class Identity:
         username = next((name for name in named if name), claims.subject)
         account = await self._users.see(issuer.subject_of(claims), username, now)
         role = claims.text("role") or account.role
-        return replace(account.as_user(claims.token_id, claims.expires_at), username=username, role=role)
+        user = account.as_user(claims.token_id, claims.expires_at)
+        return replace(user, username=username, role=role, claims=claims.rest)
 
     async def register(self, names: Mapping[str, str], password: str) -> Login:
         """Adds a user and logs it in.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 __all__ = ["User"]
 
@@ -18,6 +20,7 @@ class User:
         role: ``"user"``, ``"admin"`` or another word of the application's.
         token_id: the token's ``jti``; empty where there was no token.
         expires_at: when the token does, in unix seconds; None where there was no token.
+        claims: all that the token says.
     """
 
     user_id: str
@@ -26,3 +29,4 @@ class User:
     role: str = "user"
     token_id: str = ""
     expires_at: float | None = None
+    claims: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)

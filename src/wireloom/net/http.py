@@ -11,9 +11,10 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Mount, Router
+from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 
+from wireloom.core.endpoint import Endpoint
 from wireloom.core.router import Router as EndpointRouter
 from wireloom.errors import Deny
 from wireloom.net.rest import RestDoor
@@ -23,14 +24,21 @@ if TYPE_CHECKING:
 
     from wireloom.net.listener import Listener
 
-__all__ = ["HTTPDoor"]
+__all__ = ["HEALTH", "HTTPDoor"]
+
+
+HEALTH = ("/healthz/live", "/healthz/ready")
 
 
 class HTTPDoor:
-    """Answers HTTP requests: its own paths, the WebSocket paths' 426, health, endpoints, then what was added."""
+    """Answers HTTP requests: its own paths, the WebSocket paths' 426, health, endpoints, then what was added.
+
+    Law: a path that is written out wins over a template with parameters, whoever declared them.
+    """
 
     def __init__(self) -> None:
         self._added: list[BaseRoute] = []
+        self._written_out = frozenset(HEALTH)  # paths of routes without parameters
         self._own: Mapping[str, ASGIApp] = {}
         self._router = Router(default=self._no_route)
         self._answer = ExceptionMiddleware(self._router, handlers={HTTPException: _tell})
@@ -40,7 +48,7 @@ class HTTPDoor:
     def add(self, route: BaseRoute) -> None:
         """Adds a Starlette route or mount; they are asked in order."""
         self._added.append(route)
-        self._router.routes.append(route)
+        self._order([*self._router.routes, route])
 
     def attach(
         self,
@@ -55,13 +63,19 @@ class HTTPDoor:
         self._listener = listener
         self._rest.router = rest
         self._own = own or {}
-        self._router.routes[:] = [*routes, *self._added]
+        self._order([*routes, *self._added])
 
     def replace(self, other: HTTPDoor, rest: EndpointRouter, routes: Sequence[BaseRoute]) -> None:
         """Has what was added to another door in place of what was added here; requests that run go on."""
         self._added = other._added
         self._rest.router = rest
-        self._router.routes[:] = [*routes, *self._added]
+        self._order([*routes, *self._added])
+
+    def _order(self, routes: Sequence[BaseRoute]) -> None:
+        """Has these routes asked, one after the other."""
+        self._router.routes[:] = routes
+        plain = {route.path for route in routes if isinstance(route, Route) and not route.param_convertors}
+        self._written_out = frozenset((*HEALTH, *plain))
 
     @property
     def folders(self) -> list[Path]:
@@ -73,15 +87,16 @@ class HTTPDoor:
         """Answers one request."""
         listener = self._listener
         path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/")) or "/"
+        encoded, written_out = _encoded(scope, path), path in self._written_out
         if path in self._own:
             await self._own[path](scope, receive, send)
-        elif listener is not None and _is_websocket(listener, path, scope["query_string"].decode("latin-1")):
-            await _upgrade_required(scope)(scope, receive, send)
+        elif asked := _find_websocket(listener, encoded, scope["query_string"].decode("latin-1"), written_out):
+            await _upgrade_required(asked, scope)(scope, receive, send)
         elif path == "/healthz/live":
             await JSONResponse({"status": "ok"})(scope, receive, send)
         elif path == "/healthz/ready":
             await _readiness(listener)(scope, receive, send)
-        elif found := self._rest.router.match(_encoded(scope, path)):
+        elif (found := self._rest.router.match(encoded, scope["method"])) and not (written_out and found[1]):
             await self._rest.answer(*found, scope, receive, send)
         else:
             await self._answer(scope, receive, send)
@@ -107,21 +122,26 @@ def _encoded(scope: Scope, path: str) -> str:
     return raw.decode("latin-1").partition("?")[0].removeprefix(root) or "/"
 
 
-def _is_websocket(listener: Listener, path: str, query_string: str) -> bool:
-    """Whether an upgrade on this path would find an endpoint."""
-    match = listener.router.match(path)
-    if match is None:
-        return False
+def _find_websocket(listener: Listener | None, path: str, query_string: str, written_out: bool) -> Endpoint | None:
+    """The endpoint that an upgrade on this path, percent-encoded, would find; none with parameters where a route for
+    HTTP has the path written out.
+    """
+    match = listener.router.match(path) if listener is not None else None
+    if match is None or (written_out and match[1]):
+        return None
     endpoint, raw = match
     try:
         if endpoint.bind is not None:
             endpoint.bind(raw, query_string)
     except Deny as deny:
-        return deny.status != 404
-    return True
+        return None if deny.status == 404 else endpoint
+    return endpoint
 
 
-def _upgrade_required(scope: Scope) -> Response:
+def _upgrade_required(endpoint: Endpoint, scope: Scope) -> Response:
+    if endpoint.refusal_of_http is not None:
+        refusal = endpoint.refusal_of_http
+        return JSONResponse(refusal.body, refusal.status, refusal.headers)
     # RFC 9110 §15.5.22: a 426 MUST name the protocol required
     message = f"{scope['path']} speaks WebSocket; connect with ws:// or wss://"
     headers = {"Upgrade": "websocket", "Connection": "Upgrade"}

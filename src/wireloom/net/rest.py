@@ -110,8 +110,10 @@ class RestDoor:
         await response(scope, receive, send)
 
     async def _respond(self, http: HTTPRequest, endpoint: Endpoint, path_params: dict[str, str]) -> Response:
-        if endpoint.methods and http.method not in endpoint.methods:
-            allowed = ", ".join(endpoint.methods)  # RFC 9110 §15.5.6: a 405 MUST name what is allowed
+        # RFC 9110 §9.3.2: HEAD is GET, whose body the server leaves out
+        method = "GET" if http.method == "HEAD" and "HEAD" not in endpoint.methods else http.method
+        if endpoint.methods and method not in endpoint.methods:
+            allowed = ", ".join(self.router.methods(endpoint.path))  # RFC 9110 §15.5.6: a 405 MUST name what is allowed
             refusal = RequestError("METHOD_NOT_ALLOWED", f"{http.method} is not allowed here; {allowed} is")
             return _refusal(endpoint, refusal, {"Allow": allowed})
         caller = RestCaller(http, endpoint, path_params)
@@ -122,7 +124,7 @@ class RestDoor:
             body, form = await _read(http, caller, endpoint)
             pairs = None if form is None else form.multi_items()
             query = QueryParams(http.scope["query_string"]).multi_items()
-            reply = await invoke(request, Incoming(http.method, query, path_params, body, pairs), authorized=True)
+            reply = await invoke(request, Incoming(method, query, path_params, body, pairs), authorized=True)
         except RequestError as error:
             return _refusal(endpoint, error)
         except (Disconnect, ConnectionClosed):
@@ -135,7 +137,7 @@ class RestDoor:
 
 async def _read(http: HTTPRequest, caller: RestCaller, endpoint: Endpoint) -> tuple[bytes, Any]:
     """The body, or the form that it is."""
-    if http.method == "GET":
+    if http.method in ("GET", "HEAD"):
         return b"", None
     kind = http.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind == "multipart/form-data" and endpoint.door is Door.REST:

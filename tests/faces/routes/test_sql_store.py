@@ -725,6 +725,8 @@ def test_an_address_that_is_none() -> None:
         "SELECT load_extension('{other}')",
         "VACUUM INTO '{other}'",
         "VACUUM",
+        "CREATE TEMP TABLE users (a)",
+        "CREATE TEMPORARY VIEW users AS SELECT 1 AS a",
     ],
 )
 @pytest.mark.parametrize("operation", ["query", "execute"])
@@ -751,3 +753,12 @@ async def test_full_text_search_of_sqlite_works(make_store: Callable[..., Store]
     await store.execute("CREATE VIRTUAL TABLE notes USING fts5(note)")
     await store.execute("INSERT INTO notes VALUES (:note)", note="buy milk")
     assert await store.query("SELECT note FROM notes WHERE notes MATCH :word", word="milk") == [{"note": "buy milk"}]
+
+
+async def test_a_value_that_is_too_large_fails_before_anything_is_made_of_it(store: Store) -> None:
+    text = "repeat('x', 1048577)" if store.is_postgresql else "printf('%.*c', 1048577, 'x')"
+    data = f"convert_to({text}, 'UTF8')" if store.is_postgresql else "zeroblob(1048577)"
+    for value in (text, data):
+        with pytest.raises(Failure, match="more than 1048576") as caught:
+            await store.query(f"SELECT {value} AS large")
+        assert caught.value.code == "TOO_LARGE"

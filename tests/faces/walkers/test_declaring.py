@@ -293,11 +293,16 @@ def test_files_come_by_the_rest_door_only(options: Any, hint: Any) -> None:
 # -- who is where ------------------------------------------------------------------------------------------------------
 
 
+def test_two_walkers_of_one_path_stand_beside_each_other_by_their_methods() -> None:
+    app = App([spec(path="/x")(walker("Write")), spec(path="/x", methods=["get"])(walker("Read"))])
+    assert [(row.name, row.methods) for row in app.describe()] == [("Write", ("POST",)), ("Read", ("GET",))]
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [
         ({}, {}),
-        ({"path": "/x"}, {"path": "/x", "methods": ["get"]}),
+        ({"path": "/x"}, {"path": "/x", "methods": ["get", "post"]}),
         ({"path": "/x/{count}"}, {"path": "/x/{node_id}"}),
         ({}, {"path": "/walker/Hello/{count}"}),
         ({"protocol": "websocket"}, {"protocol": "websocket"}),

@@ -396,8 +396,8 @@ async def test_a_caller_who_comes_too_often_is_told_when_to_come_again() -> None
 
 
 def test_what_is_left_comes_back_with_time() -> None:
+    from wireloom.core.rate import Rate, TooOften
     from wireloom.core.request import Request
-    from wireloom.faces.walkers.rate import Rate, TooOften
 
     class Caller:
         client = ("10.0.0.1", 1)
@@ -405,7 +405,7 @@ def test_what_is_left_comes_back_with_time() -> None:
         head: Any = None
 
     now = [0.0]
-    rate, request = Rate(2, lambda: now[0]), Request(None, Caller())  # type: ignore[arg-type]
+    rate, request = Rate(2, clock=lambda: now[0]), Request(None, Caller())  # type: ignore[arg-type]
     rate.take(request)
     rate.take(request)
     with pytest.raises(TooOften) as caught:

@@ -14,6 +14,7 @@ from starlette.datastructures import UploadFile
 from wireloom.config import Limits
 from wireloom.core.codec import Codec
 from wireloom.core.endpoint import Door, Endpoint
+from wireloom.core.rate import Rate
 from wireloom.core.request import Request
 from wireloom.core.rest import Incoming
 from wireloom.core.topic import PUBLIC_ROOT_ID
@@ -22,7 +23,6 @@ from wireloom.faces.walkers.abilities import Abilities
 from wireloom.faces.walkers.callers import require_role
 from wireloom.faces.walkers.envelope import event_errors, http_errors, http_reply
 from wireloom.faces.walkers.fields import Fields, split_token
-from wireloom.faces.walkers.rate import Rate
 from wireloom.faces.walkers.run import Runner
 from wireloom.faces.walkers.services import Services
 from wireloom.faces.walkers.socket import WalkerSocket
@@ -34,7 +34,7 @@ from wireloom.graph.edge import Edge
 from wireloom.graph.node import Node
 from wireloom.identity.refusal import KeyInvalid
 
-__all__ = ["compile_unknown", "compile_walker"]
+__all__ = ["compile_call", "compile_unknown", "compile_walker"]
 
 
 def compile_walker(walker: type[Walker], services: Services) -> list[Endpoint]:
@@ -44,6 +44,13 @@ def compile_walker(walker: type[Walker], services: Services) -> list[Endpoint]:
         ConfigError: something in the declaration cannot be.
     """
     return _Compiler(walker, services).endpoints()
+
+
+def compile_call(walker: type[Walker], services: Services) -> Endpoint:
+    """An endpoint that nobody reaches from outside, for other declarations that run the walker: JSON of its fields in,
+    JSON of the list of its reports out. Whoever may not run the walker otherwise may not here.
+    """
+    return _Compiler(walker, services).call()
 
 
 class _Compiler:
@@ -110,6 +117,10 @@ class _Compiler:
         socket = WalkerSocket(self._walker.__name__, self._spec, self._fields, self._runner, self._services)
         login = not self._spec.public
         return self._endpoint(path, Door.WEBSOCKET, socket.codec, socket.on_message, login=login, **socket.hooks)
+
+    def call(self) -> Endpoint:
+        """The endpoint of an event, also where the walker is none."""
+        return self._event()
 
     def _event(self) -> Endpoint:
         fields, spec = self._fields, self._spec

@@ -6,13 +6,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from wireloom.core.codec import Codec
+from wireloom.core.rate import Rate
 from wireloom.core.request import Request
 from wireloom.core.topic import PUBLIC_ROOT_ID, walker_topic
 from wireloom.errors import ValidationFailed
 from wireloom.faces.walkers.callers import is_allowed, require_role
 from wireloom.faces.walkers.envelope import SOCKET_REPLY_SCHEMA, socket_errors, socket_reply
 from wireloom.faces.walkers.fields import Fields, split_token
-from wireloom.faces.walkers.rate import Rate
 from wireloom.faces.walkers.run import Runner
 from wireloom.faces.walkers.services import Services
 from wireloom.identity.bearer import BEARER_SUBPROTOCOL, find_token

@@ -7,13 +7,13 @@ from functools import partial
 from typing import Any
 
 from wireloom.core.codec import Codec
+from wireloom.core.rate import Rate
 from wireloom.core.request import Request
 from wireloom.core.rest import Incoming
 from wireloom.errors import RequestError, Unauthorized
 from wireloom.faces.walkers.callers import require_role
 from wireloom.faces.walkers.envelope import http_errors, http_reply
 from wireloom.faces.walkers.fields import Fields
-from wireloom.faces.walkers.rate import Rate
 from wireloom.faces.walkers.services import Services
 from wireloom.faces.walkers.spec import Spec
 from wireloom.identity.refusal import KeyInvalid

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
 from wireloom.errors import did_you_mean
-from wireloom.faces.routes.expressions.values import a_kind, kind_of, number_of, text_or_fail
+from wireloom.faces.routes.expressions.values import a_kind, kind_of
 from wireloom.faces.routes.failure import Failure
 
 __all__ = ["Callable", "Parameter", "Table", "check_kind", "the_kinds"]
@@ -139,16 +139,12 @@ def _kinds(hint: Any) -> tuple[str, ...]:
 
 
 def check_kind(value: Any, kinds: tuple[str, ...], wanting: str) -> Any:
-    """A value as an argument: where only text is taken, numbers and bools become it; where only numbers are, numeric
-    texts do.
+    """A value as an argument that takes several kinds. Where only text, or only numbers, are taken, the compiler calls
+    `text_or_fail` and `number_of` instead.
 
     Raises:
         Failure: ``WRONG_TYPE``.
     """
-    if kinds == ("text",):
-        return text_or_fail(value, wanting)
-    if kinds == ("number",):
-        return number_of(value, wanting)
     if kind_of(value) not in kinds:
         raise Failure(f"{wanting} takes {the_kinds(kinds)}, not {a_kind(value)}", "WRONG_TYPE")
     return value

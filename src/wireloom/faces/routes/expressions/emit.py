@@ -7,6 +7,7 @@ Laws:
 
 from __future__ import annotations
 
+from collections.abc import Callable as PythonCallable
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -32,6 +33,7 @@ from wireloom.faces.routes.expressions.tree import (
 )
 from wireloom.faces.routes.expressions.values import (
     a_kind,
+    bounded,
     joined,
     kind_of,
     member,
@@ -79,14 +81,23 @@ class Scope(Protocol):
 class Namespace(dict[str, Any]):
     """The globals of the Python that is made: what it calls, by names that are made here."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._bound: dict[tuple[str, int], str] = {}
+        self._numbers: dict[str, int] = {}
+
     def bind(self, value: Any, name: str) -> str:
         """The name of a value, made of a proposed one."""
-        number = 0
-        while True:
-            bound = f"{name}_{number}" if number else name
-            if self.setdefault(bound, value) is value:
-                return bound
+        known = self._bound.get((name, id(value)))  # its id stays its own, as it is kept here
+        if known is not None:
+            return known
+        number = self._numbers.get(name, 0)
+        while (bound := f"{name}_{number}" if number else name) in self:
             number += 1
+        self._numbers[name] = number + 1
+        self[bound] = value
+        self._bound[name, id(value)] = bound
+        return bound
 
 
 def constant(value: Any) -> Code:
@@ -100,14 +111,18 @@ class Emitter:
     Args:
         scope: the variables.
         namespace: takes what the Python calls.
+        wait: the Python that waits for a call.
 
     Attributes:
         waits: whether anything of it has to be awaited.
     """
 
-    def __init__(self, scope: Scope, namespace: Namespace) -> None:
+    def __init__(
+        self, scope: Scope, namespace: Namespace, wait: PythonCallable[[str], str] = "(await {})".format
+    ) -> None:
         self.scope = scope
         self.namespace = namespace
+        self._wait = wait
         self.waits = False
         self._depth = 0
 
@@ -117,11 +132,13 @@ class Emitter:
         Raises:
             ExpressionProblem: something in it cannot be.
         """
-        self._depth += 1
-        if self._depth > _MAX_DEPTH:
+        if self._depth == _MAX_DEPTH:
             raise ExpressionProblem(f"the expression has more than {_MAX_DEPTH} levels; set a variable", *_place(node))
-        code: Code = getattr(self, f"_emit_{type(node).__name__.lower()}")(node)
-        self._depth -= 1
+        self._depth += 1
+        try:
+            code: Code = getattr(self, f"_emit_{type(node).__name__.lower()}")(node)
+        finally:
+            self._depth -= 1
         return code
 
     def text(self, parts: list[str | Node]) -> Code:
@@ -152,16 +169,23 @@ class Emitter:
         return code
 
     def _emit_items(self, node: Items) -> Code:
-        return Code(f"[{', '.join(self.emit(item).text for item in node.items)}]", "list")
+        items = [self.emit(item) for item in node.items]
+        return self._bounded(f"[{', '.join(item.text for item in items)}]", "list", items)
 
     def _emit_pairs(self, node: Pairs) -> Code:
-        pairs = (f"{name!r}: {self.emit(value).text}" for name, value in node.pairs)
-        return Code("{" + ", ".join(pairs) + "}", "object")
+        values = [self.emit(value) for _, value in node.pairs]
+        pairs = (f"{name!r}: {value.text}" for (name, _), value in zip(node.pairs, values, strict=True))
+        return self._bounded("{" + ", ".join(pairs) + "}", "object", values)
+
+    def _bounded(self, text: str, kind: str, members: list[Code]) -> Code:
+        """A list or object, measured where what it holds may be large."""
+        large = any(member.value is ... and member.kind not in ("number", "bool") for member in members)
+        return Code(f"{self._name(bounded)}({text})" if large else text, kind)
 
     def _emit_member(self, node: Member) -> Code:
         of, key = self.emit(node.of), self.emit(node.key)
         if of.kind not in ("any", *_WITH_MEMBERS):
-            raise ExpressionProblem(f"a {of.kind} has no members", node.start, node.end)
+            raise ExpressionProblem(f"{the_kinds((of.kind,))} has no members", node.start, node.end)
         return Code(f"{self._name(member)}({of.text}, {key.text})")
 
     def _emit_unary(self, node: Unary) -> Code:
@@ -177,6 +201,8 @@ class Emitter:
         operator, left, right = BINARY[node.symbol], self.emit(node.left), self.emit(node.right)
         for code, side in ((left, node.left), (right, node.right)):
             self._require(code, operator.takes, node.symbol, side)
+        if node.symbol == "+":
+            _require_sum(left.kind, right.kind, node)
         both = left.kind if left.kind == right.kind else "any"
         if operator.function is None:
             return Code(f"({left.text} {'and' if node.symbol == '&&' else 'or'} {right.text})", both)
@@ -223,14 +249,15 @@ class Emitter:
         given = len(arguments) - of_a_filter
         if given < fewest or (most is not None and given > most):
             wanted = f"{fewest} or more" if most is None else f"{fewest}" if fewest == most else f"{fewest} to {most}"
-            raise ExpressionProblem(f"{row.name} takes {wanted} arguments, not {given}", node.start, node.end)
+            plural = "" if wanted == "1" else "s"
+            raise ExpressionProblem(f"{row.name} takes {wanted} argument{plural}, not {given}", node.start, node.end)
         texts = [
             self._argument(code, place, row.name, row.parameters[index] if index < len(row.parameters) else None)
             for index, (code, place) in enumerate(arguments)
         ]
         call = f"{self._name(row.function, f'{noun}_{row.name}')}({', '.join(texts)})"
         self.waits = self.waits or row.waits
-        return Code(f"(await {call})" if row.waits else call, row.gives)
+        return Code(self._wait(call) if row.waits else call, row.gives)
 
     def _argument(self, code: Code, place: Node, wanting: str, parameter: Parameter | None) -> str:
         if parameter is None or not parameter.kinds or code.kind in parameter.kinds:
@@ -260,16 +287,24 @@ def require_kinds(code: Code, taken: tuple[str, ...], wanting: str) -> None:
     if code.kind != "any" and code.kind not in taken:
         met = a_kind(code.value) if code.value is not ... else {"text": "text"}.get(code.kind, the_kinds((code.kind,)))
         raise ValueError(f"{wanting} takes {the_kinds(taken)}, not {met}")
-    if set(taken) == {"number", "text"} and wanting in _ARITHMETIC and isinstance(code.value, str):
+    if set(taken) == {"number", "text"} and wanting not in _ORDERS and isinstance(code.value, str):
         if parse_number(code.value) is None:
             raise ValueError(f"{wanting} takes a number, not the text {code.value!r}")
+
+
+def _require_sum(left: str, right: str, node: Node) -> None:
+    """Refuses a sum of kinds that are known and cannot be added: what `operators.add` says of values."""
+    kinds = {left, right}
+    if "any" not in kinds and "text" not in kinds and kinds not in ({"number"}, {"list"}):
+        met = f"{the_kinds((left,))} and {the_kinds((right,))}"
+        raise ExpressionProblem(f"+ takes numbers, texts or lists, not {met}", *_place(node))
 
 
 _BECOMES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("text",): ("text", "number", "bool"),
     ("number",): ("number", "text"),
 }
-_ARITHMETIC = {"-", "*", "/", "%", "**"}
+_ORDERS = {"<", "<=", ">", ">="}
 
 
 def _place(node: Node) -> tuple[int, int]:

@@ -13,24 +13,26 @@ import re
 import unicodedata
 from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote_to_bytes
 
 from wireloom.faces.routes.expressions.callables import Table
 from wireloom.faces.routes.expressions.values import (
     MAX_ITEMS,
     MAX_TEXT,
     equal,
+    extreme,
     json_of,
     kind_of,
     member,
     number_of,
-    order,
     parse_json,
     sized,
     text_of,
     text_or_fail,
     tidy,
     too_large,
+    utf8_of,
+    whole,
 )
 from wireloom.faces.routes.failure import Failure
 
@@ -40,8 +42,9 @@ FILTERS = Table("filter")
 
 _NO_FRACTION = 2**53  # floats beyond it are whole
 _EXACT = Context(prec=400)
-_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+_WORD = re.compile(r"[^\W\d_]+(?:['’\u0300-\u036f]+[^\W\d_]+)*")  # with its apostrophes and accents
 _PLACEHOLDER = re.compile(r"\{(\d{0,4})\}")
+_SLICE = 4096
 _NOT_A_SLUG = re.compile(r"[^a-z0-9]+")
 
 
@@ -91,7 +94,7 @@ def _replace(text: str, old: str, new: str) -> str:
 @FILTERS.add("split")
 def _split(text: str, separator: str = " ") -> list[Any]:
     """The parts between separators; an empty separator gives the characters."""
-    if text.count(separator) >= MAX_ITEMS:
+    if (text.count(separator) + 1 if separator else len(text)) > MAX_ITEMS:
         raise too_large(f"a list of more than {MAX_ITEMS} items")
     return text.split(separator) if separator else list(text)
 
@@ -99,36 +102,40 @@ def _split(text: str, separator: str = " ") -> list[Any]:
 @FILTERS.add("join")
 def _join(items: list[Any], separator: str = "") -> str:
     """The items as text, with a separator between them."""
-    texts = [text_of(item) for item in items]
-    if sum(map(len, texts)) + len(separator) * len(texts) > MAX_TEXT + len(separator):
-        raise too_large(f"a text of more than {MAX_TEXT} characters")
+    texts, room = [], MAX_TEXT + len(separator)
+    for item in items:
+        text = text_of(item)
+        room -= len(text) + len(separator)
+        if room < 0:
+            raise too_large(f"a text of more than {MAX_TEXT} characters")
+        texts.append(text)
     return separator.join(texts)
 
 
 @FILTERS.add("substring")
 def _substring(text: str, start: int, length: Any = None) -> str:
     """From a place on (0 is the first, -1 the last character), so many characters, or all that follow."""
-    first = _whole(start, "substring")
+    first = whole(start, "substring")
     first = max(len(text) + first, 0) if first < 0 else first
     if length is None:
         return text[first:]
-    return text[first : first + max(_whole(number_of(length, "substring"), "substring"), 0)]
+    return text[first : first + max(whole(number_of(length, "substring"), "substring"), 0)]
 
 
 @FILTERS.add("slice")
 def _slice(value: str | list[Any], start: int, end: Any = None) -> Any:
     """From one place up to, and without, another, of a text or list; negative places count from the end."""
-    last = None if end is None else _whole(number_of(end, "slice"), "slice")
-    return value[_whole(start, "slice") : last]
+    last = None if end is None else whole(number_of(end, "slice"), "slice")
+    return value[whole(start, "slice") : last]
 
 
 @FILTERS.add("repeat")
 def _repeat(text: str, times: int) -> str:
     """The text so many times."""
-    count = _whole(times, "repeat")
+    count = max(whole(times, "repeat"), 0)
     if count * len(text) > MAX_TEXT:
         raise too_large(f"a text of more than {MAX_TEXT} characters")
-    return text * count
+    return text * min(count, MAX_TEXT)
 
 
 @FILTERS.add("contains")
@@ -156,7 +163,7 @@ def _ends_with(text: str, part: str) -> bool:
 @FILTERS.add("truncate")
 def _truncate(text: str, length: int, end: str = "…") -> str:
     """At most so many characters, the end of which says that there were more."""
-    most = _whole(length, "truncate")
+    most = whole(length, "truncate")
     if len(text) <= most:
         return text
     return text[: max(most - len(end), 0)] + end[: max(most, 0)]
@@ -165,23 +172,35 @@ def _truncate(text: str, length: int, end: str = "…") -> str:
 @FILTERS.add("slugify")
 def _slugify(text: str) -> str:
     """As part of an address: small letters and digits of ASCII, with hyphens between words."""
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    return _NOT_A_SLUG.sub("-", plain.lower()).strip("-")
+    plain = "".join(_in_ascii(text[at : at + _SLICE]) for at in range(0, len(text), _SLICE))
+    return sized(_NOT_A_SLUG.sub("-", plain.lower()).strip("-"))
+
+
+def _in_ascii(text: str) -> str:
+    """What ASCII has of every character; one by one, as a few become very long and are left out at once."""
+    plain = {sign: unicodedata.normalize("NFKD", sign).encode("ascii", "ignore").decode() for sign in set(text)}
+    return "".join(map(plain.__getitem__, text))
 
 
 @FILTERS.add("format")
 def _format(text: str, *values: Any) -> str:
     """Values in the place of ``{}``, one after the other, or of ``{0}``, ``{1}``."""
     following = iter(range(len(values)))
+    texts: dict[int, str] = {}
+    room = MAX_TEXT
 
     def write(match: re.Match[str]) -> str:
+        nonlocal room
         index = int(match[1]) if match[1] else next(following, len(values))
         if index >= len(values):
             raise Failure(f"format has {len(values)} values, too few for {match[0]}", "WRONG_VALUE")
-        return text_of(values[index])
+        if index not in texts:
+            texts[index] = text_of(values[index])
+        room -= len(texts[index])
+        if room < 0:
+            raise too_large(f"a text of more than {MAX_TEXT} characters")
+        return texts[index]
 
-    if text.count("{") * max((len(text_of(value)) for value in values), default=0) > 4 * MAX_TEXT:
-        raise too_large(f"a text of more than {MAX_TEXT} characters")
     return sized(_PLACEHOLDER.sub(write, text))
 
 
@@ -203,7 +222,7 @@ def _json_parse(text: str) -> Any:
 @FILTERS.add("base64_encode")
 def _base64_encode(text: str) -> str:
     """In Base64."""
-    return sized(base64.b64encode(text.encode()).decode())
+    return sized(base64.b64encode(utf8_of(text)).decode())
 
 
 @FILTERS.add("base64_decode")
@@ -218,13 +237,16 @@ def _base64_decode(text: str) -> str:
 @FILTERS.add("url_encode")
 def _url_encode(text: str) -> str:
     """As part of an address: all but letters, digits and ``_.-~`` percent-encoded."""
-    return sized(quote(text, safe=""))
+    written = utf8_of(text)
+    if len(written) > MAX_TEXT:
+        raise too_large(f"a text of more than {MAX_TEXT} characters")
+    return sized(quote(written, safe=""))
 
 
 @FILTERS.add("url_decode")
 def _url_decode(text: str) -> str:
     """The text that was percent-encoded."""
-    return unquote(text, errors="replace")
+    return unquote_to_bytes(utf8_of(text)).decode(errors="replace")
 
 
 @FILTERS.add("html_escape")
@@ -273,7 +295,10 @@ def _sort(items: list[Any], key: Any = None) -> list[Any]:
 @FILTERS.add("unique")
 def _unique(items: list[Any]) -> list[Any]:
     """Every item once, where it stands first."""
-    return list({(kind_of(item), json_of(item)): item for item in reversed(items)}.values())[::-1]
+    found: dict[Any, Any] = {}
+    for item in items:
+        found.setdefault(_identity(item), item)
+    return list(found.values())
 
 
 @FILTERS.add("keys")
@@ -305,19 +330,24 @@ def _get(value: Any, key: Any, otherwise: Any = None) -> Any:
 def _sum(items: list[Any]) -> int | float:
     """The numbers added up; 0 of none."""
     numbers = [number_of(item, "sum") for item in items]
-    return tidy(math.fsum(numbers) if any(isinstance(number, float) for number in numbers) else sum(numbers))
+    if not any(isinstance(number, float) for number in numbers):
+        return tidy(sum(numbers))
+    try:
+        return tidy(math.fsum(numbers))
+    except OverflowError:
+        return tidy(math.inf)
 
 
 @FILTERS.add("min")
 def _min(items: list[Any]) -> Any:
     """The least number or text; null of none."""
-    return _extreme(items, lambda found, item: item < found)
+    return extreme(items, lambda found, item: item < found)
 
 
 @FILTERS.add("max")
 def _max(items: list[Any]) -> Any:
     """The greatest number or text; null of none."""
-    return _extreme(items, lambda found, item: item > found)
+    return extreme(items, lambda found, item: item > found)
 
 
 @FILTERS.add("map")
@@ -372,39 +402,34 @@ def _abs(number: float) -> int | float:
 @FILTERS.add("round")
 def _round(number: float, digits: int = 0) -> int | float:
     """To so many digits behind the point; a half is rounded away from zero."""
-    places = _whole(digits, "round")
+    places = whole(digits, "round")
     if not -20 <= places <= 20:
         raise Failure("round takes from -20 to 20 digits", "WRONG_VALUE")
     if abs(number) >= _NO_FRACTION and places >= 0:
         return number
     rounded = Decimal(repr(number)).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP, _EXACT)
-    return tidy(float(rounded) if places > 0 else int(rounded))
+    return tidy(int(rounded) if isinstance(number, int) else float(rounded))
 
 
 @FILTERS.add("floor")
-def _floor(number: float) -> int:
+def _floor(number: float) -> int | float:
     """The next whole number that is not greater."""
-    return int(tidy(math.floor(number)))
+    return number if abs(number) >= _NO_FRACTION else math.floor(number)
 
 
 @FILTERS.add("ceil")
-def _ceil(number: float) -> int:
+def _ceil(number: float) -> int | float:
     """The next whole number that is not less."""
-    return int(tidy(math.ceil(number)))
+    return number if abs(number) >= _NO_FRACTION else math.ceil(number)
 
 
 # -- what several need -------------------------------------------------------------------------------------------
 
 
-def _whole(number: float, wanting: str) -> int:
-    if isinstance(number, float) and not number.is_integer():
-        raise Failure(f"{wanting} takes whole numbers, not {number}", "WRONG_VALUE")
-    return int(number)
-
-
-def _extreme(items: list[Any], better: Any) -> Any:
-    found = items[0] if items else None
-    for item in items[1:]:
-        if better(*order(found, item)):
-            found = item
-    return found
+def _identity(value: Any) -> Any:
+    """Something that can be hashed, the same for values of one kind that are equal."""
+    if isinstance(value, list):
+        return ("list", *map(_identity, value))
+    if isinstance(value, dict):
+        return frozenset((name, _identity(member)) for name, member in value.items())
+    return kind_of(value), value

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from anyio.lowlevel import RunVar
 
 from wireloom.faces.routes.expressions.callables import Table
-from wireloom.faces.routes.expressions.values import order, tidy
+from wireloom.faces.routes.expressions.values import extreme, tidy, utf8_of, whole
 from wireloom.faces.routes.failure import Failure
 from wireloom.identity.passwords import Passwords
 from wireloom.identity.refusal import Overloaded
@@ -31,6 +31,8 @@ _SCHEMES = ("http", "https", "ws", "wss")
 _ALPHABET = string.ascii_letters + string.digits
 _LONGEST_PASSWORD = 1024
 _LONGEST_RANDOM = 1024
+_LONGEST_PATTERN = 200  # of a time; what strftime and strptime need grows faster than their patterns
+_YEAR = re.compile(r"%[EO]?[YyGcxs]")
 
 
 @FUNCTIONS.add("len")
@@ -42,22 +44,17 @@ def _len(value: str | list[Any] | dict[str, Any]) -> int:
 @FUNCTIONS.add("min")
 def _min(first: Any, *others: Any) -> Any:
     """The least of its arguments, numbers or texts; of one list, its least item."""
-    return _extreme(first, others, lambda found, value: value < found)
+    return extreme(_values(first, others), lambda found, value: value < found)
 
 
 @FUNCTIONS.add("max")
 def _max(first: Any, *others: Any) -> Any:
     """The greatest of its arguments, numbers or texts; of one list, its greatest item."""
-    return _extreme(first, others, lambda found, value: value > found)
+    return extreme(_values(first, others), lambda found, value: value > found)
 
 
-def _extreme(first: Any, others: tuple[Any, ...], better: Any) -> Any:
-    values = first if isinstance(first, list) and not others else [first, *others]
-    found = values[0] if values else None
-    for value in values[1:]:
-        if better(*order(found, value)):
-            found = value
-    return found
+def _values(first: Any, others: tuple[Any, ...]) -> list[Any]:
+    return first if isinstance(first, list) and not others else [first, *others]
 
 
 @FUNCTIONS.add("abs")
@@ -96,6 +93,7 @@ def _today() -> str:
 @FUNCTIONS.add("format_timestamp")
 def _format_timestamp(seconds: float, pattern: str = "%Y-%m-%d %H:%M:%S") -> str:
     """Seconds since 1970 as a time in UTC, by a pattern of `strftime`."""
+    _require_short(pattern, "format_timestamp")
     try:
         return datetime.fromtimestamp(seconds, UTC).strftime(pattern)
     except (ValueError, OverflowError, OSError):
@@ -103,13 +101,25 @@ def _format_timestamp(seconds: float, pattern: str = "%Y-%m-%d %H:%M:%S") -> str
 
 
 @FUNCTIONS.add("parse_timestamp")
-def _parse_timestamp(text: str, pattern: Any = None) -> int | float:
+def _parse_timestamp(text: str, pattern: str | None = None) -> int | float:
     """Seconds since 1970 of a time in ISO 8601, or by a pattern of `strptime`; UTC where no zone is written."""
     try:
-        read = datetime.fromisoformat(text) if pattern is None else datetime.strptime(text, str(pattern))
+        read = datetime.fromisoformat(text) if pattern is None else _by_pattern(text, pattern)
     except (ValueError, re.error):
         raise Failure("parse_timestamp cannot read the text as a time", "WRONG_VALUE") from None
     return tidy((read if read.tzinfo is not None else read.replace(tzinfo=UTC)).timestamp())
+
+
+def _by_pattern(text: str, pattern: str) -> datetime:
+    _require_short(pattern, "parse_timestamp")
+    if _YEAR.search(pattern.replace("%%", "")):
+        return datetime.strptime(text, pattern)
+    return datetime.strptime(f"1900 {text}", f"%Y {pattern}")  # as Python has it; it warns of a day without a year
+
+
+def _require_short(pattern: str, wanting: str) -> None:
+    if len(pattern) > _LONGEST_PATTERN:
+        raise Failure(f"{wanting} takes a pattern of at most {_LONGEST_PATTERN} characters", "WRONG_VALUE")
 
 
 @FUNCTIONS.add("random_int")
@@ -124,9 +134,10 @@ def _random_int(least: int, most: int) -> int:
 @FUNCTIONS.add("random_string")
 def _random_string(length: int = 16) -> str:
     """Random letters and digits of ASCII; nobody can guess them."""
-    if not 0 <= length <= _LONGEST_RANDOM:
+    count = whole(length, "random_string")
+    if not 0 <= count <= _LONGEST_RANDOM:
         raise Failure(f"random_string takes a length up to {_LONGEST_RANDOM}", "WRONG_VALUE")
-    return "".join(secrets.choice(_ALPHABET) for _ in range(int(length)))
+    return "".join(secrets.choice(_ALPHABET) for _ in range(count))
 
 
 # -- checks and hashes ---------------------------------------------------------------------------------------------
@@ -141,7 +152,7 @@ def _is_email(value: Any) -> bool:
 @FUNCTIONS.add("is_url")
 def _is_url(value: Any) -> bool:
     """Whether it is an address that begins with http, https, ws or wss."""
-    if not isinstance(value, str) or len(value) > 2048 or any(sign.isspace() for sign in value):
+    if not isinstance(value, str) or len(value) > 2048 or " " in value or not value.isprintable():
         return False
     try:
         parts = urlsplit(value)
@@ -153,13 +164,13 @@ def _is_url(value: Any) -> bool:
 @FUNCTIONS.add("sha256")
 def _sha256(text: str) -> str:
     """The SHA-256 of the text's UTF-8 in hexadecimal; for passwords there is `hash_password`."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(utf8_of(text)).hexdigest()
 
 
 @FUNCTIONS.add("hmac_sha256")
 def _hmac_sha256(text: str, key: str) -> str:
     """The HMAC-SHA-256 (RFC 2104) of the text with a key, in hexadecimal."""
-    return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()
+    return hmac.new(utf8_of(key), utf8_of(text), hashlib.sha256).hexdigest()
 
 
 _passwords: RunVar[Passwords] = RunVar("passwords")  # of an event loop: its threads are counted there

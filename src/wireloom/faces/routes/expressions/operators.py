@@ -176,7 +176,7 @@ _BINARY = (
     Operator("<=", 4, at_most, _ORDERED, "bool", "less or equal"),
     Operator(">", 4, greater, _ORDERED, "bool", "greater"),
     Operator(">=", 4, at_least, _ORDERED, "bool", "greater or equal"),
-    Operator("+", 5, add, ("null", "bool", "number", "text", "list"), "any", "the sum; joins texts, and lists"),
+    Operator("+", 5, add, _ANYTHING, "any", "the sum; joins texts, and lists"),
     Operator("-", 5, subtract, _NUMBERS, "number", "the difference"),
     Operator("*", 6, multiply, _NUMBERS, "number", "the product"),
     Operator("/", 6, divide, _NUMBERS, "number", "the quotient; `DIVISION_BY_ZERO`"),

@@ -20,11 +20,11 @@ from wireloom.faces.routes.expressions.tree import (
     Pairs,
     Unary,
 )
-from wireloom.faces.routes.expressions.values import parse_number
+from wireloom.faces.routes.expressions.values import parse_number, tidy
 
 __all__ = ["parse"]
 
-_MAX_DEPTH = 32  # levels of parentheses, lists, unary operators and branches
+_MAX_DEPTH = 32  # levels of parentheses, lists, branches, and operators that bind from the right
 _CONSTANTS = {"true": True, "false": False, "null": None}
 _SUM = BINARY["+"].level  # the pipe stands beside + and -
 _ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|.)", re.DOTALL)
@@ -79,13 +79,16 @@ class _Parser:
         met = "" if token.kind == "end" else f", before {token.text!r}"
         return ExpressionProblem(what + met, token.start, max(token.end, token.start + 1))
 
+    def _enter(self) -> None:
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise self._unexpected(f"the expression is nested more than {_MAX_DEPTH} levels deep")
+
     # -- from the weakest binding to the strongest -----------------------------------------------------------------
 
     def expression(self) -> Node:
         """A whole expression: ``a ? b : c`` or what binds stronger."""
-        self._depth += 1
-        if self._depth > _MAX_DEPTH:
-            raise self._unexpected(f"the expression is nested more than {_MAX_DEPTH} levels deep")
+        self._enter()
         tree = self._binary(0)
         if self._at("?"):
             self._take()
@@ -107,8 +110,14 @@ class _Parser:
             if operator is None or operator.level < weakest:
                 return left
             self._take()
-            right = self._binary(operator.level if operator.from_right else operator.level + 1)
+            right = self._from_right(operator.level) if operator.from_right else self._binary(operator.level + 1)
             left = Binary(left.start, right.end, symbol, left, right)
+
+    def _from_right(self, level: int) -> Node:
+        self._enter()
+        right = self._binary(level)
+        self._depth -= 1
+        return right
 
     def _symbol(self) -> str:
         """The operator that comes next, if one does, without its synonyms."""
@@ -129,9 +138,7 @@ class _Parser:
         if symbol not in UNARY:
             return self._postfix()
         token = self._take()
-        self._depth += 1
-        if self._depth > _MAX_DEPTH:
-            raise self._unexpected(f"the expression is nested more than {_MAX_DEPTH} levels deep")
+        self._enter()
         of = self._unary()
         self._depth -= 1
         return Unary(token.start, of.end, symbol, of)
@@ -217,7 +224,7 @@ def _number(token: Token) -> int | float:
     number = parse_number(token.text)
     if number is None:
         raise ExpressionProblem("no number of 64 bits", token.start, token.end)
-    return number
+    return tidy(number)
 
 
 def _unescape(token: Token) -> str:

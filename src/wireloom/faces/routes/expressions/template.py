@@ -8,7 +8,7 @@ from wireloom.faces.routes.expressions.tree import Node
 
 __all__ = ["parse_condition", "split"]
 
-_MAX_LENGTH = 100_000  # characters of a text
+_MAX_LENGTH = 100_000  # characters of a text in which expressions stand
 _MAX_EXPRESSIONS = 100  # in one text
 
 
@@ -18,14 +18,17 @@ def split(text: str) -> list[str | Node]:
     Raises:
         ExpressionProblem: an expression cannot be.
     """
+    _require_text(text)
     parts: list[str | Node] = []
-    at = 0
+    at, expressions = 0, 0
     while (opening := text.find("{{", at)) >= 0:
         if opening > at:
             parts.append(text[at:opening])
+        _require_short(text)
         tree, at = parse(text, opening + 2, braces=True)
         parts.append(tree)
-        if len(parts) > 2 * _MAX_EXPRESSIONS:
+        expressions += 1
+        if expressions > _MAX_EXPRESSIONS:
             raise ExpressionProblem(f"a text has at most {_MAX_EXPRESSIONS} expressions", opening, at)
     if at < len(text) or not parts:
         parts.append(text[at:])
@@ -39,8 +42,22 @@ def parse_condition(text: str) -> Node:
         ExpressionProblem: there is more, or less, than one expression.
     """
     if "{{" not in text:
+        _require_text(text)
+        _require_short(text)
         return parse(text)[0]
-    found = split(text.strip())
+    found = [part for part in split(text) if not (isinstance(part, str) and part.isspace())]
     if len(found) > 1 or isinstance(found[0], str):
         raise ExpressionProblem("a condition is one expression; write all of it within {{ }}", 0, len(text))
     return found[0]
+
+
+def _require_short(text: str) -> None:
+    if len(text) > _MAX_LENGTH:
+        raise ExpressionProblem(f"a text with expressions has at most {_MAX_LENGTH} characters", 0, len(text))
+
+
+def _require_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ExpressionProblem("half of a surrogate pair is no text", error.start, error.end) from None

@@ -48,7 +48,7 @@ def tokens(source: str, start: int, *, braces: bool) -> Iterator[Token]:
     while True:
         blanks = _BLANKS.match(source, at)
         at = blanks.end() if blanks is not None else at
-        if braces and depth == 0 and source.startswith("}}", at):
+        if braces and depth <= 0 and source.startswith("}}", at):
             yield Token("end", "}}", at, at + 2)
             return
         if at >= len(source):

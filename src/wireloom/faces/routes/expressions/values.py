@@ -8,6 +8,7 @@ Laws:
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from math import isfinite
 from typing import Any
 
@@ -21,7 +22,9 @@ __all__ = [
     "MAX_TEXT",
     "a_kind",
     "bounded",
+    "encode",
     "equal",
+    "extreme",
     "joined",
     "json_of",
     "kind_of",
@@ -35,6 +38,8 @@ __all__ = [
     "text_or_fail",
     "tidy",
     "too_large",
+    "utf8_of",
+    "whole",
 ]
 
 MAX_TEXT = 1024 * 1024  # characters of one text
@@ -44,8 +49,8 @@ MAX_DEPTH = 64  # levels of one value
 _LARGEST, _SMALLEST = 2**63 - 1, -(2**63)
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _MAX_DIGITS = 400
+_MANY_DIGITS = re.compile(r"\d{19}", re.ASCII)  # as many as a whole number beyond 64 bits has at least
 _KINDS: dict[type, str] = {str: "text", int: "number", float: "number", bool: "bool", list: "list", dict: "object"}
-_encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
@@ -146,24 +151,65 @@ def json_of(value: Any) -> str:
     """Compact JSON."""
     if isinstance(value, list | dict):
         _measure(value)
-    return sized(_encode(value).decode())
+    return sized(encode(value).decode())
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, ErrorText):
+        return str(value)
+    raise Failure(f"a {value.__class__.__name__} cannot be written as JSON", "WRONG_TYPE")
+
+
+_encode = msgspec.json.Encoder(enc_hook=_as_json).encode
+
+
+def encode(value: Any) -> bytes:
+    """The compact JSON of whatever an expression gives, an `ErrorText` in it too, in UTF-8 and however large.
+
+    Raises:
+        Failure: it is not JSON.
+    """
+    try:
+        return _encode(value)
+    except UnicodeEncodeError:
+        raise _half_a_pair() from None
+
+
+def utf8_of(text: str) -> bytes:
+    """A text in UTF-8.
+
+    Raises:
+        Failure: ``WRONG_VALUE``: half of a surrogate pair is in it.
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise _half_a_pair() from None
+
+
+def _half_a_pair() -> Failure:
+    return Failure("the text has half of a surrogate pair, which is no character", "WRONG_VALUE")
 
 
 def parse_json(text: str) -> Any:
-    """The value of a JSON text.
+    """The value of a JSON text. A whole number beyond 64 bits becomes a float, as in an expression.
 
     Raises:
         Failure: ``INVALID_JSON``, or it is too large.
     """
     try:
-        value = _decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        value = bounded(_decode(text))
+        return _narrow(value) if _MANY_DIGITS.search(text) else value
+    except (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError):
         raise Failure("the text is not JSON", "INVALID_JSON") from None
-    return bounded(_within_64_bits(value) if isinstance(value, int) else value)
 
 
-def _within_64_bits(number: int) -> int | float:
-    return number if isinstance(number, bool) else tidy(number)
+def _narrow(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_narrow(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _narrow(item) for name, item in value.items()}
+    return value if not isinstance(value, int) or _SMALLEST <= value <= _LARGEST else float(value)
 
 
 def parse_number(text: str) -> int | float | None:
@@ -173,8 +219,9 @@ def parse_number(text: str) -> int | float | None:
         return None
     number = float(bare)
     if bare.lstrip("+-").isdigit():
-        whole = int(bare)
-        return whole if _SMALLEST <= whole <= _LARGEST else number
+        whole_number = int(bare)
+        if _SMALLEST <= whole_number <= _LARGEST:
+            return whole_number
     return number if isfinite(number) else None
 
 
@@ -194,6 +241,17 @@ def number_of(value: Any, wanting: str) -> int | float:
         met = f"the text {_short(value)}" if isinstance(value, str) else a_kind(value)
         raise Failure(f"{wanting} takes a number, not {met}", "WRONG_TYPE")
     return number
+
+
+def whole(number: float, wanting: str) -> int:
+    """A number as an int.
+
+    Raises:
+        Failure: ``WRONG_VALUE``: it has a fraction.
+    """
+    if isinstance(number, float) and not number.is_integer():
+        raise Failure(f"{wanting} takes whole numbers, not {number}", "WRONG_VALUE")
+    return int(number)
 
 
 def text_or_fail(value: Any, wanting: str) -> str:
@@ -258,3 +316,16 @@ def order(left: Any, right: Any) -> tuple[Any, Any]:
         if None not in numbers:
             return numbers
     raise Failure(f"{a_kind(left)} and {a_kind(right)} have no order", "WRONG_TYPE")
+
+
+def extreme(values: list[Any], better: Callable[[Any, Any], bool]) -> Any:
+    """The value that no other is better than; null of none.
+
+    Raises:
+        Failure: ``WRONG_TYPE``: two have no order.
+    """
+    found = values[0] if values else None
+    for value in values[1:]:
+        if better(*order(found, value)):
+            found = value
+    return found

@@ -14,13 +14,13 @@ def as_text(value: Any) -> str:
     """A value as it is kept where there is only text (`text_of`).
 
     Raises:
-        Failure: it has half a surrogate pair, which UTF-8 has not, is no number of 64 bits, or too large.
+        Failure: it has half of a surrogate pair, which UTF-8 has not, is no number of 64 bits, or too large.
     """
+    text = text_of(tidy(value) if isinstance(value, float) else value)
     try:
-        text = text_of(tidy(value) if isinstance(value, float) else value)
         text.encode()
     except UnicodeEncodeError:
-        raise invalid("a text with half a surrogate pair cannot be stored") from None
+        raise invalid("half of a surrogate pair is no text") from None
     return text
 
 

@@ -1,6 +1,7 @@
 """Rows: what a database gives as JSON has it.
 
-Law: every value becomes null, a bool, a number, a text, a list or an object; none makes a row fail.
+Law: every value becomes null, a bool, a number, a text, a list or an object; only one that is too large makes a row
+fail, before anything is made of it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from math import isfinite
 from typing import Any
+
+from wireloom.faces.routes.expressions.values import MAX_TEXT, too_large
 
 __all__ = ["as_rows", "plain"]
 
@@ -47,6 +50,7 @@ def plain(value: Any) -> Any:
 
 def _text(text: str) -> str:
     """The type json may hold half a surrogate pair, which UTF-8 cannot."""
+    _require_small(len(text))
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
@@ -70,7 +74,13 @@ def _iso(moment: date | time) -> str:
 
 
 def _base64(data: bytes) -> str:
+    _require_small(len(data))
     return b64encode(data).decode()
+
+
+def _require_small(size: int) -> None:
+    if size > MAX_TEXT:
+        raise too_large(f"a value of more than {MAX_TEXT} characters or bytes")
 
 
 def _items(values: Iterable[Any]) -> list[Any]:

@@ -16,6 +16,10 @@ __all__ = ["guard_sqlite"]
 _INSTRUCTIONS = 100_000  # of SQLite's machine between two looks at the clock: about a millisecond
 _HARMLESS = ("data_version", "page_size")  # full-text search and R-trees read these themselves
 _OURS = "wireloom_routes"
+_TEMPORARY = ("CREATE_TEMP_TABLE", "CREATE_TEMP_VIEW", "CREATE_TEMP_TRIGGER", "CREATE_TEMP_INDEX")
+_REFUSED = {  # another file; what outlives its statement on this connection, and hides what others mean
+    getattr(sqlite3, f"SQLITE_{name}") for name in ("ATTACH", "DETACH", *_TEMPORARY)
+}
 
 
 class _Guard:
@@ -43,7 +47,7 @@ async def guard_sqlite(connection: AsyncConnection, seconds: float) -> None:
 
 def _authorize(action: int, first: str | None, second: str | None, *_: str | None) -> int:
     """SQLite asks this while it prepares a statement (sqlite.org/c3ref/set_authorizer.html)."""
-    if action in (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH):
+    if action in _REFUSED:
         return sqlite3.SQLITE_DENY
     if action == sqlite3.SQLITE_PRAGMA and (first not in _HARMLESS or second is not None):
         return sqlite3.SQLITE_DENY

@@ -1,0 +1,1 @@
+"""Operations: what a hook consists of. Each is one small function that writes Python, registered in one table."""
