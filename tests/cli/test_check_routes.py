@@ -117,7 +117,7 @@ def test_routes_lists_them_with_their_places(run: Run, routes: Path) -> None:
         ("rest", "/health", "Health", "good/a.yaml:7"),
     ]
     table = run("routes", "good").stdout
-    assert "good/a.yaml:1" in table and "/echo/{room}" in table
+    assert "good/a.yaml:1" in table and "/echo/{room}" in table and "rest GET" in table
 
 
 @pytest.mark.parametrize("command", ["routes", "serve", "openapi"])

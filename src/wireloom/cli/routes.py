@@ -27,7 +27,7 @@ _PIPE_WIDTH = 10_000  # columns; a table that nobody looks at is never wrapped
 def routes(targets: tuple[str, ...], as_json: bool) -> None:
     """Lists the endpoints of TARGETs.
 
-    Each with door, path, name, auth, message and where it is declared.
+    Each with door and HTTP methods, path, name, auth, message and where it is declared.
     """
     from wireloom.cli.target import load_app
 
@@ -48,7 +48,8 @@ def _print_table(rows: Sequence[Description]) -> None:
         table.add_column(heading, overflow="fold")
     for row in rows:
         auth, message = "yes" if row.auth else "no", _title_of(row.message_schema)
-        table.add_row(*map(_plain, (row.door, row.path, row.name, auth, message, relative(row.source))))
+        door = " ".join((row.door, *row.methods))
+        table.add_row(*map(_plain, (door, row.path, row.name, auth, message, relative(row.source))))
     Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False).print(table)
 
 
