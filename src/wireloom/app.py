@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from wireloom.faces.reload import Pages
     from wireloom.faces.routes.dynamic import DynamicRoutes
     from wireloom.faces.routes.loading import RouteFiles
-    from wireloom.faces.routes.stored import Stores
+    from wireloom.faces.routes.stores.stores import Stores
     from wireloom.faces.routes.visit import Visit
     from wireloom.faces.walkers.services import Services
     from wireloom.faces.walkers.spec import SpecOptions
@@ -554,7 +554,7 @@ class App:
 
     def _stores_of(self, config: Config) -> Stores:
         """What routes reach beside the hub; opened when it is first used."""
-        from wireloom.faces.routes.stored import Stores
+        from wireloom.faces.routes.stores.stores import Stores
 
         if self._stores is None or self._stores.config is not config:
             self._stores = Stores(config)

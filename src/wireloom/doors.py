@@ -23,7 +23,7 @@ from wireloom.hub.hub import Hub
 if TYPE_CHECKING:
     from wireloom.faces.routes.loading import RouteFiles, Served
     from wireloom.faces.routes.services import Services as RouteServices
-    from wireloom.faces.routes.stored import Stores
+    from wireloom.faces.routes.stores.stores import Stores
     from wireloom.faces.routes.visit import Visit
     from wireloom.faces.walkers.callers import Authenticate
     from wireloom.faces.walkers.services import Services

@@ -13,7 +13,7 @@ from wireloom.faces.routes.document import File
 from wireloom.faces.routes.loading import RouteFiles, Served
 from wireloom.faces.routes.report import RoutesInvalid
 from wireloom.faces.routes.services import Services
-from wireloom.faces.routes.stored import Stores
+from wireloom.faces.routes.stores.stores import Stores
 
 FOLDER = Path(__file__).parent
 BAD, GOOD = FOLDER / "bad", FOLDER / "good"

@@ -56,11 +56,9 @@ def _write(writer: Writer, value: Value) -> None:
     operation.write(writer, fields)
 
 
-def walk(value: Value, *, into_functions: bool = False) -> Iterator[tuple[Operation, dict[str, Value]]]:
-    """All operations of a list, and those within them, with their fields; what cannot be read is left out.
-
-    Args:
-        into_functions: those of the bodies of functions too.
+def walk(value: Value) -> Iterator[tuple[Operation, dict[str, Value]]]:
+    """All operations of a list, and those within them, with their fields; what cannot be read, and the bodies of
+    functions, are left out.
     """
     for one in value.items():
         read = _read(one)
@@ -70,9 +68,9 @@ def walk(value: Value, *, into_functions: bool = False) -> Iterator[tuple[Operat
         named = {operation.field(name): inner for name, (_, inner) in whole.members().items()}
         yield operation, {field.name: inner for field, inner in named.items() if field is not None}
         for field, inner in named.items():
-            if field is not None and (into_functions or operation.name != "DefineFunction"):
+            if field is not None and operation.name != "DefineFunction":
                 for nested in _nested(field.takes, inner):
-                    yield from walk(nested, into_functions=into_functions)
+                    yield from walk(nested)
 
 
 def _nested(takes: str, value: Value) -> list[Value]:
