@@ -126,7 +126,7 @@ class ClientConnection(asyncio.Protocol):
         try:
             self.subprotocol = check_answer(
                 self._answer[:head_end] if switching else self._answer, self._key, self._offered
-            )
+            ).subprotocol
         except HandshakeFailed as error:
             if switching or _is_whole(error) or len(self._answer) > _MAX_ANSWER_BYTES:
                 self._fail(error)

@@ -220,7 +220,8 @@ class Front(asyncio.Protocol):
         shell.subprotocol = choose_subprotocol(head, shell.connection.endpoint.subprotocols)
         head.compact()
         transport.set_protocol(shell)
-        transport.write(switching_protocols(accept, shell.subprotocol))
+        extensions = {"Sec-WebSocket-Extensions": shell.extensions} if shell.extensions else None
+        transport.write(switching_protocols(accept, shell.subprotocol, extensions))
         shell.open(since)
         if rest:
             shell.data_received(rest)
