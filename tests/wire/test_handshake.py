@@ -535,7 +535,7 @@ def test_both_sides_agree() -> None:
     data = upgrade_request("h", "/", KEY.encode(), ["x", "y"], [])
     head = parse_head(data)
     said = switching_protocols(check_upgrade(head), choose_subprotocol(head, ["y", "x"]))
-    assert check_answer(said, KEY.encode(), ["x", "y"]) == "y"
+    assert check_answer(said, KEY.encode(), ["x", "y"]).subprotocol == "y"
 
 
 @pytest.mark.parametrize("header", ["Content-Length: 5", "Transfer-Encoding: chunked", "Content-Length: x"])

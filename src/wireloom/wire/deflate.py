@@ -26,7 +26,9 @@ __all__ = [
     "ServerDeflate",
     "accept_answer",
     "agree",
+    "client_deflater",
     "offer",
+    "server_inflater",
 ]
 
 _NAME = "permessage-deflate"
@@ -295,6 +297,18 @@ def accept_answer(answers: Sequence[str], settings: DeflateSettings | None) -> A
     bits = (_BITS[answered.get(name) or "15"] for name in _WINDOWS)
     client_takeover = settings.takeover and "client_no_context_takeover" not in answered
     return Agreement("server_no_context_takeover" not in answered, client_takeover, *bits)
+
+
+def client_deflater(terms: Agreement, settings: DeflateSettings) -> Deflater | None:
+    """What deflates a client's messages; None where all are sent as they are, because zlib has no window so small."""
+    if terms.client_window_bits == 8:
+        return None
+    return Deflater(terms.client_window_bits, terms.client_takeover, settings)
+
+
+def server_inflater(terms: Agreement) -> Inflater:
+    """What inflates a server's messages for a client."""
+    return Inflater(terms.server_window_bits, terms.server_takeover)
 
 
 def _parse(text: str) -> tuple[str, Parameters | None]:
