@@ -9,11 +9,27 @@ if TYPE_CHECKING:
     from starlette.datastructures import UploadFile
 
     from wireloom.app import App
+    from wireloom.clients.browser import WebSocket
+    from wireloom.clients.connection import open_connection
+    from wireloom.clients.events import CloseEvent, MessageEvent
+    from wireloom.clients.reconnect import connect
     from wireloom.config import Config, Limits
     from wireloom.core.provide import Provide, Query
     from wireloom.core.request import Request
     from wireloom.core.topic import EVERYONE, Topic, client, user
-    from wireloom.errors import ConfigError, ConnectionClosed, Deny, Disconnect, RequestError, WireloomError
+    from wireloom.errors import (
+        ConfigError,
+        ConnectionClosed,
+        Deny,
+        Disconnect,
+        HandshakeFailed,
+        InvalidAccessError,
+        InvalidStateError,
+        QueueFull,
+        RequestError,
+        WebSocketSyntaxError,
+        WireloomError,
+    )
     from wireloom.faces.walkers.spec import APIProtocol, spec
     from wireloom.faces.walkers.walker import Walker, entry, exit, wait
     from wireloom.faces.websocket import EventHandler, WebSocketHandler, event, websocket
@@ -29,6 +45,7 @@ __all__ = [
     "WEBSOCKET_MANAGER",
     "APIProtocol",
     "App",
+    "CloseEvent",
     "Config",
     "ConfigError",
     "Connection",
@@ -37,11 +54,16 @@ __all__ = [
     "Disconnect",
     "Edge",
     "EventHandler",
+    "HandshakeFailed",
     "Hub",
+    "InvalidAccessError",
+    "InvalidStateError",
     "Limits",
+    "MessageEvent",
     "Node",
     "Provide",
     "Query",
+    "QueueFull",
     "Request",
     "RequestError",
     "Root",
@@ -49,13 +71,17 @@ __all__ = [
     "UploadFile",
     "User",
     "Walker",
+    "WebSocket",
     "WebSocketHandler",
+    "WebSocketSyntaxError",
     "WireloomError",
     "client",
+    "connect",
     "entry",
     "event",
     "exit",
     "notify",
+    "open_connection",
     "spec",
     "user",
     "wait",
@@ -66,6 +92,13 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "wireloom.app": ("App",),
+    "wireloom.clients.browser": ("WebSocket",),
+    "wireloom.clients.connection": ("open_connection",),
+    "wireloom.clients.events": (
+        "CloseEvent",
+        "MessageEvent",
+    ),
+    "wireloom.clients.reconnect": ("connect",),
     "wireloom.config": (
         "Config",
         "Limits",
@@ -86,7 +119,12 @@ _HOMES = {
         "ConnectionClosed",
         "Deny",
         "Disconnect",
+        "HandshakeFailed",
+        "InvalidAccessError",
+        "InvalidStateError",
+        "QueueFull",
         "RequestError",
+        "WebSocketSyntaxError",
         "WireloomError",
     ),
     "starlette.datastructures": ("UploadFile",),
