@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from wireloom.core.request import Request
     from wireloom.core.topic import EVERYONE, Topic, client, user
     from wireloom.errors import ConfigError, ConnectionClosed, Deny, Disconnect, RequestError, WireloomError
+    from wireloom.faces.callback.connection import CallbackConnection
+    from wireloom.faces.callback.handler import CallbackHandler
+    from wireloom.faces.callback.request import CallbackRequest
     from wireloom.faces.walkers.spec import APIProtocol, spec
     from wireloom.faces.walkers.walker import Walker, entry, exit, wait
     from wireloom.faces.websocket import EventHandler, WebSocketHandler, event, websocket
@@ -23,12 +26,16 @@ if TYPE_CHECKING:
     from wireloom.hub.hub import Hub
     from wireloom.hub.notify import WEBSOCKET_MANAGER, notify
     from wireloom.identity.user import User
+    from wireloom.server import Server, create_server
 
 __all__ = [
     "EVERYONE",
     "WEBSOCKET_MANAGER",
     "APIProtocol",
     "App",
+    "CallbackConnection",
+    "CallbackHandler",
+    "CallbackRequest",
     "Config",
     "ConfigError",
     "Connection",
@@ -45,6 +52,7 @@ __all__ = [
     "Request",
     "RequestError",
     "Root",
+    "Server",
     "Topic",
     "UploadFile",
     "User",
@@ -52,6 +60,7 @@ __all__ = [
     "WebSocketHandler",
     "WireloomError",
     "client",
+    "create_server",
     "entry",
     "event",
     "exit",
@@ -90,6 +99,9 @@ _HOMES = {
         "WireloomError",
     ),
     "starlette.datastructures": ("UploadFile",),
+    "wireloom.faces.callback.connection": ("CallbackConnection",),
+    "wireloom.faces.callback.handler": ("CallbackHandler",),
+    "wireloom.faces.callback.request": ("CallbackRequest",),
     "wireloom.faces.walkers.spec": (
         "APIProtocol",
         "spec",
@@ -118,6 +130,10 @@ _HOMES = {
         "notify",
     ),
     "wireloom.identity.user": ("User",),
+    "wireloom.server": (
+        "Server",
+        "create_server",
+    ),
 }
 
 
