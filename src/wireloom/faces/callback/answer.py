@@ -114,7 +114,9 @@ def _head(response: Response, headers: list[tuple[str, str]], kind: Any, length:
     response.raw_headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
 
 
-def _with_charset(kind: Any) -> Any:
+def _with_charset(kind: Any) -> str:
     """Text is UTF-8 here, which browsers have to be told."""
-    is_text = isinstance(kind, str) and kind.lower().startswith("text/") and "charset=" not in kind.lower()
-    return f"{kind}; charset=utf-8" if is_text else kind
+    if not isinstance(kind, str):
+        raise TypeError(f"the type of an answer is str, such as 'text/html', not {type(kind).__name__}")
+    is_bare_text = kind.lower().startswith("text/") and "charset=" not in kind.lower()
+    return f"{kind}; charset=utf-8" if is_bare_text else kind
