@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from bench.process import Failed, accepts, free_port, serve, spawn, stop
-from wireloom.clients.connection import ClientConnection, connect
+from wireloom.clients.connection import ClientConnection, open_connection
 
 __all__ = ["BACKPLANES", "RATE", "measure"]
 
@@ -65,8 +65,8 @@ def _backplane(kind: str) -> Iterator[str]:
 
 async def _measure(first: int, second: int, count: int) -> Mapping[str, float]:
     async with (
-        connect(f"ws://127.0.0.1:{first}/pub") as publisher,
-        connect(f"ws://127.0.0.1:{second}/sub") as subscriber,
+        open_connection(f"ws://127.0.0.1:{first}/pub") as publisher,
+        open_connection(f"ws://127.0.0.1:{second}/sub") as subscriber,
     ):
         await _until_connected(publisher, subscriber)
         receiving = asyncio.create_task(_receive(subscriber, WARM_UP + count))

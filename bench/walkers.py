@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from bench.load import Client
 from bench.process import Failed, Running, serve
-from wireloom.clients.connection import connect
+from wireloom.clients.connection import open_connection
 
 __all__ = ["WALKERS", "measure"]
 
@@ -87,12 +87,12 @@ def _server(row: Row, core: int | None) -> Iterator[Running]:
 
 
 async def _runs(port: int, row: Row, seconds: float) -> Mapping[str, float]:
-    async with connect(f"ws://127.0.0.1:{port}/ws/Fill") as filling:
+    async with open_connection(f"ws://127.0.0.1:{port}/ws/Fill") as filling:
         filling.send("{}")
         async with asyncio.timeout(FILL_SECONDS):
             await filling.receive()
     taken: list[float] = []
-    async with connect(f"ws://127.0.0.1:{port}{row.path}") as connection:
+    async with open_connection(f"ws://127.0.0.1:{port}{row.path}") as connection:
         begin = time.perf_counter()
         while time.perf_counter() < begin + seconds:
             sent = time.perf_counter()

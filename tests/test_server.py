@@ -19,7 +19,7 @@ import pytest
 
 from tests.cli.processes import Running
 from wireloom import CallbackRequest, ConfigError, Server, create_server
-from wireloom.clients.connection import connect
+from wireloom.clients.connection import open_connection
 from wireloom.testing import TestWebSocket
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -57,7 +57,7 @@ def handler(req: CallbackRequest) -> Any:
 
 def websocket(url: str, **options: Any) -> TestWebSocket:
     """A client of a server that is reached by its URL."""
-    return TestWebSocket(connect(f"ws{url.removeprefix('http')}/", **options), "/", 3)
+    return TestWebSocket(open_connection(f"ws{url.removeprefix('http')}/", **options), "/", 3)
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,27 @@ if TYPE_CHECKING:
     from starlette.datastructures import UploadFile
 
     from wireloom.app import App
+    from wireloom.clients.browser import WebSocket
+    from wireloom.clients.connection import open_connection
+    from wireloom.clients.events import CloseEvent, MessageEvent
+    from wireloom.clients.reconnect import connect
     from wireloom.config import Config, Limits
     from wireloom.core.provide import Provide, Query
     from wireloom.core.request import Request
     from wireloom.core.topic import EVERYONE, Topic, client, user
-    from wireloom.errors import ConfigError, ConnectionClosed, Deny, Disconnect, RequestError, WireloomError
+    from wireloom.errors import (
+        ConfigError,
+        ConnectionClosed,
+        Deny,
+        Disconnect,
+        HandshakeFailed,
+        InvalidAccessError,
+        InvalidStateError,
+        QueueFull,
+        RequestError,
+        WebSocketSyntaxError,
+        WireloomError,
+    )
     from wireloom.faces.callback.connection import CallbackConnection
     from wireloom.faces.callback.handler import CallbackHandler
     from wireloom.faces.callback.request import CallbackRequest
@@ -36,6 +52,7 @@ __all__ = [
     "CallbackConnection",
     "CallbackHandler",
     "CallbackRequest",
+    "CloseEvent",
     "Config",
     "ConfigError",
     "Connection",
@@ -44,11 +61,16 @@ __all__ = [
     "Disconnect",
     "Edge",
     "EventHandler",
+    "HandshakeFailed",
     "Hub",
+    "InvalidAccessError",
+    "InvalidStateError",
     "Limits",
+    "MessageEvent",
     "Node",
     "Provide",
     "Query",
+    "QueueFull",
     "Request",
     "RequestError",
     "Root",
@@ -57,14 +79,18 @@ __all__ = [
     "UploadFile",
     "User",
     "Walker",
+    "WebSocket",
     "WebSocketHandler",
+    "WebSocketSyntaxError",
     "WireloomError",
     "client",
+    "connect",
     "create_server",
     "entry",
     "event",
     "exit",
     "notify",
+    "open_connection",
     "spec",
     "user",
     "wait",
@@ -75,6 +101,13 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "wireloom.app": ("App",),
+    "wireloom.clients.browser": ("WebSocket",),
+    "wireloom.clients.connection": ("open_connection",),
+    "wireloom.clients.events": (
+        "CloseEvent",
+        "MessageEvent",
+    ),
+    "wireloom.clients.reconnect": ("connect",),
     "wireloom.config": (
         "Config",
         "Limits",
@@ -95,7 +128,12 @@ _HOMES = {
         "ConnectionClosed",
         "Deny",
         "Disconnect",
+        "HandshakeFailed",
+        "InvalidAccessError",
+        "InvalidStateError",
+        "QueueFull",
         "RequestError",
+        "WebSocketSyntaxError",
         "WireloomError",
     ),
     "starlette.datastructures": ("UploadFile",),

@@ -23,11 +23,15 @@ __all__ = [
     "Disconnect",
     "HandshakeFailed",
     "InternalError",
+    "InvalidAccessError",
     "InvalidJSON",
+    "InvalidStateError",
     "ProtocolError",
+    "QueueFull",
     "RequestError",
     "Unauthorized",
     "ValidationFailed",
+    "WebSocketSyntaxError",
     "WireloomError",
     "did_you_mean",
     "new_error_id",
@@ -224,6 +228,22 @@ class HandshakeFailed(WireloomError):
         self.status = status
         self.headers = dict(headers or {})
         self.body = body
+
+
+class WebSocketSyntaxError(WireloomError, ValueError):
+    """A WebSocket's URL, subprotocol or close reason is malformed; WHATWG's ``SyntaxError``."""
+
+
+class InvalidStateError(WireloomError):
+    """A WebSocket was told to send before it was open; WHATWG's ``InvalidStateError``."""
+
+
+class InvalidAccessError(WireloomError, ValueError):
+    """A WebSocket was told to close with a code that is the protocol's own; WHATWG's ``InvalidAccessError``."""
+
+
+class QueueFull(WireloomError):
+    """A client is away from its server and holds as much as it may for when it is back."""
 
 
 @dataclass(frozen=True, slots=True)

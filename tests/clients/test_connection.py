@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from wireloom.clients import connection as module
-from wireloom.clients.connection import ClientConnection, connect
+from wireloom.clients import protocol as module
+from wireloom.clients.connection import ClientConnection, open_connection
 from wireloom.errors import ConnectionClosed, HandshakeFailed
 from wireloom.wire.handshake import accept_key
 
@@ -117,12 +117,12 @@ async def nothing_left_behind(caplog: pytest.LogCaptureFixture) -> AsyncIterator
 async def failure(script: Script, **options: Any) -> HandshakeFailed:
     async with serving(script) as url:
         with pytest.raises(HandshakeFailed) as caught:
-            await connect(url, **options)
+            await open_connection(url, **options)
     return caught.value
 
 
 async def opened(url: str) -> ClientConnection:
-    return await connect(url)
+    return await open_connection(url)
 
 
 async def end_of(connection: ClientConnection) -> tuple[list[str | bytes], int, str]:
@@ -148,7 +148,7 @@ async def test_the_request_and_what_comes_with_the_answer() -> None:
         peer.write(frame(0x88, b"\x03\xe8", None))
 
     async with serving(script) as url:
-        async with connect(url, headers={"X-A": "1"}, subprotocols=["a", "b"]) as connection:
+        async with open_connection(url, headers={"X-A": "1"}, subprotocols=["a", "b"]) as connection:
             assert connection.subprotocol == "b"
             assert connection.close_code is None
             assert await connection.receive() == "at once"
@@ -173,7 +173,7 @@ async def test_an_answer_that_comes_byte_by_byte() -> None:
         await peer.read_end()
 
     async with serving(script) as url:
-        assert await end_of(await connect(url)) == (["Grüße"], 1005, "")
+        assert await end_of(await open_connection(url)) == (["Grüße"], 1005, "")
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ async def test_a_server_that_never_answers() -> None:
 
     async with serving(script) as url:
         with pytest.raises(TimeoutError):
-            await connect(url, open_timeout=0.05)
+            await open_connection(url, open_timeout=0.05)
 
 
 async def test_an_answer_without_end() -> None:
@@ -287,17 +287,17 @@ async def test_an_answer_without_end() -> None:
     assert "does not end" in (await failure(script)).reason
 
 
-@pytest.mark.parametrize("url", ["http://h/", "wss:/h", "ws://", "ws:///path", "h/path", ""])
+@pytest.mark.parametrize("url", ["ftp://h/", "wss:/h", "ws://", "ws:///path", "h/path", ""])
 async def test_urls_that_are_none(url: str) -> None:
     with pytest.raises(ValueError, match="is not a WebSocket URL"):
-        connect(url)
+        open_connection(url)
 
 
 async def test_nobody_listens() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(OSError, match=r"\d"):
-            await connect(f"ws://127.0.0.1:{taken.getsockname()[1]}/")
+            await open_connection(f"ws://127.0.0.1:{taken.getsockname()[1]}/")
 
 
 async def test_a_header_with_a_line_break_is_refused_and_leaves_nothing_behind() -> None:
@@ -305,7 +305,7 @@ async def test_a_header_with_a_line_break_is_refused_and_leaves_nothing_behind()
     async with server, asyncio.timeout(TIMEOUT_SECONDS):
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(ValueError, match="line break"):
-            await connect(f"ws://127.0.0.1:{port}/", headers=[("X", "a\r\nY: b")])
+            await open_connection(f"ws://127.0.0.1:{port}/", headers=[("X", "a\r\nY: b")])
         # by the time another connection has come and gone, that one has as well
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         assert await reader.read() == b""
@@ -340,7 +340,7 @@ async def test_messages_both_ways() -> None:
         assert (await peer.read_frame())[0] == 0x88
         peer.write(frame(0x88, b"\x03\xe8", None))
 
-    async with serving(script) as url, connect(url) as connection:
+    async with serving(script) as url, open_connection(url) as connection:
         messages = ["Grüße", "", b"\x00\xff", bytearray(b"array"), memoryview(b"x" * 70_000)]
         for message in messages:
             connection.send(message)  # type: ignore[arg-type]
@@ -357,7 +357,7 @@ async def test_messages_before_the_end_are_all_received() -> None:
         assert await peer.read_frame() == (0x88, b"\x03\xe9")
 
     async with serving(script) as url:
-        connection = await connect(url)
+        connection = await open_connection(url)
         await connection.wait_closed()
         assert await end_of(connection) == (["1", b"2", "34"], 1001, "gone")
         assert await end_of(connection) == ([], 1001, "gone")
@@ -373,7 +373,7 @@ async def test_a_receive_that_is_given_up_loses_nothing() -> None:
         await peer.read_end()
 
     async with serving(script) as url:
-        connection = await connect(url)
+        connection = await open_connection(url)
         waiting = asyncio.create_task(connection.receive())
         await asyncio.sleep(0)
         waiting.cancel()
@@ -392,7 +392,7 @@ async def test_a_ping_is_answered_with_its_payload(payload: bytes) -> None:
         assert await peer.read_frame() == (0x88, b"")
 
     async with serving(script) as url:
-        assert await end_of(await connect(url)) == (["half whole"], 1005, "")
+        assert await end_of(await open_connection(url)) == (["half whole"], 1005, "")
 
 
 # -- how it ends -------------------------------------------------------------------------------------------------------
@@ -422,7 +422,7 @@ async def test_a_server_that_breaks_the_protocol(stream: bytes, code: int, answe
         assert await peer.read_end() == b""
 
     async with serving(script) as url:
-        messages, ended, reason = await end_of(await connect(url, max_message_bytes=1000))
+        messages, ended, reason = await end_of(await open_connection(url, max_size=1000))
     assert (messages, ended) == ([bytes(1000)], code)
     assert reason
 
@@ -444,7 +444,7 @@ async def test_a_close_by_the_server(payload: bytes, code: int, reason: str, ans
         assert await peer.read_end() == b""
 
     async with serving(script) as url:
-        connection = await connect(url)
+        connection = await open_connection(url)
         assert await end_of(connection) == ([], code, reason)
         connection.send("dropped")
         await connection.close(1000)  # has ended already
@@ -459,7 +459,7 @@ async def test_an_end_without_a_close_frame_is_1006(end: str) -> None:
             peer.reset()
 
     async with serving(script) as url:
-        connection = await connect(url)
+        connection = await open_connection(url)
         assert await connection.receive() == "last words"
         connection.send("heard")
         assert await end_of(connection) == ([], 1006, "")
@@ -478,7 +478,7 @@ async def test_a_close_by_the_client(code: int | None, reason: str, sent: bytes)
         assert await peer.read_end() == b""
 
     async with serving(script) as url:
-        connection = await connect(url)
+        connection = await open_connection(url)
         closing = [asyncio.create_task(connection.close(code, reason)) for _ in range(2)]
         await asyncio.gather(*closing)
         connection.send("dropped")
@@ -492,13 +492,13 @@ async def test_a_server_that_hangs_up_instead_of_answering_a_close() -> None:
         await peer.read_frame()
 
     async with serving(script) as url:
-        connection = await connect(url)
+        connection = await open_connection(url)
         await connection.close(4000)
         assert connection.close_code == 1006
 
 
 async def test_a_server_that_never_answers_a_close_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_CLOSE_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(module, "_CLOSE_SECONDS", 0.05)
 
     async def script(peer: Peer) -> None:
         await peer.accept()
@@ -506,7 +506,7 @@ async def test_a_server_that_never_answers_a_close_is_left(monkeypatch: pytest.M
         assert await peer.read_end() == b""
 
     async with serving(script) as url:
-        connection = await connect(url)
+        connection = await open_connection(url)
         await connection.close()
         assert connection.close_code == 1006
         assert (await end_of(connection))[1] == 1006
@@ -518,6 +518,6 @@ async def test_an_abort_is_seen_by_both_sides() -> None:
         assert await peer.read_end() == b""
 
     async with serving(script) as url:
-        connection = await connect(url)
+        connection = await open_connection(url)
         connection.abort()
         assert await end_of(connection) == ([], 1006, "")

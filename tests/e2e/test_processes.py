@@ -17,7 +17,7 @@ import pytest
 
 from tests.cli.processes import Running, environment
 from tests.services import Service, nats_service, redis_service
-from wireloom.clients.connection import ClientConnection, connect
+from wireloom.clients.connection import ClientConnection, open_connection
 
 pytestmark = pytest.mark.anyio
 
@@ -90,7 +90,7 @@ async def clients(*places: tuple[str, str | None]) -> AsyncIterator[list[Client]
         opened = []
         for url, token in places:
             headers = {"Authorization": f"Bearer {token}"} if token else {}
-            opening = connect(f"{url}/websocket?channel_id=lobby", headers=headers)
+            opening = open_connection(f"{url}/websocket?channel_id=lobby", headers=headers)
             connection = await stack.enter_async_context(opening)
             async with asyncio.timeout(SECONDS):
                 opened.append(Client(connection, json.loads(await connection.receive())))

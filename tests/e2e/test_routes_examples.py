@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.cli.processes import Running
-from wireloom.clients.connection import ClientConnection, connect
+from wireloom.clients.connection import ClientConnection, open_connection
 from wireloom.errors import ConnectionClosed
 
 pytestmark = pytest.mark.anyio
@@ -77,7 +77,7 @@ class Client:
 @asynccontextmanager
 async def clients(url: str, *paths: str) -> AsyncIterator[list[Client]]:
     async with AsyncExitStack() as stack:
-        yield [Client(await stack.enter_async_context(connect(url + path))) for path in paths]
+        yield [Client(await stack.enter_async_context(open_connection(url + path))) for path in paths]
 
 
 @asynccontextmanager

@@ -668,9 +668,9 @@ async def test_on_somebody_else_s_server_it_is_the_same() -> None:
         states.put_nowait((ws.ready_state, ws.close_code, ws.close_reason))
 
     async with elsewhere(handler, on_close=on_close) as url:
-        from wireloom.clients.connection import connect
+        from wireloom.clients.connection import open_connection
 
-        async with TestWebSocket(connect(url + "/any/%20path"), "/any/%20path", 3) as ws:
+        async with TestWebSocket(open_connection(url + "/any/%20path"), "/any/%20path", 3) as ws:
             await ws.send_text("bug")
             await ws.send_text("x")
             assert await ws.receive_text() == "/any/%20path x"

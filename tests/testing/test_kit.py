@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 import pytest
 
 from wireloom import EVERYONE, App, Connection, Disconnect
-from wireloom.clients.connection import connect
+from wireloom.clients.connection import open_connection
 from wireloom.testing import HandshakeFailed, TestServer, TestWebSocket
 
 pytestmark = pytest.mark.anyio
@@ -61,7 +61,7 @@ async def test_the_server_listens_where_it_says() -> None:
         assert server.websocket_url == f"ws://127.0.0.1:{server.port}"
         assert (await server.http.get("/healthz/live")).json() == {"status": "ok"}
         assert server.http is server.http
-        async with connect(server.websocket_url + "/raw") as connection:
+        async with open_connection(server.websocket_url + "/raw") as connection:
             connection.send("any client")
             assert await connection.receive() == "any client"
     with pytest.raises(OSError):
@@ -286,4 +286,4 @@ async def test_tls(certificate: tuple[str, str]) -> None:
             await server.websocket("/nowhere").__aenter__()
         assert caught.value.status == 404
         with pytest.raises(ssl.SSLError):  # a client that does not know the certificate
-            await connect(server.websocket_url + "/raw", ssl=ssl.create_default_context())
+            await open_connection(server.websocket_url + "/raw", ssl=ssl.create_default_context())

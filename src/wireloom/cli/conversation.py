@@ -20,8 +20,7 @@ from typing import Any, Protocol
 import click
 
 from wireloom.cli.connect import Wishes
-from wireloom.clients.connection import ClientConnection
-from wireloom.clients.connection import connect as open_connection
+from wireloom.clients.connection import ClientConnection, open_connection
 from wireloom.errors import ConnectionClosed
 
 __all__ = ["hold"]

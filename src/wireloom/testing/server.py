@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from wireloom.app import App
-from wireloom.clients.connection import ClientConnection, connect
+from wireloom.clients.connection import ClientConnection, open_connection
 from wireloom.errors import ConnectionClosed
 from wireloom.net.server import LoopServer, bind, uvicorn_config
 
@@ -96,7 +96,7 @@ class TestServer:
         timeout: float | None = None,
     ) -> TestWebSocket:
         """A client of one endpoint: ``async with server.websocket("/chat/lobby") as ws``."""
-        opening = connect(
+        opening = open_connection(
             self.websocket_url + path,
             headers=headers,
             subprotocols=subprotocols,
@@ -122,7 +122,7 @@ class TestWebSocket:
 
     __test__ = False
 
-    def __init__(self, opening: connect, path: str, timeout: float) -> None:
+    def __init__(self, opening: open_connection, path: str, timeout: float) -> None:
         self._opening = opening
         self._path = path
         self._timeout = timeout
