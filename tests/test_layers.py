@@ -34,7 +34,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "clients": {"wire", "errors"},
     "doors": BELOW_APP - {"app", "net", "clients"},
     "app": BELOW_APP,
-    "public": BELOW_APP,
+    "server": {"app", "net.server", "faces.callback", "config", "errors"},
+    "public": BELOW_APP | {"server"},
     "cli": {
         *("app", "doors", "clients", "public", "errors", "config"),
         *("database", "identity", "graph", "net.server", "core.describe"),
@@ -118,6 +119,7 @@ def test_a_room_imports_what_the_design_allows(room: str) -> None:
         ("net.front", "asyncio", "wireloom.clients.connection"),
         ("clients.connection", "wireloom.wire.frames", "wireloom.core.topic"),
         ("app", "wireloom.clients.connection", "wireloom.testing.server"),
+        ("server", "wireloom.net.server", "wireloom.net.front"),
         ("cli.main", "wireloom.net.server", "wireloom.net.front"),
         ("testing.server", "wireloom.app", "wireloom.hub.hub"),
         ("attic.old", "json", "wireloom.errors"),

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
         WebSocketSyntaxError,
         WireloomError,
     )
+    from wireloom.faces.callback.connection import CallbackConnection
+    from wireloom.faces.callback.handler import CallbackHandler
+    from wireloom.faces.callback.request import CallbackRequest
     from wireloom.faces.walkers.spec import APIProtocol, spec
     from wireloom.faces.walkers.walker import Walker, entry, exit, wait
     from wireloom.faces.websocket import EventHandler, WebSocketHandler, event, websocket
@@ -39,12 +42,16 @@ if TYPE_CHECKING:
     from wireloom.hub.hub import Hub
     from wireloom.hub.notify import WEBSOCKET_MANAGER, notify
     from wireloom.identity.user import User
+    from wireloom.server import Server, create_server
 
 __all__ = [
     "EVERYONE",
     "WEBSOCKET_MANAGER",
     "APIProtocol",
     "App",
+    "CallbackConnection",
+    "CallbackHandler",
+    "CallbackRequest",
     "CloseEvent",
     "Config",
     "ConfigError",
@@ -67,6 +74,7 @@ __all__ = [
     "Request",
     "RequestError",
     "Root",
+    "Server",
     "Topic",
     "UploadFile",
     "User",
@@ -77,6 +85,7 @@ __all__ = [
     "WireloomError",
     "client",
     "connect",
+    "create_server",
     "entry",
     "event",
     "exit",
@@ -128,6 +137,9 @@ _HOMES = {
         "WireloomError",
     ),
     "starlette.datastructures": ("UploadFile",),
+    "wireloom.faces.callback.connection": ("CallbackConnection",),
+    "wireloom.faces.callback.handler": ("CallbackHandler",),
+    "wireloom.faces.callback.request": ("CallbackRequest",),
     "wireloom.faces.walkers.spec": (
         "APIProtocol",
         "spec",
@@ -156,6 +168,10 @@ _HOMES = {
         "notify",
     ),
     "wireloom.identity.user": ("User",),
+    "wireloom.server": (
+        "Server",
+        "create_server",
+    ),
 }
 
 

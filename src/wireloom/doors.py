@@ -16,6 +16,7 @@ from wireloom.core.endpoint import Door, Endpoint
 from wireloom.core.request import Request
 from wireloom.core.router import Router
 from wireloom.errors import ConfigError, Deny, Unauthorized, did_you_mean
+from wireloom.faces.callback.handler import CallbackHandler, compile_callback
 from wireloom.faces.routes import SUFFIXES
 from wireloom.faces.websocket import EventHandler, WebSocketHandler, compile_event, compile_websocket
 from wireloom.hub.hub import Hub
@@ -46,7 +47,7 @@ __all__ = [
     "walker_services",
 ]
 
-Declaration: TypeAlias = "WebSocketHandler | EventHandler | type[Walker] | RouteFiles"
+Declaration: TypeAlias = "WebSocketHandler | EventHandler | CallbackHandler | type[Walker] | RouteFiles"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,8 @@ class Compiler:
             return [compile_event(declaration, self._config, self._hub, _require_user)]
         if isinstance(declaration, WebSocketHandler):
             return [compile_websocket(declaration, self._config, self._hub, self.log_in)]
+        if isinstance(declaration, CallbackHandler):
+            return compile_callback(declaration, self._config)
         if _is_routes(declaration):
             return self._compile_routes(declaration)
         from wireloom.faces.walkers.compile import compile_walker
@@ -254,7 +257,7 @@ def needs_users(declaration: Declaration) -> bool:
         return any(route.auth for route in declaration.routes)
     if isinstance(declaration, WebSocketHandler | EventHandler):
         return declaration.options.auth is True
-    return True
+    return not isinstance(declaration, CallbackHandler)
 
 
 def is_event_walker(declaration: Declaration) -> bool:

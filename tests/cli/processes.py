@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import wireloom
@@ -60,9 +60,15 @@ def environment(**variables: str) -> dict[str, str]:
 class Running:
     """A command that runs; its output is read as it comes."""
 
-    def __init__(self, arguments: tuple[str, ...], directory: Path, variables: dict[str, str]) -> None:
+    def __init__(
+        self,
+        arguments: tuple[str, ...],
+        directory: Path,
+        variables: dict[str, str],
+        command: Sequence[str] = COMMAND,
+    ) -> None:
         self.process = subprocess.Popen(
-            [*COMMAND, *arguments],
+            [*command, *arguments],
             cwd=directory,
             env=environment(**variables),
             stdin=subprocess.PIPE,

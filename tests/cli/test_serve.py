@@ -273,3 +273,54 @@ def test_an_application_that_set_up_logging_keeps_it(start: Start, run: Run, dir
     server.end()
     assert server.stderr.startswith("mine wireloom.core.dispatch\n")
     assert server.stderr.count("ValueError: a bug") == 1
+
+
+# -- callbacks ---------------------------------------------------------------------------------------------------------
+
+CALLBACK = """\
+from wireloom import create_server
+
+
+def handler(req):
+    \"\"\"Says it back.\"\"\"
+    if req.ws is None:
+        return {"body": "hello"}
+    req.ws.send(f"Echo: {req.data}")
+
+
+SERVER = create_server(handler, max_message_bytes=10)
+if __name__ == "__main__":
+    SERVER.listen(3000)
+"""
+
+
+@pytest.mark.parametrize("target", ["callback.py", "callback.py:SERVER", "callback"])
+def test_a_server_of_a_callback_is_served(start: Start, directory: Path, target: str) -> None:
+    (directory / "callback.py").write_text(CALLBACK)
+    server = start("serve", target, "--port", "0")
+    url = server.started()
+    talk(start, url + "/any/path", "x").until("Echo: x")
+    assert urllib.request.urlopen(f"http{url.removeprefix('ws')}/any", timeout=5).read() == b"hello"
+
+
+def test_a_callback_declared_for_an_app_is_served_without_one(start: Start, directory: Path) -> None:
+    text = (
+        CALLBACK.replace("create_server", "CallbackHandler").partition("SERVER")[0] + "ALL = CallbackHandler(handler)\n"
+    )
+    (directory / "callback.py").write_text(text)
+    talk(start, start("serve", "callback.py", "--port", "0").started(), "x").until("Echo: x")
+
+
+def test_route_tables_and_checks_know_callbacks(run: Run, directory: Path) -> None:
+    (directory / "callback.py").write_text(CALLBACK)
+    checked = run("check", "callback.py")
+    assert (checked.returncode, checked.stdout) == (0, "ok: 2 endpoints\n")
+    lines = [line.split() for line in run("routes", "callback.py").stdout.splitlines()[1:]]
+    place = "callback.py:4"
+    assert lines == [["rest", "*", "handler", "no", "any", place], ["websocket", "*", "handler", "no", "any", place]]
+
+
+def test_a_callback_beside_an_app_is_noted_where_it_is_not_served(run: Run, directory: Path) -> None:
+    loose = "from wireloom import App, CallbackHandler\n\n\ndef handler(req):\n    return {}\n\n\napp = App()\n"
+    (directory / "loose.py").write_text(loose + "everything = CallbackHandler(handler)\n")
+    assert "'handler' is declared but not served" in run("check", "loose.py").stderr

@@ -19,10 +19,10 @@ def check(context: click.Context, /, targets: tuple[str, ...], config_file: str 
 
     Their configuration is looked at too. Nothing is started.
     """
-    from wireloom.cli.run import check_tls
     from wireloom.cli.target import assemble
     from wireloom.config import load_config
     from wireloom.errors import ConfigError
+    from wireloom.net.server import check_tls
 
     assembly = assemble(targets)
     try:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import signal
 import socket
-import ssl
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -29,16 +25,15 @@ from wireloom.cli.output import explain
 from wireloom.cli.target import load_app
 from wireloom.config import Config
 from wireloom.errors import ConfigError
-from wireloom.net.server import uvicorn_config
+from wireloom.net.server import ForegroundServer, uvicorn_config
 
 if TYPE_CHECKING:
     from wireloom.cli.reload import Reloader
 
-__all__ = ["bind", "check_tls", "run", "url_of"]
+__all__ = ["run"]
 
 logger = logging.getLogger(__name__)
 
-_BACKLOG = 2048
 _STOPPING = "Stopping; Ctrl-C again ends at once"
 _QUIET_SECONDS = 0.5  # an end that is quicker needs no word
 _SECONDS_TO_LEAVE = 5.0  # for what ends after the drain: other threads, exit handlers
@@ -57,7 +52,7 @@ def run(
     Args:
         app: loaded and configured.
         targets: where workers load it from again.
-        sockets: from `bind`.
+        sockets: to listen on.
         announcement: printed when connections are answered.
         reloader: works while one process serves.
 
@@ -79,17 +74,15 @@ def run(
 # -- one process -------------------------------------------------------------------------------------------------------
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server, which says when it is ready, leaves signals handled and ends at once on the second."""
+class _Server(ForegroundServer):
+    """Announces itself, leaves signals handled to the end of the process, and lets nothing hold it for long."""
 
     def __init__(self, config: uvicorn.Config, announcement: str, reloader: Reloader | None) -> None:
-        super().__init__(config)
+        super().__init__(config, self._announce)
         self._reloader = reloader
         self._announcement = announcement
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Starts the application, then announces it."""
-        await super().startup(sockets)
+    async def _announce(self) -> None:
         if self._reloader is not None:
             await self._reloader.start()
         click.echo(self._announcement)
@@ -105,16 +98,10 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals are ours to the end of the process; uvicorn would raise them again after the shutdown."""
+        """Signals are ours to the end of the process."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self.handle_exit)
         yield
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal begins the shutdown, the second ends the process."""
-        if self.should_exit:
-            os._exit(128 + sig)
-        super().handle_exit(sig, frame)
 
 
 def _leave_within(seconds: float) -> None:
@@ -228,69 +215,3 @@ class _Workers(multiprocess.Multiprocess):
                 for process in self.processes:
                     process.process.kill()
             time.sleep(0.02)
-
-
-# -- the port ----------------------------------------------------------------------------------------------------------
-
-
-def bind(config: Config) -> list[socket.socket]:
-    """Listening sockets, one for each address that the host name stands for.
-
-    Raises:
-        ConfigError: what stands against it, and what to choose instead.
-    """
-    if config.port > 65535:
-        raise ConfigError(f"port {config.port} does not exist; the last is 65535")
-    try:
-        found = socket.getaddrinfo(config.host or None, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (socket.gaierror, UnicodeError):
-        raise ConfigError(f"there is no host {config.host!r} to listen on; see --host") from None
-    sockets: list[socket.socket] = []
-    unavailable: OSError | None = None
-    for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found):
-        # Port 0: the first address picks the port, the others take the same
-        port = sockets[0].getsockname()[1] if sockets else config.port
-        try:
-            sockets.append(socket.create_server((address[0], port, *address[2:]), family=family, backlog=_BACKLOG))
-        except OSError as error:
-            unavailable = error
-            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                raise _bind_error(error, config) from None
-    if not sockets and unavailable is not None:
-        raise _bind_error(unavailable, config)
-    return sockets
-
-
-def _bind_error(error: OSError, config: Config) -> ConfigError:
-    reasons = {
-        errno.EADDRINUSE: f"port {config.port} is in use; choose another with --port, or --port 0 for a free one",
-        errno.EACCES: f"port {config.port} is for administrators; choose one above 1023 with --port",
-        errno.EADDRNOTAVAIL: f"{config.host} is no address of this machine; choose another with --host",
-    }
-    otherwise = f"cannot listen on {config.host} port {config.port}: {os.strerror(error.errno or 0)}"
-    return ConfigError(reasons.get(error.errno or 0, otherwise))
-
-
-def url_of(config: Config, sockets: list[socket.socket]) -> str:
-    """Where HTTP is served, with the port that was found."""
-    host = f"[{config.host}]" if ":" in config.host else config.host
-    return f"http{'s' if config.ssl_certfile else ''}://{host}:{sockets[0].getsockname()[1]}"
-
-
-def check_tls(config: Config) -> None:
-    """Looks at the certificate before anything is started.
-
-    Raises:
-        ConfigError: a file is missing, or the two do not make a certificate with its key.
-    """
-    if config.ssl_keyfile and not config.ssl_certfile:
-        raise ConfigError("a TLS key needs its certificate; give --ssl-certfile too")
-    for option, path in (("--ssl-certfile", config.ssl_certfile), ("--ssl-keyfile", config.ssl_keyfile)):
-        if path is not None and not Path(path).is_file():
-            raise ConfigError(f"there is no file {path!r}", option)
-    if config.ssl_certfile:
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(config.ssl_certfile, config.ssl_keyfile)
-        except ssl.SSLError as error:
-            reason = f": {error.reason.replace('_', ' ').lower()}" if error.reason else ""
-            raise ConfigError(f"not a certificate with its private key in PEM{reason}", config.ssl_certfile) from None

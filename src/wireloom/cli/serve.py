@@ -38,9 +38,10 @@ def demo(context: click.Context, /, config_file: str | None, **flags: Any) -> No
 def _serve(targets: tuple[str, ...], config_file: str | None, flags: dict[str, Any], hint: str = "") -> int:
     """Runs until it is told to stop; gives the exit code."""
     from wireloom.cli.logs import configure_logging
-    from wireloom.cli.run import bind, check_tls, run, url_of
+    from wireloom.cli.run import run
     from wireloom.cli.target import ImportFailed, load_app
     from wireloom.config import load_config
+    from wireloom.net.server import bind, check_tls, url_of
 
     early = load_config(flags, file=config_file)
     try:
@@ -54,7 +55,7 @@ def _serve(targets: tuple[str, ...], config_file: str | None, flags: dict[str, A
     reloader = _make_reloader(assembly, targets, config)
     configure_logging(config)
     assembly.app.configure(config)
-    sockets = bind(config)
+    sockets = bind(config, flags=True)
     for note in assembly.notes:
         click.echo(f"note: {relative(note)}", err=True)
     lines = [_start_line(assembly.app, url_of(config, sockets)), hint.format(url=url_of(config, sockets))]

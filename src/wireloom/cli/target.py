@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
-from wireloom import App, EventHandler, Walker, WebSocketHandler
+from wireloom import App, CallbackHandler, EventHandler, Server, Walker, WebSocketHandler
 from wireloom.doors import Declaration, is_of_routes, is_runnable
 from wireloom.errors import ConfigError, ConfigErrors, did_you_mean
 
@@ -155,6 +155,8 @@ def _serves(app: App, declaration: Declaration) -> bool:
 
 def _loose_note(declaration: Declaration) -> str:
     named = declaration if isinstance(declaration, type) else getattr(declaration, "function", declaration)
+    if isinstance(declaration, CallbackHandler):
+        named = declaration.handler
     name = getattr(named, "__name__", repr(named))
     source = next((row.source for row in App([declaration]).describe() if row.source), "")
     return f"{source}: {name!r} is declared but not served; add it with app.add({name})"
@@ -167,12 +169,12 @@ def _find(target: str, module: ModuleType) -> _Found:
     where, name = _split(target)
     if name:
         return _named(target, where, name, module)
-    apps = _by_name(module, App)
+    apps = _apps(module)
     declarations = tuple(_declarations(module))
     if len(apps) > 1:
         raise ConfigError(f"{where} has several Apps: {', '.join(apps)}; name one, such as {where}:{next(iter(apps))}")
     if apps:
-        own = tuple(each for each in declarations if each.__module__ == module.__name__)
+        own = tuple(each for each in declarations if _is_of(each, module))
         return _Found(target, next(iter(apps.values())), loose=own)
     if not declarations:
         raise ConfigError(
@@ -181,13 +183,29 @@ def _find(target: str, module: ModuleType) -> _Found:
     return _Found(target, declarations=declarations)
 
 
+def _is_of(declaration: Declaration, module: ModuleType) -> bool:
+    function = declaration.handler if isinstance(declaration, CallbackHandler) else declaration
+    return getattr(function, "__module__", None) == module.__name__
+
+
+def _apps(module: ModuleType) -> dict[str, App]:
+    """A module's Apps, and those of its servers, each by its first name."""
+    servers = {name: server.app for name, server in _by_name(module, Server).items()}
+    apps = _by_name(module, App)
+    return {**apps, **{name: app for name, app in servers.items() if app not in apps.values()}}
+
+
 def _declarations(module: ModuleType) -> Iterator[Declaration]:
     """What a module declares without an App. Walkers from elsewhere, or without an ability, are bases of others."""
     yield from _by_name(module, WebSocketHandler).values()
     yield from _by_name(module, EventHandler).values()
+    yield from _by_name(module, CallbackHandler).values()
     for value in _by_name(module, type).values():
         if issubclass(value, Walker) and value.__module__ == module.__name__ and is_runnable(value):
             yield value
+
+
+_DECLARED = (WebSocketHandler, EventHandler, CallbackHandler)
 
 
 def _split(target: str) -> tuple[str, str]:
@@ -208,11 +226,11 @@ def _named(target: str, where: str, name: str, module: ModuleType) -> _Found:
     try:
         value: Any = reduce(getattr, name.split("."), module)
     except AttributeError:
-        known = [*_by_name(module, App), *_by_name(module, WebSocketHandler), *_by_name(module, EventHandler)]
+        known = [name for kind in (App, Server, *_DECLARED) for name in _by_name(module, kind)]
         raise ConfigError(f"{where} has no {name!r}{did_you_mean(name, known)}") from None
-    if isinstance(value, App):
-        return _Found(target, value)
-    if isinstance(value, (WebSocketHandler, EventHandler)) or (isinstance(value, type) and issubclass(value, Walker)):
+    if isinstance(value, (App, Server)):
+        return _Found(target, value.app if isinstance(value, Server) else value)
+    if isinstance(value, _DECLARED) or (isinstance(value, type) and issubclass(value, Walker)):
         return _Found(target, declarations=(value,))
     raise ConfigError(f"{target} is neither an App nor a declaration, but of type {type(value).__name__}")
 

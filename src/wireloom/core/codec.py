@@ -37,7 +37,7 @@ class Codec:
         encode: the handler's reply → the payload. ``str`` leaves as a text frame; ``bytes`` as a text frame where
             ``json``, else as a binary one. Raises ``ReplyInvalid``; any other exception is the handler's bug, such as a
             ``TypeError`` for a value that has no JSON form.
-        encode_error: a ``RequestError`` → JSON text in the face's error shape.
+        encode_error: a ``RequestError`` → JSON text in the face's error shape; empty where the caller is not told.
         json: the payloads are JSON; else they go through as they are.
         message_schema: JSON Schema of the message for the documents; ``None``: anything.
         response_schema: JSON Schema of the reply for the documents; ``None``: anything.

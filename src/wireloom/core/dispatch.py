@@ -293,7 +293,7 @@ def _answer(endpoint: Endpoint, connection: Caller, error: BaseException) -> Non
         raise error
     try:
         if isinstance(error, RequestError):
-            connection.send_encoded(endpoint.codec.encode_error(error))
+            _tell(endpoint, connection, error)
         elif isinstance(error, Disconnect):
             connection.close(error.code, error.reason)
         elif isinstance(error, ReplyInvalid):
@@ -305,5 +305,10 @@ def _answer(endpoint: Endpoint, connection: Caller, error: BaseException) -> Non
 
 
 def _tell_bug(endpoint: Endpoint, connection: Caller, error: BaseException) -> None:
-    told = InternalError(log_bug(endpoint, error, "handler"), error)
-    connection.send_encoded(endpoint.codec.encode_error(told))
+    _tell(endpoint, connection, InternalError(log_bug(endpoint, error, "handler"), error))
+
+
+def _tell(endpoint: Endpoint, connection: Caller, error: RequestError) -> None:
+    told = endpoint.codec.encode_error(error)
+    if told:
+        connection.send_encoded(told)

@@ -12,7 +12,10 @@ from wireloom.core.codec import Codec
 from wireloom.core.request import Request
 from wireloom.errors import Deny
 
-__all__ = ["Authorize", "Bind", "Door", "Endpoint", "Handler"]
+__all__ = ["ANY_PATH", "Authorize", "Bind", "Door", "Endpoint", "Handler"]
+
+ANY_PATH = "*"
+"""The path of an endpoint that takes every request of its door that nothing else does."""
 
 Handler: TypeAlias = Callable[[Request], Any]
 """Called with a request; gives an awaitable of the reply, or an asynchronous iterator where `Endpoint.streams`."""
@@ -39,7 +42,7 @@ class Endpoint:
 
     Args:
         name: what logs, metrics and documents call it.
-        path: the path template, such as ``/chat/{room}``.
+        path: the path template, such as ``/chat/{room}``; or `ANY_PATH`.
         door: where it listens; a declaration with three doors makes three endpoints.
         codec: how its messages are read and written.
         on_message: called for every message.
@@ -56,7 +59,9 @@ class Endpoint:
         waits: whether `on_message` may wait for something; one that never does needs no task.
         begin: as `on_message`, but a plain function: gives the reply at once, or a coroutine of it where there is
             something to wait for. Only then is a task made.
-        methods: HTTP methods, of the doors rest and webhook.
+        methods: HTTP methods, of the doors rest and webhook; none: all.
+        as_is: requests reach it and responses leave it as they are: a body of any type and with any method, and no
+            header but its own; of the door rest.
         enveloped: answers are in the REST envelope, of the door rest.
         refusal_of_http: the answer to an HTTP request without upgrade, of the door websocket; None: a 426.
         tags: what documents group it by.
@@ -85,6 +90,7 @@ class Endpoint:
     waits: bool = True
     begin: Callable[[Request], Any] | None = None
     methods: tuple[str, ...] = ()
+    as_is: bool = False
     enveloped: bool = True
     refusal_of_http: Deny | None = None
     tags: tuple[str, ...] = ()
@@ -92,6 +98,11 @@ class Endpoint:
     summary: str = ""
     source: str = ""
     takes_over: Callable[[Any], bool] | None = None
+
+    @property
+    def takes_any_path(self) -> bool:
+        """Whether it takes what nothing else does."""
+        return self.path == ANY_PATH
 
     @property
     def needs_login(self) -> bool:

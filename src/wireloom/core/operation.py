@@ -61,7 +61,7 @@ class Sources:
     """Everything that an application's documents are made from.
 
     Args:
-        endpoints: of all doors; those that are hidden stay out.
+        endpoints: of all doors; those that are hidden stay out, and those of any path, which documents cannot tell.
         operations: HTTP endpoints that are no `Endpoint`.
         event_path: where the event socket listens; None: there is none.
     """
@@ -72,7 +72,7 @@ class Sources:
 
     def behind(self, door: Door) -> list[Endpoint]:
         """The endpoints of a door that documents tell of, sorted by path."""
-        shown = (each for each in self.endpoints if each.door is door and not each.hidden)
+        shown = (each for each in self.endpoints if each.door is door and not each.hidden and not each.takes_any_path)
         return sorted(shown, key=lambda endpoint: (endpoint.path, endpoint.name))
 
 

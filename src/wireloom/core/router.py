@@ -1,6 +1,6 @@
 """Router: from a path to its endpoint and raw parameters. Static paths win over parameters, segment by segment.
 
-Several endpoints may have one path, where each has HTTP methods of its own.
+Several endpoints may have one path, where each has HTTP methods of its own. One endpoint may take what no other does.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import unquote
 
-from wireloom.core.endpoint import Endpoint
+from wireloom.core.endpoint import ANY_PATH, Endpoint
 from wireloom.errors import ConfigError
 
 __all__ = ["Router", "parameter_names"]
@@ -38,6 +38,7 @@ class Router:
 
     def __init__(self) -> None:
         self._root = _Branch()
+        self._rest = _Branch()  # ends with what takes any path
         self._static: dict[str, _Branch] = {}
         self._endpoints: list[Endpoint] = []
 
@@ -50,7 +51,7 @@ class Router:
         Raises:
             ConfigError: the template is malformed, or another endpoint has the same path.
         """
-        names = parameter_names(endpoint.path, endpoint.source)
+        names = [] if endpoint.takes_any_path else parameter_names(endpoint.path, endpoint.source)
         branch = self._branch(endpoint.path)
         for other, _ in branch.ends:
             if not endpoint.methods or not other.methods or set(endpoint.methods) & set(other.methods):
@@ -64,6 +65,8 @@ class Router:
 
     def _branch(self, path: str) -> _Branch:
         """The end of a template."""
+        if path == ANY_PATH:
+            return self._rest
         branch = self._root
         for segment in path.split("/")[1:]:
             if segment.startswith("{"):
@@ -83,7 +86,7 @@ class Router:
             return branch.choose(method)[0], {}
         found = self._walk(self._root, path.split("/")[1:], 0, [])
         if found is None:
-            return None
+            return (self._rest.choose(method)[0], {}) if self._rest.ends else None
         endpoint, names = found[0].choose(method)
         return endpoint, dict(zip(names, found[1], strict=True))
 

@@ -35,6 +35,18 @@ class Link(Protocol):
         """Whether messages can be sent."""
 
     @property
+    def is_closed(self) -> bool:
+        """Whether the transport is gone."""
+
+    @property
+    def close_code(self) -> int | None:
+        """The close code, as soon as there is one."""
+
+    @property
+    def close_reason(self) -> str:
+        """The reason that came with it."""
+
+    @property
     def cancelled(self) -> bool:
         """Whether its handlers were told to end at once."""
 
@@ -160,6 +172,24 @@ class Connection:
     def is_open(self) -> bool:
         """Whether messages can still be sent."""
         return self._link.is_open
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the transport is gone. A connection that is neither open nor closed waits for the peer's close."""
+        return self._link.is_closed
+
+    @property
+    def close_code(self) -> int | None:
+        """The close code that ended it, whoever closed; None while it is open.
+
+        1005: the peer's close had no code; 1006: there was no close (RFC 6455 §7.1.5).
+        """
+        return None if self.is_open else self._link.close_code or 1005
+
+    @property
+    def close_reason(self) -> str:
+        """The reason that came with the close code, possibly empty."""
+        return self._link.close_reason
 
     @property
     def cancelled(self) -> bool:

@@ -100,6 +100,11 @@ class _Carrier:
         return self._accepted and self._close is None and not self._gone
 
     @property
+    def is_closed(self) -> bool:
+        """Whether the peer is gone."""
+        return self._gone
+
+    @property
     def client(self) -> tuple[str, int] | None:
         """The peer's address as the server reports it."""
         client = self._scope.get("client")

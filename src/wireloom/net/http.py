@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 
-from wireloom.core.endpoint import Endpoint
+from wireloom.core.endpoint import ANY_PATH, Endpoint
 from wireloom.core.router import Router as EndpointRouter
 from wireloom.errors import Deny
 from wireloom.net.rest import RestDoor
@@ -31,7 +31,8 @@ HEALTH = ("/healthz/live", "/healthz/ready")
 
 
 class HTTPDoor:
-    """Answers HTTP requests: its own paths, the WebSocket paths' 426, health, endpoints, then what was added.
+    """Answers HTTP requests: its own paths, the WebSocket paths' 426, health, endpoints, what was added,
+    then the endpoint that takes any path.
 
     Law: a path that is written out wins over a template with parameters, whoever declared them.
     """
@@ -96,12 +97,21 @@ class HTTPDoor:
             await JSONResponse({"status": "ok"})(scope, receive, send)
         elif path == "/healthz/ready":
             await _readiness(listener)(scope, receive, send)
-        elif (found := self._rest.router.match(encoded, scope["method"])) and not (written_out and found[1]):
+        elif (found := self._find(encoded, scope["method"])) and not (written_out and found[1]):
             await self._rest.answer(*found, scope, receive, send)
         else:
             await self._answer(scope, receive, send)
 
+    def _find(self, path: str, method: str) -> tuple[Endpoint, dict[str, str]] | None:
+        """The endpoint of a path, percent-encoded; not the one that takes what no route does either."""
+        found = self._rest.router.match(path, method)
+        return None if found is None or found[0].takes_any_path else found
+
     async def _no_route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        last = self._rest.router.match(ANY_PATH)
+        if last is not None:
+            await self._rest.answer(*last, scope, receive, send)
+            return
         request = HTTPRequest(scope)
         message = f"No route found for {request.method} {request.url.path}"
         await JSONResponse({"error": "Not Found", "message": message}, 404)(scope, receive, send)
@@ -127,7 +137,7 @@ def _find_websocket(listener: Listener | None, path: str, query_string: str, wri
     HTTP has the path written out.
     """
     match = listener.router.match(path) if listener is not None else None
-    if match is None or (written_out and match[1]):
+    if match is None or match[0].takes_any_path or (written_out and match[1]):
         return None
     endpoint, raw = match
     try:

@@ -6,6 +6,7 @@ Law: who asks is found out before the body is read, and the body is read before 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import anyio
 from python_multipart.multipart import parse_options_header
@@ -44,7 +45,7 @@ class RestCaller:
     def __init__(self, request: HTTPRequest, endpoint: Endpoint, path_params: dict[str, Any]) -> None:
         scope = request.scope
         query = scope["query_string"].decode("latin-1")
-        target = request.url.path + (f"?{query}" if query else "")
+        target = _path(request) + (f"?{query}" if query else "")
         self.head = RequestHead(request.method, target, scope.get("http_version", "1.1"), b"", scope["headers"])
         self.path_params = path_params
         self.query_params: dict[str, Any] = {}
@@ -87,6 +88,12 @@ class RestCaller:
 _UNLIMITED = 2**62
 
 
+def _path(request: HTTPRequest) -> str:
+    """The path as it was sent, percent-encoded, where the server tells it."""
+    raw: bytes | None = request.scope.get("raw_path")
+    return quote(request.scope["path"]) if raw is None else raw.decode("latin-1").partition("?")[0]
+
+
 class RestDoor:
     """Answers requests for the endpoints of the doors rest and webhook.
 
@@ -106,7 +113,8 @@ class RestDoor:
             response = await self._respond(request, endpoint, path_params)
         except ClientDisconnect:
             return
-        response.headers["Cache-Control"] = "no-store"
+        if not endpoint.as_is:
+            response.headers["Cache-Control"] = "no-store"
         await response(scope, receive, send)
 
     async def _respond(self, http: HTTPRequest, endpoint: Endpoint, path_params: dict[str, str]) -> Response:
@@ -137,6 +145,8 @@ class RestDoor:
 
 async def _read(http: HTTPRequest, caller: RestCaller, endpoint: Endpoint) -> tuple[bytes, Any]:
     """The body, or the form that it is."""
+    if endpoint.as_is:
+        return await caller.read_body(), None
     if http.method in ("GET", "HEAD"):
         return b"", None
     kind = http.headers.get("content-type", "application/json").partition(";")[0].strip().lower()

@@ -1,23 +1,44 @@
-"""Server: uvicorn with our front on its port."""
+"""Server: uvicorn with our front on its port, in a process of its own or in an event loop that runs already.
+
+Law: the port is ours before anything is started, so that what stands against it is told in time.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import inspect
+import os
+import signal
+import socket
+import ssl as tls
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import uvicorn
 
 from wireloom.config import Config
+from wireloom.errors import ConfigError
 from wireloom.net.front import Front, Upgraded
 
-__all__ = ["uvicorn_config"]
+__all__ = ["ForegroundServer", "LoopServer", "bind", "check_tls", "url_of", "uvicorn_config"]
+
+_BACKLOG = 2048
 
 
-def uvicorn_config(application: Any, config: Config, *, factory: bool = False) -> uvicorn.Config:
+def uvicorn_config(
+    application: Any, config: Config, *, factory: bool = False, ssl: tls.SSLContext | None = None
+) -> uvicorn.Config:
     """uvicorn's configuration for an application of ours.
 
     Args:
         application: the App, or with `factory` a picklable function that makes it.
         config: our options.
+        ssl: turns TLS on in place of the options' certificate.
     """
     return uvicorn.Config(
         application,
@@ -33,7 +54,183 @@ def uvicorn_config(application: Any, config: Config, *, factory: bool = False) -
         server_header=False,
         ssl_certfile=config.ssl_certfile,
         ssl_keyfile=config.ssl_keyfile,
+        ssl_context_factory=None if ssl is None else lambda _config, _default: ssl,
         proxy_headers=True,
         forwarded_allow_ips=config.forwarded_allow_ips,
         timeout_graceful_shutdown=max(1, round(config.drain_timeout_seconds)),
     )
+
+
+class ForegroundServer(uvicorn.Server):
+    """uvicorn's server from its start to the first signal. The second ends the process at once.
+
+    Args:
+        config: from `uvicorn_config`.
+        on_ready: called once connections are answered; sync or async.
+    """
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], Any]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts the application, then says so."""
+        await super().startup(sockets)
+        try:
+            said = self._on_ready()
+            if inspect.isawaitable(said):
+                await said
+        except BaseException:
+            await self.shutdown(sockets)
+            raise
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals begin the end. uvicorn would raise them again after it, which is a traceback."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only there can signals be heard
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal begins the shutdown, the second ends the process."""
+        if self.should_exit:
+            os._exit(128 + sig)
+        super().handle_exit(sig, frame)
+
+
+class LoopServer(uvicorn.Server):
+    """uvicorn's server within an event loop that runs already, from `start` to `stop`. Signals are not its matter.
+
+    Args:
+        config: from `uvicorn_config`.
+        sockets: from `bind`; closed with it.
+    """
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config)
+        self._sockets = sockets
+        self._ticking: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Starts the application and answers connections.
+
+        Raises:
+            RuntimeError: the application does not start.
+        """
+        try:
+            self.config.load()
+            self.lifespan = self.config.lifespan_class(self.config)
+            await self.startup(self._sockets)
+        except SystemExit:
+            raise RuntimeError("the application did not start; its log says why") from None
+        finally:
+            if not self.started:
+                self._close_sockets()
+        self._ticking = asyncio.create_task(self.main_loop())
+
+    def begin_stop(self) -> None:
+        """Has every connection end, as a signal does; `stop` waits for it."""
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+
+    async def stop(self) -> None:
+        """Takes no further connections, lets those that are open end within the drain's time, stops the application."""
+        assert self._ticking is not None, "it was started"
+        self.should_exit = True
+        self._ticking.cancel()
+        await asyncio.wait([self._ticking])
+        if self.server_state.connections or self.server_state.tasks:
+            await self.shutdown(self._sockets)
+            return
+        # uvicorn's own shutdown sleeps for a tenth of a second, though there is nothing to wait for
+        for serving in self.servers:
+            serving.close()
+        self._close_sockets()
+        await self.lifespan.shutdown()
+
+    def _close_sockets(self) -> None:
+        for listening in self._sockets:
+            listening.close()
+
+
+# -- the port ----------------------------------------------------------------------------------------------------------
+
+
+def bind(config: Config, *, flags: bool = False) -> list[socket.socket]:
+    """Listening sockets, one for each address that the host name stands for.
+
+    Args:
+        flags: what is told names the flags of the command line.
+
+    Raises:
+        ConfigError: what stands against it, and what to choose instead.
+    """
+    if not 0 <= config.port <= 65535:
+        raise ConfigError(f"port {config.port} does not exist; the last is 65535")
+    try:
+        found = socket.getaddrinfo(config.host or None, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError):
+        see = "; see --host" if flags else ""
+        raise ConfigError(f"there is no host {config.host!r} to listen on{see}") from None
+    sockets: list[socket.socket] = []
+    unavailable: OSError | None = None
+    for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found):
+        # Port 0: the first address picks the port, the others take the same
+        port = sockets[0].getsockname()[1] if sockets else config.port
+        try:
+            sockets.append(socket.create_server((address[0], port, *address[2:]), family=family, backlog=_BACKLOG))
+        except OSError as error:
+            unavailable = error
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                for listening in sockets:
+                    listening.close()
+                raise _bind_error(error, config, flags) from None
+    if not sockets and unavailable is not None:
+        raise _bind_error(unavailable, config, flags)
+    return sockets
+
+
+def _bind_error(error: OSError, config: Config, flags: bool) -> ConfigError:
+    with_port, or_port, with_host = (" with --port", "--port 0", " with --host") if flags else ("", "0", "")
+    reasons = {
+        errno.EADDRINUSE: f"port {config.port} is in use; choose another{with_port}, or {or_port} for a free one",
+        errno.EACCES: f"port {config.port} is for administrators; choose one above 1023{with_port}",
+        errno.EADDRNOTAVAIL: f"{config.host} is no address of this machine; choose another{with_host}",
+    }
+    otherwise = f"cannot listen on {config.host} port {config.port}: {os.strerror(error.errno or 0)}"
+    return ConfigError(reasons.get(error.errno or 0, otherwise))
+
+
+def url_of(config: Config, sockets: list[socket.socket], *, secure: bool = False) -> str:
+    """Where HTTP is served, with the port that was found.
+
+    Args:
+        secure: over TLS, though the options have no certificate.
+    """
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    return f"http{'s' if secure or config.ssl_certfile else ''}://{host}:{sockets[0].getsockname()[1]}"
+
+
+def check_tls(config: Config) -> None:
+    """Looks at the certificate before anything is started.
+
+    Raises:
+        ConfigError: a file is missing, or the two do not make a certificate with its key.
+    """
+    if config.ssl_keyfile and not config.ssl_certfile:
+        raise ConfigError("a TLS key needs its certificate; give --ssl-certfile too")
+    for option, path in (("--ssl-certfile", config.ssl_certfile), ("--ssl-keyfile", config.ssl_keyfile)):
+        if path is not None and not Path(path).is_file():
+            raise ConfigError(f"there is no file {path!r}", option)
+    if config.ssl_certfile:
+        try:
+            tls.SSLContext(tls.PROTOCOL_TLS_SERVER).load_cert_chain(config.ssl_certfile, config.ssl_keyfile)
+        except tls.SSLError as error:
+            reason = f": {error.reason.replace('_', ' ').lower()}" if error.reason else ""
+            raise ConfigError(f"not a certificate with its private key in PEM{reason}", config.ssl_certfile) from None

@@ -292,6 +292,11 @@ class WebSocketShell(asyncio.Protocol):
         return _ASKED < self._state < _CLOSING
 
     @property
+    def is_closed(self) -> bool:
+        """Whether the transport is gone."""
+        return self._state == _CLOSED
+
+    @property
     def cancelled(self) -> bool:
         """Whether its handlers were told to end at once."""
         return self._cancelled or self._listener.stopping

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import ssl as tls
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -12,12 +11,10 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import uvicorn
-
 from wireloom.app import App
 from wireloom.clients.connection import ClientConnection, open_connection
 from wireloom.errors import ConnectionClosed
-from wireloom.net.server import uvicorn_config
+from wireloom.net.server import LoopServer, bind, uvicorn_config
 
 if TYPE_CHECKING:
     import httpx
@@ -47,29 +44,22 @@ class TestServer:
         self._key = ssl_keyfile
         self._stack = AsyncExitStack()
         self._http: httpx.AsyncClient | None = None
-        self._server: uvicorn.Server | None = None
+        self._server: LoopServer | None = None
 
     async def __aenter__(self) -> Self:
-        listening = socket.create_server(("127.0.0.1", 0))
-        self.port = listening.getsockname()[1]
         options = replace(
             self.app.config,
-            port=self.port,
+            host="127.0.0.1",
+            port=0,
             ssl_certfile=self._certificate,
             ssl_keyfile=self._key,
             drain_timeout_seconds=5,
         )
-        config = uvicorn_config(self.app, options)
-        config.load()
-        server = self._server = uvicorn.Server(config)
-        server.lifespan = config.lifespan_class(config)
-        try:
-            await server.startup(sockets=[listening])
-        except SystemExit:
-            listening.close()
-            raise RuntimeError("the application did not start; its log says why") from None
-        ticking = asyncio.create_task(server.main_loop())
-        self._stack.push_async_callback(self._stop, server, ticking, listening)
+        sockets = bind(options)
+        self.port = sockets[0].getsockname()[1]
+        server = self._server = LoopServer(uvicorn_config(self.app, options), sockets)
+        await server.start()
+        self._stack.push_async_callback(server.stop)
         return self
 
     async def __aexit__(
@@ -118,25 +108,10 @@ class TestServer:
     def shutdown(self) -> None:
         """Begins to stop, as SIGTERM does; leaving the context waits for the end."""
         assert self._server is not None
-        for connection in list(self._server.server_state.connections):
-            connection.shutdown()
+        self._server.begin_stop()
 
     def _client_tls(self) -> tls.SSLContext | None:
         return tls.create_default_context(cafile=self._certificate) if self._certificate else None
-
-    @staticmethod
-    async def _stop(server: uvicorn.Server, ticking: asyncio.Task[None], listening: socket.socket) -> None:
-        server.should_exit = True
-        ticking.cancel()
-        await asyncio.wait([ticking])
-        if server.server_state.connections or server.server_state.tasks:
-            await server.shutdown(sockets=[listening])
-            return
-        # uvicorn's own shutdown sleeps for a tenth of a second, which every test would pay
-        for serving in server.servers:
-            serving.close()
-        listening.close()
-        await server.lifespan.shutdown()
 
 
 class TestWebSocket:

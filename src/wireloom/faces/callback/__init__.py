@@ -1,0 +1,1 @@
+"""One function for HTTP requests and WebSocket messages alike."""
