@@ -31,8 +31,8 @@ BinaryType = Literal["bytes", "memoryview"]
 class WebSocket(EventTarget):
     """A WebSocket as browsers have it. It begins to connect at once, so it is made where an event loop runs.
 
-    Events: ``open``, ``message`` (`MessageEvent`), ``error``, and last ``close`` (`CloseEvent`). An end without a closing
-    handshake is ``error``, then ``close`` with 1006.
+    Events: ``open``, ``message`` (`MessageEvent`), ``error``, and last ``close`` (`CloseEvent`). An end without a
+    closing handshake is ``error``, then ``close`` with 1006.
 
     Also ``async with WebSocket(url) as ws``, which waits until it is open and closes it in the end, and
     ``async for message in ws``. A message goes to the listeners, and to the iteration once there is one; before, it
