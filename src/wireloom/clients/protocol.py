@@ -393,7 +393,7 @@ class ClientProtocol(asyncio.Protocol):
             self._finish(close_payload(1011, "no answer to a ping"))
 
     def _is_excused(self) -> bool:
-        """Whether silence means nothing: we do not listen, or the server is busy taking what a ping would wait behind."""
+        """Whether silence means nothing: we do not listen, or the server is busy taking what a ping would wait for."""
         before, self._taken_bytes = self._taken_bytes, self._written_bytes - self.backlog_bytes
         return not self._reading or (self._writable is not None and self._taken_bytes > before)
 
