@@ -70,6 +70,10 @@ class Peer:
         self.writer.transport.abort()
 
 
+class NotYet(Exception):
+    """A script's end that is not the end: more connections are to come."""
+
+
 Script = Callable[[Peer], Awaitable[None]]
 
 
@@ -81,6 +85,8 @@ async def serving(script: Script) -> AsyncIterator[str]:
     async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await script(Peer(reader, writer))
+        except NotYet:
+            pass
         except Exception as error:
             if not played.done():
                 played.set_exception(error)
