@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import logging
 import socket
-import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -16,102 +11,11 @@ import pytest
 from wireloom.clients import protocol as module
 from wireloom.clients.connection import ClientConnection, open_connection
 from wireloom.errors import ConnectionClosed, HandshakeFailed
-from wireloom.wire.handshake import accept_key
 
 from ..wire.oracle import frame
+from .peer import TIMEOUT_SECONDS, Peer, Script, serving
 
 pytestmark = pytest.mark.anyio
-TIMEOUT_SECONDS = 5.0
-
-
-class Peer:
-    """The server's end of one TCP connection, without manners."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-        self.request = b""
-
-    async def read_request(self) -> None:
-        self.request = await self.reader.readuntil(b"\r\n\r\n")
-
-    def header(self, name: bytes) -> bytes | None:
-        for line in self.request.split(b"\r\n")[1:]:
-            key, _, value = line.partition(b": ")
-            if key.lower() == name:
-                return value
-        return None
-
-    def answer(self, *lines: str) -> bytes:
-        accept = accept_key(self.header(b"sec-websocket-key") or b"")
-        head = ("HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade")
-        return "\r\n".join((*head, f"Sec-WebSocket-Accept: {accept}", *lines, "", "")).encode()
-
-    async def accept(self, rest: bytes = b"", *lines: str) -> None:
-        await self.read_request()
-        self.writer.write(self.answer(*lines) + rest)
-
-    def write(self, data: bytes) -> None:
-        self.writer.write(data)
-
-    async def read_frame(self) -> tuple[int, bytes]:
-        """First byte and unmasked payload of a frame of the client's, which must be masked."""
-        first, second = await self.reader.readexactly(2)
-        assert second & 0x80, "a client masks"
-        length = second & 0x7F
-        if length > 125:
-            length = int.from_bytes(await self.reader.readexactly(2 if length == 126 else 8), "big")
-        key = await self.reader.readexactly(4)
-        payload = await self.reader.readexactly(length)
-        return first, bytes(byte ^ key[index % 4] for index, byte in enumerate(payload))
-
-    async def read_end(self) -> bytes:
-        """What comes before the client's TCP connection ends."""
-        try:
-            return await self.reader.read()
-        except ConnectionError:
-            return b""
-
-    def reset(self) -> None:
-        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.writer.transport.abort()
-
-
-Script = Callable[[Peer], Awaitable[None]]
-
-
-@asynccontextmanager
-async def serving(script: Script) -> AsyncIterator[str]:
-    """The URL of a server that plays a script for its one client; the script has to end well too."""
-    played: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await script(Peer(reader, writer))
-        except Exception as error:
-            if not played.done():
-                played.set_exception(error)
-        else:
-            if not played.done():
-                played.set_result(None)
-        finally:
-            writer.close()
-
-    async with asyncio.timeout(TIMEOUT_SECONDS):
-        server = await asyncio.start_server(play, "127.0.0.1", 0)
-        try:
-            yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/chat?x=1"
-            await played
-        finally:
-            server.close()
-            played.cancel()
-
-
-@pytest.fixture(autouse=True)
-async def nothing_left_behind(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
-    """Fails a test that leaves an exception nobody took; anyio raises those that come up while its loop runs."""
-    yield
-    gc.collect()
-    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 async def failure(script: Script, **options: Any) -> HandshakeFailed:
@@ -521,3 +425,210 @@ async def test_an_abort_is_seen_by_both_sides() -> None:
         connection = await open_connection(url)
         connection.abort()
         assert await end_of(connection) == ([], 1006, "")
+
+
+# -- what a server could cost ------------------------------------------------------------------------------------------
+
+
+async def test_a_flood_of_pings_by_a_server_that_does_not_read_is_answered_for_the_newest() -> None:
+    flooded = asyncio.Event()
+    rounds = 20_000
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        peer.keep_little()
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        for start in range(0, rounds, 1000):
+            peer.write(b"".join(frame(0x89, b"%6d" % n + bytes(100), None) for n in range(start, start + 1000)))
+            await peer.writer.drain()
+        peer.write(frame(0x81, b"done", None))
+        await flooded.wait()
+        peer.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        while (await peer.read_frame())[1][:6] != b"%6d" % (rounds - 1):
+            pass
+        peer.write(frame(0x88, b"", None))
+        await peer.read_end()
+
+    async with serving(script) as url:
+        connection = await open_connection(url)
+        assert await connection.receive() == "done"
+        # one read may bring some 256 KiB of pings before the transport says that it is full
+        assert connection.backlog_bytes < 1024 * 1024
+        flooded.set()
+        assert (await end_of(connection))[1] == 1005
+
+
+@pytest.mark.parametrize("size", [0, 20_000])
+async def test_messages_that_nobody_takes_wait_at_the_server(size: int) -> None:
+    stuck = asyncio.Event()
+    sent = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal sent
+        await peer.accept()
+        peer.keep_little()
+        flood = frame(0x82, bytes(size), None) * (200_000 // (size + 4))
+        while True:
+            peer.write(flood)
+            sent += len(flood)
+            try:
+                await asyncio.wait_for(peer.writer.drain(), 0.3)
+            except TimeoutError:
+                stuck.set()
+                break
+        peer.write(frame(0x81, b"on", None) + flood * 3)
+        assert await peer.read_frame() == (0x88, b"\x03\xe8")
+        peer.write(frame(0x88, b"", None))
+        await peer.read_end()
+
+    async with serving(script) as url:
+        connection = await open_connection(url)
+        await stuck.wait()
+        assert len(connection._inbox._messages) * size < 6 * 1024 * 1024
+        assert len(connection._inbox._messages) < 300_000
+        # reading goes on where messages are taken
+        while await connection.receive() != "on":
+            pass
+        # and the closing handshake goes through what nobody takes
+        await connection.close()
+        assert connection.close_code == 1005
+    assert sent < 64 * 1024 * 1024
+
+
+async def test_drain_waits_for_a_server_that_does_not_read() -> None:
+    read_on = asyncio.Event()
+    total = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal total
+        await peer.accept()
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await read_on.wait()
+        peer.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        for _ in range(10):
+            total += len((await peer.read_frame())[1])
+        peer.write(frame(0x88, b"", None))
+        await peer.read_end()
+
+    async with serving(script) as url:
+        connection = await open_connection(url)
+        await connection.drain()  # nothing to wait for
+        for _ in range(10):
+            connection.send(bytes(1_000_000))
+        draining = asyncio.create_task(connection.drain())
+        await asyncio.sleep(0)
+        assert not draining.done()
+        assert connection.backlog_bytes > 0
+        read_on.set()
+        await draining
+        assert (await end_of(connection))[1] == 1005
+        assert total == 10_000_000
+        with pytest.raises(ConnectionClosed):
+            await connection.drain()
+
+
+async def test_drain_ends_with_the_connection() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        assert peer.header(b"host")
+
+    async with serving(script) as url:
+        connection = await open_connection(url)
+        for _ in range(40):
+            connection.send(bytes(1_000_000))
+        with pytest.raises(ConnectionClosed):
+            await connection.drain()
+
+
+# -- silence -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_silent_server_is_pinged_and_stays_while_it_answers() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        for _ in range(3):
+            assert await peer.read_frame() == (0x89, b"")
+            peer.write(frame(0x8A, b"", None))
+        peer.write(frame(0x88, b"", None))
+        await peer.read_end()
+
+    async with serving(script) as url:
+        assert await end_of(await open_connection(url, ping_interval=0.02)) == ([], 1005, "")
+
+
+async def test_a_server_that_does_not_answer_pings_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PONG_SECONDS", 0.05)
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        assert await peer.read_frame() == (0x89, b"")
+        assert await peer.read_frame() == (0x88, b"\x03\xf3no answer to a ping")
+        assert await peer.read_end() == b""
+
+    async with serving(script) as url:
+        connection = await open_connection(url, ping_interval=0.02)
+        assert await end_of(connection) == ([], 1006, "")
+        assert connection.ending is not None
+        assert not connection.ending.was_clean
+
+
+async def test_without_an_interval_there_are_no_pings() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(peer.read_frame(), 0.1)
+        peer.write(frame(0x88, b"", None))
+
+    async with serving(script) as url:
+        assert (await end_of(await open_connection(url, ping_interval=None)))[1] == 1005
+
+
+# -- what comes by iteration, and options ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("payload", "normal"), [(b"\x03\xe8", True), (b"", True), (b"\x03\xe9", True), (b"\x03\xf0", False)]
+)
+async def test_iteration_ends_with_a_normal_close_and_raises_another(payload: bytes, normal: bool) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept(frame(0x81, b"1", None) + frame(0x81, b"2", None) + frame(0x88, payload, None))
+        await peer.read_end()
+
+    seen = []
+    async with serving(script) as url, open_connection(url) as connection:
+        try:
+            async for message in connection:
+                seen.append(message)
+        except ConnectionClosed as error:
+            assert error.code == 1008
+            assert not normal
+        else:
+            assert normal
+    assert seen == ["1", "2"]
+
+
+async def test_headers_by_a_function_are_asked_for_at_the_handshake() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept(frame(0x88, b"", None))
+        assert peer.header(b"authorization") == b"Bearer fresh"
+
+    async def headers() -> dict[str, str]:
+        return {"Authorization": "Bearer fresh"}
+
+    async with serving(script) as url:
+        assert (await end_of(await open_connection(url, headers=headers)))[1] == 1005
+
+
+async def test_user_and_password_of_the_url_are_sent() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept(frame(0x88, b"", None))
+        assert peer.header(b"authorization") == b"Basic YWRhOnA6dw=="
+
+    async with serving(script) as url:
+        await end_of(await open_connection(url.replace("://", "://ada:p%3Aw@")))
+
+
+def test_an_option_that_is_none_is_refused() -> None:
+    with pytest.raises(TypeError, match="max_message_bytes"):
+        open_connection("ws://h/", max_message_bytes=1)  # type: ignore[call-arg]

@@ -31,8 +31,8 @@ BinaryType = Literal["bytes", "memoryview"]
 class WebSocket(EventTarget):
     """A WebSocket as browsers have it. It begins to connect at once, so it is made where an event loop runs.
 
-    Events: ``open``, ``message`` (`MessageEvent`), ``error``, and last ``close`` (`CloseEvent`). An end without a closing
-    handshake is ``error``, then ``close`` with 1006.
+    Events: ``open``, ``message`` (`MessageEvent`), ``error``, and last ``close`` (`CloseEvent`). An end without a
+    closing handshake is ``error``, then ``close`` with 1006.
 
     Also ``async with WebSocket(url) as ws``, which waits until it is open and closes it in the end, and
     ``async for message in ws``. A message goes to the listeners, and to the iteration once there is one; before, it
@@ -76,10 +76,11 @@ class WebSocket(EventTarget):
         self._binary_type: BinaryType = "bytes"
         self._inbox: Inbox | None = None
         self._is_iterated = False
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
         self._ending: Ending | None = None
         self._over = asyncio.Event()
-        self._opening = loop.create_task(self._open())
+        self._opening = loop.create_task(self._opener.open(lambda handshake: _Connection(handshake, self)))
+        self._opening.add_done_callback(self._has_tried)
 
     def __repr__(self) -> str:
         return f"<WebSocket {self.url}>"
@@ -175,7 +176,7 @@ class WebSocket(EventTarget):
     # -- beyond the Standard ------------------------------------------------------------------------------------------
 
     @property
-    def failure(self) -> Exception | None:
+    def failure(self) -> BaseException | None:
         """Why it could not be opened, or how it ended if it did not end normally; the Standard's events do not tell."""
         return self._failure
 
@@ -244,15 +245,8 @@ class WebSocket(EventTarget):
 
     # -- §4: what happens ---------------------------------------------------------------------------------------------
 
-    async def _open(self) -> None:
-        try:
-            await self._opener.open(lambda handshake: _Connection(handshake, self))
-        except asyncio.CancelledError:
-            self._fail(ConnectionClosed(1006))
-        except Exception as error:  # also what a function for headers raises: whatever it is, it does not open
-            self._fail(error)
-
-    def _fail(self, error: Exception) -> None:
+    def _has_tried(self, opening: asyncio.Task[_Connection]) -> None:
+        error = ConnectionClosed(1006) if opening.cancelled() else opening.exception()
         if self._connection is None:
             self._failure = error
             self._end(Ending(1006))

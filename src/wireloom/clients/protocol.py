@@ -25,6 +25,7 @@ CONNECTING, OPEN, CLOSING, CLOSED = 0, 1, 2, 3
 _MAX_ANSWER_BYTES = 64 * 1024
 _CLOSE_SECONDS = 5.0
 _PONG_SECONDS = 8.0
+_TIMER_SECONDS = 0.001  # a timer's precision
 _STATUS_LINE = b"HTTP/"
 _NORMAL_CODES = (1000, 1001, 1005)
 
@@ -110,6 +111,8 @@ class ClientProtocol(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None  # while the transport wants no more
         self._reading = True
         self._heard_at = 0.0
+        self._written_bytes = 0
+        self._taken_bytes = 0  # when last looked at
         self._timer: asyncio.TimerHandle | None = None
 
     # -- what a client makes of it ------------------------------------------------------------------------------------
@@ -156,8 +159,13 @@ class ClientProtocol(asyncio.Protocol):
         """
         while self._writable is not None and self.state == OPEN:
             await asyncio.shield(self._writable)
-        if self.state != OPEN:
+        if not self.is_open:
             raise self.ending.error if self.ending else ConnectionClosed(1006)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a message that is sent now may arrive."""
+        return self.state == OPEN and self._transport is not None and not self._transport.is_closing()
 
     @property
     def backlog_bytes(self) -> int:
@@ -251,6 +259,9 @@ class ClientProtocol(asyncio.Protocol):
             code = 1006 if told is None else 1005 if told.code is None else told.code
             self.ending = Ending(code, told.reason if told else "", told is not None, self._failure)
             self.closed(self.ending)
+        # contexts of compression are large, and the garbage collector might come for this much later
+        self._reader.end()
+        self._deflater = None
         self._lost.set_result(None)
 
     # -- the handshake ------------------------------------------------------------------------------------------------
@@ -341,6 +352,7 @@ class ClientProtocol(asyncio.Protocol):
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
+            self._written_bytes += len(data)
             self._transport.write(data)
 
     # -- the end ------------------------------------------------------------------------------------------------------
@@ -380,23 +392,30 @@ class ClientProtocol(asyncio.Protocol):
 
     def _check_silence(self) -> None:
         """Sends a ping where nothing came for a while."""
-        wanted = self._heard_at + self._handshake.ping_interval - self._loop.time()
-        if not self._reading:
-            wanted = self._handshake.ping_interval  # who does not listen cannot complain of silence
-        if wanted > 0.001:
+        interval = self._handshake.ping_interval
+        wanted = interval if self._is_excused() else self._heard_at + interval - self._loop.time()
+        if wanted > _TIMER_SECONDS:
             self._set_timer(wanted, self._check_silence)
             return
         if self._writable is None:
             self._write(mask_frame(PING, b""))
-        asked_at = self._loop.time()
-        self._set_timer(_PONG_SECONDS, lambda: self._check_answered(asked_at))
+        self._check_answered(self._loop.time())
 
     def _check_answered(self, asked_at: float) -> None:
         """Gives up a server that stayed silent (1011 to it, 1006 here)."""
-        if self._heard_at >= asked_at or not self._reading:
+        left = asked_at + _PONG_SECONDS - self._loop.time()
+        if self._heard_at >= asked_at or self._is_excused():
             self._check_silence()
+        elif left > _TIMER_SECONDS:
+            seconds = min(left, self._handshake.ping_interval)
+            self._set_timer(seconds, lambda: self._check_answered(asked_at))
         else:
             self._finish(close_payload(1011, "no answer to a ping"))
+
+    def _is_excused(self) -> bool:
+        """Whether silence means nothing: we do not listen, or the server is busy taking what a ping would wait for."""
+        before, self._taken_bytes = self._taken_bytes, self._written_bytes - self.backlog_bytes
+        return not self._reading or (self._writable is not None and self._taken_bytes > before)
 
 
 def _is_whole(error: HandshakeFailed) -> bool:

@@ -24,7 +24,7 @@ from wireloom.clients.advice import Advice, Backoff, after_ending, after_failure
 from wireloom.clients.calls import Calls, Reply
 from wireloom.clients.inbox import Inbox
 from wireloom.clients.opening import ClientOptions, Opening
-from wireloom.clients.protocol import OPEN, ClientProtocol, Ending, Handshake
+from wireloom.clients.protocol import ClientProtocol, Ending, Handshake
 from wireloom.errors import ConnectionClosed, QueueFull, RequestError
 
 __all__ = ["LastingConnection", "State", "connect"]
@@ -115,7 +115,7 @@ class LastingConnection:
         if self._is_closing or self._state == "over":
             raise self._closed_error()
         connection = self._connection
-        if connection is None or connection.state != OPEN:
+        if connection is None or not connection.is_open:
             self._keep(message)
             return
         connection.send(message)
@@ -158,8 +158,8 @@ class LastingConnection:
         """Sends an event to an event socket and gives its reply; while away, waits for the connection first.
 
         Args:
-            event: such as ``{"type": "walker", "walker": "order", "context": {…}}``. It gets an id, unless it has one, and
-                a ``walker`` event ``"response": true``.
+            event: such as ``{"type": "walker", "walker": "order", "context": {…}}``. It gets an id, unless it has one,
+                and a ``walker`` event ``"response": true``.
             timeout: seconds for all of it; None for no limit.
             type: what each report of a walker's reply is to be; then the reports are what is returned.
 
@@ -332,7 +332,7 @@ class LastingConnection:
         self._queue_bytes += size
 
     async def _open_connection(self) -> _Connection:
-        while self._connection is None or self._connection.state != OPEN:
+        while self._connection is None or not self._connection.is_open:
             if self._is_closing or self._state == "over" or (self._one_by_one and self._last is not None):
                 raise self._closed_error()
             if self._connection is not None:  # the server has closed, TCP is to end

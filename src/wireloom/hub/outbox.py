@@ -212,6 +212,9 @@ class Outbox:
         self.paused = False
         self.frames.clear()
 
+    def release(self) -> None:
+        """The connection is over and nobody refers to it by its deflater any more."""
+
     @property
     def waiting_bytes(self) -> int:
         """Bytes that wait for the peer, in this queue and in the sink."""
@@ -276,7 +279,7 @@ class DeflatingOutbox(Outbox):
         self, deflater: FrameDeflater, flusher: Flusher, rules: OutboxRules, overflow: Callable[[], None]
     ) -> None:
         super().__init__(None, flusher, rules, overflow)
-        self._deflater = deflater
+        self._deflater: FrameDeflater | None = deflater
 
     @property
     def deflater(self) -> FrameDeflater | None:
@@ -285,8 +288,12 @@ class DeflatingOutbox(Outbox):
 
     def push(self, frame: bytes) -> None:
         """Takes one frame, and compresses it where that wins something."""
-        if self._sink is not None:
+        if self._sink is not None and self._deflater is not None:
             super().push(deflate(self._deflater, frame))
+
+    def release(self) -> None:
+        """A deflater may hold 300 KiB; the garbage collector might come for a dead connection much later."""
+        self._deflater = None
 
 
 class Flushable(Protocol):

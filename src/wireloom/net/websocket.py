@@ -444,6 +444,8 @@ class WebSocketShell(asyncio.Protocol):
         listener.shells.discard(self)
         self._connections.discard(self)
         listener.hub.unregister(self.connection)
+        self._outbox.release()
+        self._reader.end()
         self._wake()
         if self._plan.endpoint.streams:
             self._deaf = True

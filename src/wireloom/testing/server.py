@@ -28,6 +28,7 @@ class TestServer:
     Args:
         app: the application.
         timeout: seconds that its clients wait for something before they fail.
+        port: 0 for a free one.
         ssl_certfile: certificate chain in PEM; turns TLS on.
         ssl_keyfile: its private key.
     """
@@ -35,11 +36,17 @@ class TestServer:
     __test__ = False  # not a test, whatever pytest makes of the name
 
     def __init__(
-        self, app: App, *, timeout: float = 5.0, ssl_certfile: str | None = None, ssl_keyfile: str | None = None
+        self,
+        app: App,
+        *,
+        timeout: float = 5.0,
+        port: int = 0,
+        ssl_certfile: str | None = None,
+        ssl_keyfile: str | None = None,
     ) -> None:
         self.app = app
         self.timeout = timeout
-        self.port = 0
+        self.port = port
         self._certificate = ssl_certfile
         self._key = ssl_keyfile
         self._stack = AsyncExitStack()
@@ -47,6 +54,11 @@ class TestServer:
         self._server: LoopServer | None = None
 
     async def __aenter__(self) -> Self:
+<<<<<<< HEAD
+=======
+        listening = socket.create_server(("127.0.0.1", self.port))
+        self.port = listening.getsockname()[1]
+>>>>>>> h-clients
         options = replace(
             self.app.config,
             host="127.0.0.1",

@@ -114,6 +114,10 @@ class MessageReader:
         """Goes by other rules from now on."""
         self._rules = rules
 
+    def end(self) -> None:
+        """Reads no more, and holds nothing any longer."""
+        self._rest = self._partial = self._inflater = None
+
     def feed(self, data: bytes) -> list[Event]:
         """The events that these bytes complete, in order of arrival."""
         if self._rest:

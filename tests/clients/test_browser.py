@@ -1,0 +1,609 @@
+"""WebSocket, case by case against the WebSockets Standard (https://websockets.spec.whatwg.org)."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from wireloom import App, WebSocket
+from wireloom.clients import protocol as module
+from wireloom.errors import (
+    ConnectionClosed,
+    HandshakeFailed,
+    InvalidAccessError,
+    InvalidStateError,
+    WebSocketSyntaxError,
+)
+from wireloom.testing import TestServer
+
+from ..wire.oracle import frame
+from .peer import TIMEOUT_SECONDS, Peer, Script, serving
+
+pytestmark = pytest.mark.anyio
+
+
+def record(ws: WebSocket) -> list[Any]:
+    """What happens from now on: events by type, with the state at that time."""
+    seen: list[Any] = []
+    ws.onopen = lambda event: seen.append(("open", ws.readyState))
+    ws.onmessage = lambda event: seen.append(("message", event.data))
+    ws.onerror = lambda event: seen.append(("error", ws.readyState))
+    ws.onclose = lambda event: seen.append(("close", ws.readyState, event.code, event.reason, event.wasClean))
+    return seen
+
+
+async def ended(ws: WebSocket) -> None:
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        await ws.wait_closed()
+
+
+async def nobody(peer: Peer) -> None:
+    """A server that nobody comes to."""
+
+
+async def play(script: Script, act: Callable[[WebSocket], None] | None = None, **options: Any) -> list[Any]:
+    """The events of a WebSocket whose server plays a script."""
+    async with serving(script) as url:
+        ws = WebSocket(url, **options)
+        seen = record(ws)
+        if act is not None:
+            act(ws)
+        await ended(ws)
+    return seen
+
+
+FAILED = [("error", 3), ("close", 3, 1006, "", False)]
+
+
+# -- the constructor ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("url", ["", "/relative", "ftp://h/", "ws://h/#", "ws://h/#x", "ws://a b/", "ws://h:99999/"])
+async def test_a_url_that_does_not_parse_or_has_a_fragment_is_a_syntax_error(url: str) -> None:
+    with pytest.raises(WebSocketSyntaxError):
+        WebSocket(url)
+
+
+@pytest.mark.parametrize(
+    "protocols", ["", "a b", "a,b", "ü", "a\n", ["a", "a"], ["a", "b", "a"], ["a", ""], ["x/y"], ["\x7f"]]
+)
+async def test_a_subprotocol_that_is_repeated_or_no_token_is_a_syntax_error(protocols: str | list[str]) -> None:
+    with pytest.raises(WebSocketSyntaxError, match="subprotocol"):
+        WebSocket("ws://h/", protocols)
+
+
+async def test_the_url_is_judged_first() -> None:
+    with pytest.raises(WebSocketSyntaxError, match="fragment"):
+        WebSocket("ws://h/#", ["a", "a"])
+
+
+def test_without_a_running_loop_it_says_so_but_judges_before() -> None:
+    with pytest.raises(RuntimeError, match="running event loop"):
+        WebSocket("ws://h/")
+    with pytest.raises(WebSocketSyntaxError):
+        WebSocket("ws://h/#")
+
+
+async def test_it_is_connecting_and_has_a_serialized_url() -> None:
+    async with serving(nobody) as url:
+        host = url.removeprefix("ws://").partition("/")[0]
+        ws = WebSocket(f"HTTP://{host}/a b?c")
+        assert ws.url == f"ws://{host}/a%20b?c"
+        assert ws.readyState == ws.ready_state == ws.CONNECTING == WebSocket.CONNECTING == 0
+        assert (WebSocket.OPEN, WebSocket.CLOSING, WebSocket.CLOSED) == (ws.OPEN, ws.CLOSING, ws.CLOSED) == (1, 2, 3)
+        assert (ws.bufferedAmount, ws.extensions, ws.protocol, ws.binaryType) == (0, "", "", "bytes")
+        await ended(ws)
+
+
+async def test_one_subprotocol_may_be_given_as_text() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept(frame(0x88, b"", None), "Sec-WebSocket-Protocol: chat.v2")
+        assert peer.header(b"sec-websocket-protocol") == b"chat.v2"
+        await peer.read_end()
+
+    async with serving(script) as url:
+        ws = WebSocket(url, "chat.v2")
+        await ended(ws)
+        assert ws.protocol == "chat.v2"
+
+
+# -- opening -----------------------------------------------------------------------------------------------------------
+
+
+async def test_open_then_the_messages_that_came_with_the_answer_then_close() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept(frame(0x81, b"a", None) + frame(0x82, b"b", None) + frame(0x88, b"\x03\xe8bye", None))
+        await peer.read_end()
+
+    assert await play(script) == [
+        ("open", 1),
+        ("message", "a"),
+        ("message", b"b"),
+        ("close", 3, 1000, "bye", True),
+    ]
+
+
+REFUSALS: dict[str, bytes] = {
+    "404": b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+    "redirect": b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n",
+    "wrong accept": b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n",
+    "garbage": b"SSH-2.0-OpenSSH_9.6\r\n",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("answer", REFUSALS.values(), ids=REFUSALS)
+async def test_a_failed_handshake_is_error_then_close_1006(answer: bytes) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        peer.write(answer)
+
+    assert await play(script) == FAILED
+
+
+async def test_nobody_there_or_no_answer_in_time_is_error_then_close_1006() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        ws = WebSocket(f"ws://127.0.0.1:{taken.getsockname()[1]}/")
+        seen = record(ws)
+        await ended(ws)
+        assert seen == FAILED
+        assert isinstance(ws.failure, OSError)
+
+    async def stall(peer: Peer) -> None:
+        await peer.read_request()
+        assert await peer.read_end() == b""
+
+    assert await play(stall, open_timeout=0.05) == FAILED
+
+
+async def test_events_begin_after_the_constructor_has_returned() -> None:
+    async with serving(nobody) as url:
+        ws = WebSocket(url, open_timeout=0.0)
+        seen = record(ws)
+        assert seen == []
+        await ended(ws)
+        assert seen == FAILED
+
+
+async def test_a_function_for_headers_that_fails_is_a_failed_handshake() -> None:
+    def headers() -> dict[str, str]:
+        raise LookupError("no token")
+
+    ws = WebSocket("ws://127.0.0.1:1/", headers=headers)
+    seen = record(ws)
+    await ended(ws)
+    assert seen == FAILED
+    assert isinstance(ws.failure, LookupError)
+
+
+# -- send --------------------------------------------------------------------------------------------------------------
+
+
+async def test_send_while_connecting_is_an_invalid_state() -> None:
+    async with serving(nobody) as url:
+        ws = WebSocket(url)
+        with pytest.raises(InvalidStateError):
+            ws.send("early")
+        with pytest.raises(TypeError):  # arguments are converted before anything else
+            ws.send(5)  # type: ignore[arg-type]
+        assert ws.bufferedAmount == 0
+        await ended(ws)
+
+
+@pytest.mark.parametrize(
+    ("data", "sent"),
+    [
+        ("Grüße", (0x81, "Grüße".encode())),
+        ("", (0x81, b"")),
+        ("a\ud800b\udc00", (0x81, "a\ufffdb\ufffd".encode())),
+        ("\ud83d\ude00", (0x81, "😀".encode())),
+        (b"\x00\xff", (0x82, b"\x00\xff")),
+        (bytearray(b"x"), (0x82, b"x")),
+        (memoryview(b"abcdef")[::2], (0x82, b"ace")),
+        (memoryview(b"abcd").cast("H"), (0x82, b"abcd")),
+    ],
+)
+async def test_text_is_sent_as_text_with_replaced_surrogates_and_bytes_as_binary(data: Any, sent: Any) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        assert await peer.read_frame() == sent
+        peer.write(frame(0x88, b"", None))
+        await peer.read_end()
+
+    def act(ws: WebSocket) -> None:
+        def send(event: Any) -> None:
+            ws.send(data)
+            assert ws.bufferedAmount == len(sent[1])
+
+        ws.addEventListener("open", send)
+
+    assert await play(script, act) == [("open", 1), ("close", 3, 1005, "", True)]
+
+
+async def test_the_buffered_amount_is_what_the_network_has_not_taken() -> None:
+    read_on, size = asyncio.Event(), 20_000_000
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await read_on.wait()
+        assert len((await peer.read_frame())[1]) == size
+        peer.write(frame(0x81, b"got it", None))
+        await peer.read_frame()
+        peer.write(frame(0x88, b"", None))
+
+    async with serving(script) as url, WebSocket(url) as ws:
+        ws.send(bytes(size))
+        assert ws.bufferedAmount == size  # all of it until the loop's next turn
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert 0 < ws.bufferedAmount <= size
+        read_on.set()
+        async for message in ws:
+            assert message == "got it"
+            break
+        assert ws.buffered_amount == 0
+
+
+async def test_after_the_close_send_is_silent_and_the_buffered_amount_grows_for_good() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        assert await peer.read_frame() == (0x81, b"sent")
+        assert await peer.read_frame() == (0x88, b"")
+        peer.write(frame(0x88, b"", None))
+        assert await peer.read_end() == b""
+
+    async with serving(script) as url:
+        async with WebSocket(url) as ws:
+            ws.send("sent")
+            ws.close()
+            assert ws.readyState == WebSocket.CLOSING
+            ws.send("größer")
+            assert ws.bufferedAmount == 4 + 8
+            await ended(ws)
+        assert ws.bufferedAmount == 8
+        ws.send(b"123")
+        assert ws.bufferedAmount == 11
+
+
+# -- close -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [0, 999, 1001, 1005, 1006, 1011, 2999, 5000, -1])
+async def test_another_code_than_1000_and_3000_to_4999_is_an_invalid_access(code: int) -> None:
+    async with serving(nobody) as url:
+        ws = WebSocket(url)
+        with pytest.raises(InvalidAccessError):
+            ws.close(code, "x" * 200)  # the code is judged first
+        assert ws.readyState == 0
+        await ended(ws)
+
+
+async def test_a_reason_above_123_bytes_is_a_syntax_error() -> None:
+    async with serving(nobody) as url:
+        ws = WebSocket(url)
+        for reason in ("x" * 124, "ü" * 62):
+            with pytest.raises(WebSocketSyntaxError, match="123"):
+                ws.close(1000, reason)
+        assert ws.readyState == 0
+        await ended(ws)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "payload"),
+    [
+        ((), b""),
+        ((None, ""), b""),
+        ((1000,), b"\x03\xe8"),
+        ((3000, ""), b"\x0b\xb8"),
+        ((4999, "x" * 123), b"\x13\x87" + b"x" * 123),
+        ((None, "why"), b"\x03\xe8why"),
+        ((1000, "\ud800"), b"\x03\xe8\xef\xbf\xbd"),
+    ],
+)
+async def test_close_sends_what_was_given_and_is_closing_at_once(arguments: tuple[Any, ...], payload: bytes) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        assert await peer.read_frame() == (0x88, payload)
+        peer.write(frame(0x81, b"dropped", None) + frame(0x88, b"\x0f\xa0yes", None))
+        assert await peer.read_end() == b""
+
+    def act(ws: WebSocket) -> None:
+        def close(event: Any) -> None:
+            ws.close(*arguments)
+            assert ws.readyState == WebSocket.CLOSING
+            ws.close(1000, "again means nothing")
+
+        ws.addEventListener("open", close)
+
+    assert await play(script, act) == [("open", 1), ("close", 3, 4000, "yes", True)]
+
+
+async def test_close_while_connecting_fails_it_and_does_so_later() -> None:
+    async with serving(nobody) as url:
+        ws = WebSocket(url)
+        seen = record(ws)
+        ws.close()
+        assert (ws.readyState, seen) == (WebSocket.CLOSING, [])
+        ws.send("silent")
+        assert ws.bufferedAmount == 6
+        await ended(ws)
+        assert seen == FAILED
+        # the server's script is to end
+        WebSocket(url).close()
+        reader, writer = await asyncio.open_connection(*url.removeprefix("ws://").partition("/")[0].split(":"))
+        assert await reader.read() == b""
+        writer.close()
+
+
+async def test_close_while_the_answer_is_awaited_fails_it() -> None:
+    asked = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        asked.set()
+        assert await peer.read_end() == b""
+
+    async with serving(script) as url:
+        ws = WebSocket(url)
+        seen = record(ws)
+        await asked.wait()
+        ws.close(3000, "no matter")
+        await ended(ws)
+    assert seen == FAILED
+
+
+async def test_closed_stays_closed() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept(frame(0x88, b"\x03\xe8", None))
+        await peer.read_end()
+
+    async with serving(script) as url:
+        ws = WebSocket(url)
+        await ended(ws)
+        seen = record(ws)
+        ws.close()
+        ws.close(3000, "x")
+        assert (ws.readyState, seen) == (3, [])
+
+
+@pytest.mark.parametrize(
+    ("payload", "code", "reason"),
+    [(b"", 1005, ""), (b"\x03\xe8", 1000, ""), (b"\x03\xf4soon", 1012, "soon"), (b"\x0f\xa0no", 4000, "no")],
+)
+async def test_a_close_by_the_server_is_clean(payload: bytes, code: int, reason: str) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept(frame(0x88, payload, None) + frame(0x81, b"late", None))
+        assert await peer.read_frame() == (0x88, payload[:2])
+        assert await peer.read_end() == b""
+
+    assert await play(script) == [("open", 1), ("close", 3, code, reason, True)]
+
+
+async def test_the_state_is_closing_once_the_server_has_closed() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept(frame(0x81, b"m", None) + frame(0x88, b"", None))
+        await peer.read_end()
+
+    async with serving(script) as url:
+        ws = WebSocket(url)
+        states: list[int] = []
+        ws.onmessage = lambda event: asyncio.get_running_loop().call_soon(lambda: states.append(ws.readyState))
+        await ended(ws)
+    assert states == [WebSocket.CLOSING]
+
+
+BROKEN: dict[str, bytes] = {
+    "masked": frame(0x81, b"masked", b"abcd"),
+    "reserved bit": b"\xc1\x00",
+    "reserved opcode": b"\x83\x00",
+    "bad UTF-8": frame(0x81, b"\xff", None),
+    "too large": frame(0x82, bytes(1001), None),
+    "one byte of code": b"\x88\x01\x03",
+}
+
+
+@pytest.mark.parametrize("stream", BROKEN.values(), ids=BROKEN)
+async def test_a_server_that_breaks_the_protocol_is_failed(stream: bytes) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept(stream)
+        assert (await peer.read_frame())[0] == 0x88
+        assert await peer.read_end() == b""
+
+    assert await play(script, max_size=1000) == [("open", 1), *FAILED]
+
+
+@pytest.mark.parametrize("end", ["reset", "eof"])
+async def test_a_connection_that_is_lost_is_failed(end: str) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.read_frame()
+        if end == "reset":
+            peer.reset()
+
+    def act(ws: WebSocket) -> None:
+        ws.addEventListener("open", lambda event: ws.send("x"))
+
+    assert await play(script, act) == [("open", 1), *FAILED]
+
+
+async def test_a_server_that_never_answers_the_close_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CLOSE_SECONDS", 0.05)
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.read_frame()
+        assert await peer.read_end() == b""
+
+    def act(ws: WebSocket) -> None:
+        ws.addEventListener("open", lambda event: ws.close(1000))
+
+    assert await play(script, act) == [("open", 1), *FAILED]
+
+
+# -- messages ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_message_event_has_data_and_origin() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept(frame(0x81, b"x", None) + frame(0x88, b"", None))
+        await peer.read_end()
+
+    async with serving(script) as url:
+        ws = WebSocket(url)
+        events: list[Any] = []
+        ws.addEventListener("message", events.append)
+        await ended(ws)
+        (event,) = events
+        assert (event.data, event.origin, event.target) == ("x", url.partition("/chat")[0], ws)
+
+
+async def test_the_binary_type_may_change_and_other_values_are_ignored() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept(frame(0x82, b"1", None) + frame(0x82, b"2", None) + frame(0x81, b"3", None))
+        peer.write(frame(0x88, b"", None))
+        await peer.read_end()
+
+    async with serving(script) as url:
+        ws = WebSocket(url)
+        data: list[Any] = []
+
+        def listen(event: Any) -> None:
+            data.append(event.data)
+            ws.binaryType = "memoryview"
+            ws.binary_type = "blob"  # type: ignore[assignment]
+            assert ws.binaryType == ws.binary_type == "memoryview"
+
+        ws.onmessage = listen
+        await ended(ws)
+    assert [type(each) for each in data] == [bytes, memoryview, str]
+    assert bytes(data[1]) == b"2"
+
+
+async def test_messages_are_dropped_once_the_state_is_not_open() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept(frame(0x81, b"1", None) + frame(0x81, b"2", None))
+        await peer.read_frame()
+        peer.write(frame(0x81, b"3", None) + frame(0x88, b"", None))
+        await peer.read_end()
+
+    def act(ws: WebSocket) -> None:
+        ws.addEventListener("message", lambda event: ws.close())
+
+    assert await play(script, act) == [("open", 1), ("message", "1"), ("close", 3, 1005, "", True)]
+
+
+async def test_a_listener_that_raises_stops_neither_the_others_nor_the_connection() -> None:
+    told: list[Any] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.accept(frame(0x81, b"1", None) + frame(0x88, b"", None))
+        await peer.read_end()
+
+    def act(ws: WebSocket) -> None:
+        def fail(event: Any) -> None:
+            raise LookupError(event.type)
+
+        for name in ("open", "message", "close"):
+            ws.addEventListener(name, fail)
+
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: told.append(str(context["exception"])))
+    try:
+        assert await play(script, act) == [("open", 1), ("message", "1"), ("close", 3, 1005, "", True)]
+    finally:
+        loop.set_exception_handler(None)
+    assert told == ["open", "message", "close"]
+
+
+# -- beyond the Standard -----------------------------------------------------------------------------------------------
+
+
+async def test_async_with_raises_what_failed() -> None:
+    async def refuse(peer: Peer) -> None:
+        await peer.read_request()
+        peer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+
+    async with serving(refuse) as url:
+        with pytest.raises(HandshakeFailed) as caught:
+            async with WebSocket(url):
+                pass
+    assert (caught.value.status, caught.value.body) == (403, b"no")
+
+
+async def test_a_cancelled_enter_gives_up() -> None:
+    asked = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        asked.set()
+        assert await peer.read_end() == b""
+
+    async with serving(script) as url:
+        ws = WebSocket(url)
+        entering = asyncio.create_task(ws.__aenter__())
+        await asked.wait()
+        entering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await entering
+        await ended(ws)
+
+
+@pytest.mark.parametrize(("payload", "code"), [(b"\x03\xe8", None), (b"", None), (b"\x03\xf0no", 1008), (None, 1006)])
+async def test_iteration_gives_all_messages_and_ends_as_the_connection_did(payload: Any, code: int | None) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept(b"".join(frame(0x81, b"%d" % n, None) for n in range(3000)))
+        if payload is not None:
+            peer.write(frame(0x88, payload, None))
+            await peer.read_end()
+
+    messages = []
+    async with serving(script) as url, WebSocket(url) as ws:
+        try:
+            async for message in ws:
+                messages.append(int(message))
+        except ConnectionClosed as error:
+            assert error.code == code
+        else:
+            assert code is None
+    assert messages == list(range(3000))
+
+
+async def test_listeners_and_iteration_both_hear() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.read_frame()
+        peer.write(frame(0x81, b"both", None) + frame(0x88, b"", None))
+        await peer.read_end()
+
+    async with serving(script) as url, WebSocket(url) as ws:
+        seen = record(ws)
+        messages = aiter(ws)
+        ws.send("go")
+        assert await anext(messages) == "both"
+        with pytest.raises(StopAsyncIteration):
+            await anext(messages)
+    assert ("message", "both") in seen
+
+
+async def test_a_real_server_by_tls(certificate: tuple[str, str], trusting: ssl.SSLContext) -> None:
+    app = App()
+
+    @app.websocket("/echo", subprotocols=["chat"])
+    async def echo(message: str | bytes) -> str | bytes:
+        return message
+
+    async with TestServer(app, ssl_certfile=certificate[0], ssl_keyfile=certificate[1]) as server:
+        async with WebSocket(f"{server.url}/echo", "chat", ssl=trusting) as ws:
+            assert ws.url == f"{server.websocket_url}/echo"
+            for data in ("Grüße", bytes(100_000)):
+                ws.send(data)
+                assert await anext(aiter(ws)) == data
+        with pytest.raises(ssl.SSLCertVerificationError):
+            async with WebSocket(f"{server.url}/echo"):
+                pass
