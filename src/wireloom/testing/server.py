@@ -54,15 +54,10 @@ class TestServer:
         self._server: LoopServer | None = None
 
     async def __aenter__(self) -> Self:
-<<<<<<< HEAD
-=======
-        listening = socket.create_server(("127.0.0.1", self.port))
-        self.port = listening.getsockname()[1]
->>>>>>> h-clients
         options = replace(
             self.app.config,
             host="127.0.0.1",
-            port=0,
+            port=self.port,
             ssl_certfile=self._certificate,
             ssl_keyfile=self._key,
             drain_timeout_seconds=5,
