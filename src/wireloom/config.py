@@ -70,6 +70,14 @@ class Config:
     handshake_timeout_seconds: float = _option(10.0, "time for a client to finish its handshake", "seconds")
     max_header_bytes: int = _option(16 * 1024, "size of a request head", "bytes")
     max_connections: int = _option(100_000, "open WebSocket connections of one process; 0 for no limit", "connections")
+    compression: bool = _option(
+        False, "permessage-deflate for clients that offer it; not where secrets and foreign text share a message"
+    )
+    compression_min_bytes: int = _option(256, "size from which messages are compressed", "bytes")
+    compression_level: int = _option(6, "1 is fast, 9 is small")
+    compression_takeover: bool = _option(
+        False, "compress by what was sent before: smaller, but some 350 KiB a connection, and nothing is shared"
+    )
     drain_timeout_seconds: float = _option(30.0, "time to shut down in, at most", "seconds")
     backplane: str = _option(
         "memory", "what carries publications between processes: memory, redis://… or nats://…", secret=True

@@ -2,7 +2,13 @@
 
 from wireloom import App
 
-app = App(max_message_bytes=16 * 1024 * 1024, outbox_bytes=64 * 1024 * 1024)
+app = App(
+    max_message_bytes=16 * 1024 * 1024,
+    outbox_bytes=64 * 1024 * 1024,
+    compression=True,
+    compression_takeover=True,  # with and without: the cases of 13 ask for either
+    compression_min_bytes=0,
+)
 
 
 @app.websocket("/")

@@ -19,18 +19,10 @@ HEADER_BYTES = 14  # the longest: two bytes, a length of 64 bits, a key
 CONTROL_BYTES = 2 + 4 + 125
 
 
-def inflate(payload: bytes, limit: int) -> bytes:
-    """Stands for permessage-deflate: what it is given twice, within the limit."""
-    if limit and 2 * len(payload) > limit:
-        raise ProtocolError(1009, "message above the limit")
-    return payload * 2
-
-
 RULES = [
-    ReaderRules(masked, limit, fragments, seam)
+    ReaderRules(masked, limit, fragments)
     for masked in (True, False)
     for limit, fragments in ((0, 100_000), (LIMIT, 4), (5, 2))
-    for seam in (None, inflate)
 ]
 _bytes = st.integers(0, 255)
 # Text that is good, almost good, or cut inside a character.
@@ -114,9 +106,23 @@ def check(data: bytes, rules: ReaderRules, cuts: list[int]) -> None:
     assert read(data, rules) == events
     assert read(data, rules, [cut % (len(data) + 1) for cut in cuts]) == events
     assert read_bytewise(data, rules) == known
+    check_compressed(data, rules, cuts)
     kinds = [type(event) for event in MessageReader(rules).feed(data)]
     assert set(kinds) <= {str, bytes, Ping, Pong, Close, ProtocolError}
     assert not {Close, ProtocolError} & set(kinds[:-1])
+
+
+def check_compressed(data: bytes, rules: ReaderRules, cuts: list[int]) -> None:
+    """As above with an extension. Where a text is both too long and bad, it depends on the cuts which is told."""
+    known = Oracle(rules, doubling=True).read(data)
+    events = alike([event for _, event in known])
+    assert alike(read(data, rules, doubling=True)) == events
+    assert alike(read(data, rules, [cut % (len(data) + 1) for cut in cuts], doubling=True)) == events
+    assert read_bytewise(data, rules, doubling=True) == known
+
+
+def alike(events: list[Any]) -> list[Any]:
+    return [("failed", 1009) if event == ("failed", 1007) else event for event in events]
 
 
 _rules = st.sampled_from(RULES)

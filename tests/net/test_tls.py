@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import os
 import ssl
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -19,18 +18,6 @@ from wireloom.wire.frames import BINARY, TEXT, mask_frame
 from .raw import Frame, dial, eventually, request_head, upgrade_head
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """A self-signed certificate for 127.0.0.1 and its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
-    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    files = ["-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(["openssl", "req", "-x509", *kind, *files, *subject], check=True, capture_output=True, timeout=20)
-    return str(certificate), str(key)
 
 
 @pytest.fixture

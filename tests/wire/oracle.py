@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from wireloom.errors import ProtocolError
+from wireloom.wire.deflate import Inflater
 from wireloom.wire.messages import Close, MessageReader, Ping, Pong, ReaderRules
 
 # RFC 3629 §4: first byte's range, and the ranges of the bytes after it.
@@ -61,15 +62,29 @@ class _Message:
         self.utf8 = UTF8()
 
 
+class Doubling(Inflater):
+    """Stands for what permessage-deflate does, so simply that the oracle can do it too: every byte stands for two."""
+
+    def inflate(self, piece: bytes, room: int) -> bytes:
+        if 0 <= room < 2 * len(piece):
+            raise ProtocolError(1009, "message above the limit")
+        return bytes(byte for byte in piece for _ in range(2))
+
+    def finish(self, room: int) -> bytes:
+        return b""
+
+
 class Oracle:
     """Reads one whole stream.
 
     Args:
         rules: the same record as the reader's.
+        doubling: whether reserved bit 1 was agreed on, with `Doubling`.
     """
 
-    def __init__(self, rules: ReaderRules) -> None:
+    def __init__(self, rules: ReaderRules, doubling: bool = False) -> None:
         self.rules = rules
+        self.doubling = doubling
         self.events: list[tuple[int, Any]] = []  # with the number of bytes it takes to know the event
         self.message: _Message | None = None
         self.data = b""
@@ -84,8 +99,6 @@ class Oracle:
             pass
         except _Broken as broken:
             self.tell(("failed", broken.args[0]))
-        except ProtocolError as error:  # of the extension
-            self.tell(("failed", error.code))
         return self.events
 
     def byte(self) -> int:
@@ -107,7 +120,7 @@ class Oracle:
     def frame(self) -> None:
         first = self.byte()
         final, reserved, opcode = first >= 0x80, first & 0x70, first & 0x0F
-        compressed = reserved == 0x40 and opcode in (1, 2) and self.rules.inflate is not None
+        compressed = reserved == 0x40 and opcode in (1, 2) and self.doubling
         self.demand(not reserved or compressed)
         self.demand(opcode in (0, 1, 2, 8, 9, 10))
         self.demand(opcode != 0 or self.message is not None)
@@ -122,7 +135,8 @@ class Oracle:
         elif length == 127:
             length = self.number(8)
             self.demand(0xFFFF < length < 2**63)
-        if opcode < 8 and self.rules.max_message_bytes:
+        inflated = compressed or (self.message is not None and self.message.compressed)
+        if opcode < 8 and not inflated and self.rules.max_message_bytes:
             before = len(self.message.body) if self.message else 0
             self.demand(before + length <= self.rules.max_message_bytes, 1009)
         key = bytes(self.byte() for _ in range(4)) if masked else bytes(4)
@@ -137,19 +151,18 @@ class Oracle:
         message.fragments += 1
         self.demand(message.fragments <= self.rules.max_fragments, 1009)
         for byte in payload:
-            message.body.append(byte)
-            if message.text and not message.compressed:
-                message.utf8.take(byte)
+            if message.compressed and self.rules.max_message_bytes:
+                self.demand(len(message.body) + 2 <= self.rules.max_message_bytes, 1009)
+            for _ in range(2 if message.compressed else 1):
+                message.body.append(byte)
+                if message.text:
+                    message.utf8.take(byte)
         if final:
             self.message = None
             self.finish(message)
 
     def finish(self, message: _Message) -> None:
         body = bytes(message.body)
-        if message.compressed and self.rules.inflate is not None:
-            body = self.rules.inflate(body, self.rules.max_message_bytes)
-            for byte in body if message.text else b"":
-                message.utf8.take(byte)
         self.demand(not message.utf8.expected, 1007)
         self.tell(body.decode() if message.text else body)
 
@@ -185,16 +198,16 @@ def plain(events: Iterable[Any]) -> list[Any]:
     return [("failed", event.code) if isinstance(event, ProtocolError) else event for event in events]
 
 
-def read(data: bytes, rules: ReaderRules, cuts: Iterable[int] = ()) -> list[Any]:
+def read(data: bytes, rules: ReaderRules, cuts: Iterable[int] = (), doubling: bool = False) -> list[Any]:
     """What a fresh reader makes of a stream that arrives cut at these places."""
-    reader = MessageReader(rules)
+    reader = MessageReader(rules, Doubling() if doubling else None)
     places = [0, *sorted(cuts), len(data)]
     return plain(event for start, stop in pairwise(places) for event in reader.feed(data[start:stop]))
 
 
-def read_bytewise(data: bytes, rules: ReaderRules) -> list[tuple[int, Any]]:
+def read_bytewise(data: bytes, rules: ReaderRules, doubling: bool = False) -> list[tuple[int, Any]]:
     """What a fresh reader makes of a stream that arrives byte by byte: each event with the byte that brought it."""
-    reader = MessageReader(rules)
+    reader = MessageReader(rules, Doubling() if doubling else None)
     return [(at, event) for at in range(1, len(data) + 1) for event in plain(reader.feed(data[at - 1 : at]))]
 
 

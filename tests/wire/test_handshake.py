@@ -480,7 +480,7 @@ GOOD = ("Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Accept: {AC
     ],
 )
 def test_good_answers(data: bytes, chosen: str | None) -> None:
-    assert check_answer(data, KEY.encode(), ["a", "b"]) == chosen
+    assert check_answer(data, KEY.encode(), ["a", "b"]).subprotocol == chosen
 
 
 @pytest.mark.parametrize(
@@ -535,7 +535,7 @@ def test_both_sides_agree() -> None:
     data = upgrade_request("h", "/", KEY.encode(), ["x", "y"], [])
     head = parse_head(data)
     said = switching_protocols(check_upgrade(head), choose_subprotocol(head, ["y", "x"]))
-    assert check_answer(said, KEY.encode(), ["x", "y"]) == "y"
+    assert check_answer(said, KEY.encode(), ["x", "y"]).subprotocol == "y"
 
 
 @pytest.mark.parametrize("header", ["Content-Length: 5", "Transfer-Encoding: chunked", "Content-Length: x"])

@@ -387,63 +387,6 @@ def test_an_idle_reader_holds_nothing() -> None:
     assert (reader._rest, reader._partial) == (b"", None)
 
 
-# -- the seam for permessage-deflate -----------------------------------------------------------------------------------
-
-
-def inflating(**options: Any) -> tuple[ReaderRules, list[tuple[bytes, int]]]:
-    """Rules with an extension that takes what it gets for its upper case, and what was asked of it."""
-    calls: list[tuple[bytes, int]] = []
-
-    def inflate(payload: bytes, limit: int) -> bytes:
-        calls.append((payload, limit))
-        if payload == b"bomb":
-            raise ProtocolError(1009, "message above the limit")
-        return payload.upper()
-
-    return ReaderRules(inflate=inflate, **options), calls
-
-
-def test_compressed_messages_are_inflated() -> None:
-    rules, calls = inflating(max_message_bytes=100)
-    stream = frame(0xC1, b"text") + frame(0x81, b"plain") + frame(0xC2, b"binary") + frame(0x82, b"plain")
-    assert read(stream, rules) == ["TEXT", "plain", b"BINARY", b"plain"]
-    assert calls == [(b"text", 100), (b"binary", 100)]
-    assert read_bytewise(frame(0xC1, b"text"), inflating(max_message_bytes=0)[0]) == [(10, "TEXT")]
-
-
-def test_compressed_fragments_are_inflated_together() -> None:
-    rules, calls = inflating(max_message_bytes=0)
-    assert read(frame(0x41, b"a") + frame(0x00, b"b") + frame(0x89) + frame(0x80, b"c"), rules) == [Ping(b""), "ABC"]
-    assert calls == [(b"abc", 0)]
-
-
-def test_compressed_bytes_are_no_text_but_what_they_become_is() -> None:
-    rules = ReaderRules(inflate=lambda payload, limit: payload[::-1])
-    assert read(frame(0x41, b"\xac\x82") + frame(0x80, b"\xe2"), rules) == ["€"]
-    assert read(frame(0xC1, "€".encode()), rules) == [BAD_TEXT]
-    assert read(frame(0xC2, "€".encode()), rules) == ["€".encode()[::-1]]
-
-
-@pytest.mark.parametrize("first", [0xC0, 0x40, 0xC8, 0xC9, 0xCA, 0xA1, 0x91, 0xE1, 0xD1, 0xF1, 0x61, 0xC3])
-def test_reserved_bit_1_is_for_the_first_data_frame_only(first: int) -> None:
-    rules, calls = inflating()
-    assert read(bytes((first,)), rules) == [FAILED]
-    assert read(frame(0x41, b"a") + bytes((first,)), rules) == [FAILED]
-    assert read(frame(0x01, b"a") + bytes((first,)), rules) == [FAILED]
-    assert calls == []
-
-
-@pytest.mark.parametrize("first", [0xC1, 0xC2, 0x41, 0x42])
-def test_reserved_bit_1_without_the_extension(first: int) -> None:
-    assert read(bytes((first,)), SERVER) == read(bytes((first,)), CLIENT) == [FAILED]
-
-
-def test_the_compressed_size_is_limited_too_and_what_inflate_refuses_ends_the_stream() -> None:
-    rules, _ = inflating(max_message_bytes=5)
-    assert read(head(0xC1, 6), rules) == [TOO_BIG]
-    assert read(frame(0x81, b"ok") + frame(0xC1, b"bomb") + frame(0x81, b"late"), rules) == ["ok", TOO_BIG]
-
-
 # -- properties --------------------------------------------------------------------------------------------------------
 
 _LENGTHS = st.sampled_from((0, 1, 2, 3, 4, 5, 125, 126, 127, 511, 512, 513)) | st.integers(0, 40)

@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeAlias, TypedDict, TypeVar
 from wireloom.clients.address import Address, parse_url
 from wireloom.clients.protocol import ClientProtocol, Handshake
 from wireloom.clients.proxy import Proxy, choose_proxy
+from wireloom.wire.deflate import DeflateSettings, offer
 from wireloom.wire.handshake import upgrade_request
 
 __all__ = ["ClientOptions", "Headers", "Opening"]
@@ -38,6 +39,7 @@ class ClientOptions(TypedDict, total=False):
             pings. Default 25.
         proxy: the URL of a proxy, ``http://``, ``socks5://`` or ``socks4://``; True for the environment's
             (``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``); None for none, the default.
+        compression: offer permessage-deflate (RFC 7692). Default False.
     """
 
     headers: Headers | Callable[[], Headers | Awaitable[Headers]]
@@ -46,6 +48,7 @@ class ClientOptions(TypedDict, total=False):
     max_size: int | None
     ping_interval: float | None
     proxy: str | Literal[True] | None
+    compression: bool
 
 
 class Opening:
@@ -75,6 +78,7 @@ class Opening:
         self._timeout = options.get("open_timeout", 10.0)
         self._max_size = options.get("max_size", 16 * 1024 * 1024) or 0
         self._ping_interval = options.get("ping_interval", 25.0) or 0.0
+        self._deflate = DeflateSettings(takeover=True) if options.get("compression") else None
         self._proxy: Proxy | None = choose_proxy(options.get("proxy"), self.address)
 
     async def open(self, make: Callable[[Handshake], P]) -> P:
@@ -112,9 +116,11 @@ class Opening:
         address = self.address
         if address.credentials and not any(name.lower() == "authorization" for name, _ in pairs):
             pairs.append(("Authorization", f"Basic {base64.b64encode(address.credentials.encode()).decode()}"))
+        if self._deflate is not None:
+            pairs.append(("Sec-WebSocket-Extensions", offer(self._deflate)))
         key = base64.b64encode(os.urandom(16))
         request = upgrade_request(address.host_header, address.target, key, self._subprotocols, pairs)
-        return Handshake(request, key, self._subprotocols, self._max_size, self._ping_interval)
+        return Handshake(request, key, self._subprotocols, self._max_size, self._ping_interval, self._deflate)
 
     async def _connect(self, protocol: ClientProtocol) -> None:
         loop = asyncio.get_running_loop()

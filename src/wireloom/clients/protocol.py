@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from wireloom.errors import ConnectionClosed, HandshakeFailed, ProtocolError
+from wireloom.wire.deflate import Deflater, DeflateSettings, client_deflater, server_inflater
 from wireloom.wire.frames import BINARY, CLOSE, PING, PONG, TEXT, close_payload, mask_frame
-from wireloom.wire.handshake import check_answer
+from wireloom.wire.handshake import Answer, check_answer
 from wireloom.wire.messages import Close, Event, MessageReader, Ping, ReaderRules
 
 __all__ = ["CLOSED", "CLOSING", "CONNECTING", "OPEN", "ClientProtocol", "Ending", "Handshake"]
@@ -38,6 +39,7 @@ class Handshake:
         subprotocols: those offered.
         max_size: bytes of one message, 0 for no limit.
         ping_interval: seconds of silence before a ping, 0 for none.
+        deflate: what is offered of permessage-deflate (RFC 7692); None: nothing.
     """
 
     request: bytes
@@ -45,6 +47,7 @@ class Handshake:
     subprotocols: Sequence[str] = ()
     max_size: int = 0
     ping_interval: float = 0.0
+    deflate: DeflateSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,7 @@ class ClientProtocol(asyncio.Protocol):
         self._handshake = handshake
         self._loop = asyncio.get_running_loop()
         self._reader = MessageReader(ReaderRules(masked=False, max_message_bytes=handshake.max_size))
+        self._deflater: Deflater | None = None
         self._transport: asyncio.Transport | None = None
         self._answer = b""
         self._opened: asyncio.Future[None] = self._loop.create_future()
@@ -136,8 +140,13 @@ class ClientProtocol(asyncio.Protocol):
 
     def _send_message(self, opcode: int, payload: bytes) -> None:
         """The way of every message out."""
-        if self.state == OPEN:
+        if self.state != OPEN:
+            return
+        deflated = self._deflater.deflate(payload) if self._deflater is not None else None
+        if deflated is None:
             self._write(mask_frame(opcode, payload))
+        else:
+            self._write(mask_frame(opcode, deflated, reserved=0x40))  # RFC 7692 §6: the bit says that it is compressed
 
     async def drain(self) -> None:
         """Waits until the network takes more.
@@ -252,7 +261,7 @@ class ClientProtocol(asyncio.Protocol):
         if self.state == OPEN or b"\r\n\r\n" not in self._answer:
             return None
         try:
-            check_answer(self._answer, self._handshake.key, self._handshake.subprotocols)
+            self._check_answer(self._answer)
         except HandshakeFailed as error:
             return error
         return None
@@ -271,15 +280,23 @@ class ClientProtocol(asyncio.Protocol):
                 self._refuse(error)  # else: more of an error's body is to come
         elif end:
             try:
-                self._open(check_answer(head + end, self._handshake.key, self._handshake.subprotocols))
+                self._open(self._check_answer(head + end))
             except HandshakeFailed as error:
                 self._refuse(error)
             else:
                 return rest
         return b""
 
-    def _open(self, subprotocol: str | None) -> None:
-        self.subprotocol = subprotocol
+    def _check_answer(self, data: bytes) -> Answer:
+        handshake = self._handshake
+        return check_answer(data, handshake.key, handshake.subprotocols, handshake.deflate)
+
+    def _open(self, answer: Answer) -> None:
+        self.subprotocol, self.extensions = answer.subprotocol, ", ".join(answer.extensions)
+        if answer.deflate is not None and self._handshake.deflate is not None:
+            rules = ReaderRules(masked=False, max_message_bytes=self._handshake.max_size)
+            self._reader = MessageReader(rules, server_inflater(answer.deflate))
+            self._deflater = client_deflater(answer.deflate, self._handshake.deflate)
         self.state = OPEN
         self._answer = b""
         if not self._opened.done():

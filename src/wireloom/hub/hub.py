@@ -1,7 +1,8 @@
 """Hub: this process's registry of connections by topic, and the only fan-out.
 
 Laws:
-- One publication is encoded once and framed once a process; every outbox gets the same bytes object.
+- One publication is encoded once and framed once a process; every outbox gets the same bytes object. It is compressed
+  once for all connections of equal parameters without takeover.
 - It is delivered here first, then handed to the backplane for the other processes: without them, all goes on here.
 - Delivery is in publication order per topic.
 - What is not subscribed costs nothing: a topic exists while it has a subscriber.
@@ -10,44 +11,59 @@ Laws:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, KeysView, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 
 from wireloom.core.topic import CONTROL, EVERYONE, PUBLIC_ROOT_ID, Topic, as_topic, client
 from wireloom.hub.backplane.base import Backplane, Publication
 from wireloom.hub.backplane.memory import MemoryBackplane
 from wireloom.hub.connection import Connection, encode_payload
 from wireloom.hub.logins import Logins, encode_revocation
-from wireloom.hub.outbox import Flusher, Outbox
+from wireloom.hub.outbox import Flusher, FrameDeflater, Outbox, deflate
 
 __all__ = ["Hub"]
 
 _UNFLUSHED_BYTES = 128 * 1024
 
+_Appends: TypeAlias = dict[Connection, Callable[[bytes], None]]
+
 
 class _Subscribers:
-    """The connections that hear one topic."""
+    """The connections that hear one topic: those whose frames leave as they are, and those of each deflater."""
 
-    __slots__ = ("_append", "dirty", "unflushed_bytes")
+    __slots__ = ("_append", "_deflated", "dirty", "unflushed_bytes")
 
     def __init__(self) -> None:
-        self._append: dict[Connection, Callable[[bytes], None]] = {}
+        self._append: _Appends = {}
+        self._deflated: dict[FrameDeflater, _Appends] | None = None
         self.dirty = False  # some outboxes may have frames that the flusher is about to write
         self.unflushed_bytes = 0
 
     def __len__(self) -> int:
-        return len(self._append)
+        return len(self._append) + sum(map(len, (self._deflated or {}).values()))
 
     @property
-    def connections(self) -> KeysView[Connection]:
-        return self._append.keys()
+    def connections(self) -> list[Connection]:
+        return [connection for appends in (self._append, *(self._deflated or {}).values()) for connection in appends]
 
     def add(self, connection: Connection) -> None:
-        self._append[connection] = connection.outbox.frames.append
+        outbox = connection.outbox
+        deflater = outbox.deflater
+        if deflater is None:
+            self._append[connection] = outbox.frames.append
+        else:
+            self._deflated = {} if self._deflated is None else self._deflated
+            self._deflated.setdefault(deflater, {})[connection] = outbox.frames.append
 
     def remove(self, connection: Connection, flusher: Flusher) -> None:
-        self._append.pop(connection, None)
         outbox = connection.outbox
+        deflater = outbox.deflater
+        if deflater is None:
+            self._append.pop(connection, None)
+        elif self._deflated is not None and deflater in self._deflated:
+            self._deflated[deflater].pop(connection, None)
+            if not self._deflated[deflater]:
+                del self._deflated[deflater]
         if self.dirty and outbox.frames and not outbox.marked:
             # what was published before it left still goes out; the topic's turn would no longer find it
             outbox.marked = True
@@ -57,6 +73,11 @@ class _Subscribers:
         """The same bytes object into every outbox. One list append a subscriber: this is the hottest loop there is."""
         for append in self._append.values():
             append(frame)
+        if self._deflated:
+            for deflater, appends in self._deflated.items():
+                deflated = deflate(deflater, frame)
+                for append in appends.values():
+                    append(deflated)
         if not self.dirty:
             self.dirty = True
             self.unflushed_bytes = 0
@@ -68,7 +89,7 @@ class _Subscribers:
                 outbox.flush()
 
     def outboxes(self) -> Iterable[Outbox]:
-        return [connection.outbox for connection in self._append]
+        return [connection.outbox for connection in self.connections]
 
 
 class Hub:
@@ -204,7 +225,7 @@ class Hub:
             connection = self._clients.get(found.name)
             return [] if connection is None else [connection]
         subscribers = self._topics.get(found)
-        return list(subscribers.connections) if subscribers is not None else []
+        return subscribers.connections if subscribers is not None else []
 
     def count(self, topic: str = EVERYONE) -> int:
         """How many connections of this process hear a topic."""

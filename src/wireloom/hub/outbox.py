@@ -14,7 +14,17 @@ from itertools import islice
 from os import write as _write  # a global of this module, because it is looked up for every delivery
 from typing import Literal, Protocol
 
-__all__ = ["Flushable", "Flusher", "KeyedFrame", "Outbox", "OutboxRules", "Sink"]
+__all__ = [
+    "DeflatingOutbox",
+    "Flushable",
+    "Flusher",
+    "FrameDeflater",
+    "KeyedFrame",
+    "Outbox",
+    "OutboxRules",
+    "Sink",
+    "deflate",
+]
 
 _FLUSH_FRAMES = 64
 _FLUSH_FRAME_BYTES = 16 * 1024
@@ -27,6 +37,23 @@ class KeyedFrame(bytes):
     """A frame that a newer one of the same key replaces, where a reader is too slow to get both."""
 
     key: tuple[str, str]
+
+
+class FrameDeflater(Protocol):
+    """Compresses frames for the connections that share it."""
+
+    def deflate_frame(self, frame: bytes) -> bytes:
+        """The frame as it leaves; the same object where nothing is won."""
+
+
+def deflate(deflater: FrameDeflater, frame: bytes) -> bytes:
+    """A frame as it leaves for the connections of a deflater; its key stays."""
+    deflated = deflater.deflate_frame(frame)
+    if deflated is frame or not isinstance(frame, KeyedFrame):
+        return deflated
+    keyed = KeyedFrame(deflated)
+    keyed.key = frame.key
+    return keyed
 
 
 class OutboxRules:
@@ -100,6 +127,11 @@ class Outbox:
         self._overflow = overflow
         self._held_frames = 0  # of the frames: how many are counted in _held_bytes
         self._held_bytes = 0
+
+    @property
+    def deflater(self) -> FrameDeflater | None:
+        """What compresses its frames. Who puts frames into `frames` itself asks it first."""
+        return None
 
     def begin(self, sink: Sink, descriptor: int = -1) -> None:
         """The connection has opened: from now on what is pushed goes to the sink."""
@@ -229,6 +261,32 @@ class Outbox:
         del self.frames[:count]
         self._held_frames -= count
         self._rules.dropped += count
+
+
+class DeflatingOutbox(Outbox):
+    """The outbox of a connection that has agreed on permessage-deflate.
+
+    Args:
+        deflater: shared by all connections of the same agreement, or this connection's own.
+    """
+
+    __slots__ = ("_deflater",)
+
+    def __init__(
+        self, deflater: FrameDeflater, flusher: Flusher, rules: OutboxRules, overflow: Callable[[], None]
+    ) -> None:
+        super().__init__(None, flusher, rules, overflow)
+        self._deflater = deflater
+
+    @property
+    def deflater(self) -> FrameDeflater | None:
+        """What compresses its frames."""
+        return self._deflater
+
+    def push(self, frame: bytes) -> None:
+        """Takes one frame, and compresses it where that wins something."""
+        if self._sink is not None:
+            super().push(deflate(self._deflater, frame))
 
 
 class Flushable(Protocol):

@@ -10,10 +10,10 @@ import socket
 from typing import Any
 
 from uvicorn.config import Config as UvicornConfig
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from wireloom.errors import Deny
+from wireloom.net.http_protocol import LINGER_SECONDS, HTTPProtocol
 from wireloom.net.listener import Listener
 from wireloom.net.opening import admit, find_endpoint, needs_admission
 from wireloom.net.websocket import BufferedWebSocketShell, WebSocketShell
@@ -29,9 +29,6 @@ from wireloom.wire.handshake import (
 )
 
 __all__ = ["Front", "Upgraded", "find_listener"]
-
-
-_LINGER_SECONDS = 2.0  # for a refused client to take its answer
 
 
 def find_listener(application: Any) -> Listener:
@@ -165,7 +162,7 @@ class Front(asyncio.Protocol):
         transport = self._transport
         assert transport is not None
         self._forget()
-        protocol = HttpToolsProtocol(self._config, self._server_state, self._app_state, self._listener.loop)
+        protocol = HTTPProtocol(self._config, self._server_state, self._app_state, self._listener)
         protocol.connection_made(transport)
         transport.set_protocol(protocol)
         protocol.data_received(data)
@@ -220,7 +217,8 @@ class Front(asyncio.Protocol):
         shell.subprotocol = choose_subprotocol(head, shell.connection.endpoint.subprotocols)
         head.compact()
         transport.set_protocol(shell)
-        transport.write(switching_protocols(accept, shell.subprotocol))
+        extensions = {"Sec-WebSocket-Extensions": shell.extensions} if shell.extensions else None
+        transport.write(switching_protocols(accept, shell.subprotocol, extensions))
         shell.open(since)
         if rest:
             shell.data_received(rest)
@@ -236,7 +234,7 @@ class Front(asyncio.Protocol):
         if transport.can_write_eof():
             # The client may still be sending. Closing now would reset the connection and lose the answer on its way.
             transport.write_eof()
-            self._listener.wheel.add(self, _LINGER_SECONDS)
+            self._listener.wheel.add(self, LINGER_SECONDS)
         else:
             transport.close()
 

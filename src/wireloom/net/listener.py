@@ -13,11 +13,12 @@ from wireloom.config import Config
 from wireloom.core.dispatch import Direct, Dispatch, compile_direct, compile_dispatch
 from wireloom.core.endpoint import Endpoint
 from wireloom.core.router import Router
-from wireloom.errors import Deny
+from wireloom.errors import ConfigError, Deny
 from wireloom.hub.connection import Connection
 from wireloom.hub.hub import Hub
 from wireloom.hub.outbox import OutboxRules
 from wireloom.net.wheel import Wheel
+from wireloom.wire.deflate import DeflateSettings, ServerDeflate
 from wireloom.wire.messages import ReaderRules
 
 __all__ = ["Listener", "Plan", "Shell", "Swapped"]
@@ -89,6 +90,7 @@ class Listener:
         self.loop = loop
         self.start_task = _task_starter(self.loop)
         self.wheel = Wheel(self.loop)
+        self.deflate = _deflate(config)
         self.shells: set[Shell] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.stopping = False
@@ -190,6 +192,21 @@ class Listener:
         limit = self.config.max_connections
         if self.draining or (limit and len(self.shells) >= limit):
             raise Deny(503, "The server takes no further connections", {"Retry-After": "5"})
+
+
+def _deflate(config: Config) -> ServerDeflate | None:
+    """What connections may agree on; None: no compression.
+
+    Raises:
+        ConfigError: there is no such level.
+    """
+    if not config.compression:
+        return None
+    if not 1 <= config.compression_level <= 9:
+        raise ConfigError(f"compression_level must be from 1 to 9, not {config.compression_level}")
+    # a message that is dropped on the way would be missing from the context of those after it
+    takeover = config.compression_takeover and config.limits.outbox_policy == "close"
+    return ServerDeflate(DeflateSettings(takeover, config.compression_min_bytes, config.compression_level))
 
 
 def _takes_over(endpoint: Endpoint, connection: Connection) -> bool:

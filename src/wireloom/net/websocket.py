@@ -23,7 +23,7 @@ from wireloom.core.caller import current_caller
 from wireloom.core.dispatch import Direct, context_of, run_hook
 from wireloom.errors import ConnectionClosed, ProtocolError, require_sendable
 from wireloom.hub.connection import Connection
-from wireloom.hub.outbox import Outbox
+from wireloom.hub.outbox import DeflatingOutbox, Outbox
 from wireloom.net.listener import Listener, Plan
 from wireloom.net.wheel import Timed
 from wireloom.wire.frames import PING, PONG, close_frame, encode_frame
@@ -55,6 +55,12 @@ class WebSocketShell(asyncio.Protocol):
         transport: where bytes come from and go to.
         head: the upgrade request.
         connections: the server's set of protocols to shut down.
+
+    Attributes:
+        extensions: the answer to the client's offer of compression; empty: none.
+
+    Raises:
+        Deny: 400 for extensions that are none.
     """
 
     __slots__ = (
@@ -79,6 +85,7 @@ class WebSocketShell(asyncio.Protocol):
         "close_code",
         "close_reason",
         "connection",
+        "extensions",
         "seen",
         "subprotocol",
     )
@@ -90,8 +97,11 @@ class WebSocketShell(asyncio.Protocol):
         self._plan = plan
         self._transport = transport
         self._connections = connections
-        self._reader = MessageReader(plan.reader_rules)
-        self._outbox = Outbox(None, listener.hub.flusher, plan.outbox_rules, self._overflow)
+        self.extensions = ""
+        self._reader, self._outbox = self._compressed(head) or (
+            MessageReader(plan.reader_rules),
+            Outbox(None, listener.hub.flusher, plan.outbox_rules, self._overflow),
+        )
         self._context: Context | None = None  # made with the first message that is handled directly
         self._dispatch = plan.dispatch
         self._direct = plan.direct
@@ -109,6 +119,17 @@ class WebSocketShell(asyncio.Protocol):
         self.close_code: int | None = None
         self.close_reason = ""
         self.connection = Connection(plan.endpoint, head, self, listener.hub, self._outbox)
+
+    def _compressed(self, head: RequestHead) -> tuple[MessageReader, Outbox] | None:
+        """Reader and outbox of a connection that agrees on permessage-deflate."""
+        deflate, flusher, plan = self._listener.deflate, self._listener.hub.flusher, self._plan
+        offers = head.tokens(b"sec-websocket-extensions") if deflate is not None else ()
+        agreed = deflate.agree(offers) if deflate is not None and offers else None
+        if agreed is None:
+            return None
+        self.extensions, deflater, inflater = agreed
+        reader = MessageReader(plan.reader_rules, inflater)
+        return reader, DeflatingOutbox(deflater, flusher, plan.outbox_rules, self._overflow)
 
     def _descriptor(self) -> int:
         """Where bytes may go past the transport. It closes the descriptor only after `connection_lost`."""

@@ -12,11 +12,13 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from wireloom.errors import Deny, HandshakeFailed
+from wireloom.wire.deflate import Agreement, DeflateSettings, accept_answer
 
 __all__ = [
+    "Answer",
     "RequestHead",
     "accept_key",
     "check_answer",
@@ -281,11 +283,30 @@ def upgrade_request(
     ).encode("latin-1")
 
 
-def check_answer(data: bytes, key: bytes, subprotocols: Sequence[str]) -> str | None:
+class Answer(NamedTuple):
+    """What a server chose in its 101.
+
+    Args:
+        subprotocol: one of those offered, or None.
+        extensions: the elements of ``Sec-WebSocket-Extensions``.
+        deflate: what they mean; None: no compression.
+    """
+
+    subprotocol: str | None
+    extensions: list[str]
+    deflate: Agreement | None
+
+
+def check_answer(
+    data: bytes, key: bytes, subprotocols: Sequence[str], deflate: DeflateSettings | None = None
+) -> Answer:
     """Judges a server's answer, head and whatever body came with it (RFC 6455 §4.1).
 
-    Returns:
-        The subprotocol that the server chose.
+    Args:
+        data: the answer.
+        key: of the request.
+        subprotocols: those that were offered.
+        deflate: what was offered of permessage-deflate; None: nothing.
 
     Raises:
         HandshakeFailed: anything but a correct 101.
@@ -306,9 +327,12 @@ def check_answer(data: bytes, key: bytes, subprotocols: Sequence[str]) -> str | 
         raise HandshakeFailed(f"the server answered {status} {_phrase(status)}", status, headers, body)
     if not is_upgrade(answer) or headers.get("sec-websocket-accept") != accept_key(key):
         raise HandshakeFailed("the server's 101 does not accept this handshake", status, headers)
-    if "sec-websocket-extensions" in headers:
-        raise HandshakeFailed("the server chose an extension that was not offered", status, headers)
+    extensions = answer.tokens(b"sec-websocket-extensions")
+    try:
+        agreement = accept_answer(extensions, deflate)
+    except HandshakeFailed as error:
+        raise HandshakeFailed(error.reason, status, headers) from None
     chosen = headers.get("sec-websocket-protocol")
     if chosen is not None and chosen not in subprotocols:
         raise HandshakeFailed(f"the server chose the subprotocol {chosen!r}, which was not offered", status, headers)
-    return chosen
+    return Answer(chosen, extensions, agreement)

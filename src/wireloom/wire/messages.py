@@ -4,17 +4,18 @@ Laws:
 - A text message is a `str`, a binary message is `bytes`; control frames are `Ping`, `Pong` and `Close`.
 - A broken rule ends the list with one `ProtocolError`, after all that was whole before it; the rest is ignored.
 - Bad UTF-8 and broken headers are told at the first byte that proves them, what is wrong in a close frame at its end.
+- Compressed messages are inflated as they arrive, never beyond the limit.
 - Idle readers hold three references; state for fragments exists only while a message is incomplete.
 """
 
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from wireloom.errors import ProtocolError
+from wireloom.wire.deflate import Inflater
 from wireloom.wire.frames import (
     BINARY,
     CLOSE,
@@ -52,7 +53,6 @@ class Close:
 
 
 Event: TypeAlias = str | bytes | Ping | Pong | Close | ProtocolError
-Inflate: TypeAlias = Callable[[bytes, int], bytes]
 
 _WHOLE_MESSAGE_BYTES = 65535
 
@@ -63,16 +63,13 @@ class ReaderRules:
 
     Args:
         masked: True for a server (its peer must mask), False for a client (its peer must not).
-        max_message_bytes: size of a whole message, 0 for no limit; above it the connection fails with 1009.
+        max_message_bytes: size of a whole message, inflated, 0 for no limit; above it the connection fails with 1009.
         max_fragments: fragments of one message; above it 1009.
-        inflate: the seam for permessage-deflate: (compressed payload, size limit or 0) to the plain payload.
-            None refuses reserved bit 1.
     """
 
     masked: bool = True
     max_message_bytes: int = 1024 * 1024
     max_fragments: int = 100_000
-    inflate: Inflate | None = None
     whole_message_bytes: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -102,12 +99,14 @@ class MessageReader:
 
     Args:
         rules: what to accept.
+        inflater: for messages with reserved bit 1, where permessage-deflate was agreed on.
     """
 
-    __slots__ = ("_partial", "_rest", "_rules")
+    __slots__ = ("_inflater", "_partial", "_rest", "_rules")
 
-    def __init__(self, rules: ReaderRules) -> None:
+    def __init__(self, rules: ReaderRules, inflater: Inflater | None = None) -> None:
         self._rules = rules
+        self._inflater = inflater
         self._rest: bytes | None = b""  # the beginning of a frame header; None once the connection failed or closed
         self._partial: _Partial | None = None
 
@@ -205,7 +204,7 @@ class MessageReader:
             length = _extended_length(data[start : start + width])
             start += width
         if not first & 8:
-            self._check_size(length)
+            self._check_size(first, length)
         key = b""
         if masked:
             if size - start < 4:
@@ -220,7 +219,7 @@ class MessageReader:
         opcode = first & 0x0F
         reserved = first & 0x70
         # RFC 6455 §5.2: reserved bits MUST be 0 unless an extension defines them; RFC 7692 §6 defines bit 1
-        if reserved and not (reserved == 0x40 and self._rules.inflate is not None and opcode in (TEXT, BINARY)):
+        if reserved and not (reserved == 0x40 and self._inflater is not None and opcode in (TEXT, BINARY)):
             raise ProtocolError(1002, "reserved bits are set")
         if opcode not in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG):
             raise ProtocolError(1002, f"reserved opcode {opcode:#x}")
@@ -230,9 +229,11 @@ class MessageReader:
         if opcode in (TEXT, BINARY) and self._partial is not None:
             raise ProtocolError(1002, "new message before the last one was finished")
 
-    def _check_size(self, length: int) -> None:
-        limit = self._rules.max_message_bytes
-        if limit and length + (len(self._partial.body) if self._partial else 0) > limit:
+    def _check_size(self, first: int, length: int) -> None:
+        limit, partial = self._rules.max_message_bytes, self._partial
+        if first & 0x40 or (partial is not None and partial.compressed):
+            return  # what counts is how much it stands for; the inflater counts that
+        if limit and length + (len(partial.body) if partial else 0) > limit:
             raise ProtocolError(1009, f"message above {limit} bytes")
 
     def _open_frame(self, first: int, length: int, key: bytes) -> None:
@@ -271,23 +272,29 @@ class MessageReader:
             piece = unmask(piece, partial.key)
             turn = len(piece) & 3
             partial.key = partial.key[turn:] + partial.key[:turn]
-        partial.body += piece
         partial.missing -= len(piece)
+        partial.body += self._inflate(partial, piece) if partial.compressed else piece
         if partial.missing:
             _check_utf8(partial)
         else:
             self._frame_done(partial, events)
         return stop
 
+    def _inflate(self, partial: _Partial, piece: bytes | None) -> bytes:
+        """What a piece of a compressed message stands for; None is its end."""
+        assert self._inflater is not None  # reserved bit 1 was refused otherwise
+        limit = self._rules.max_message_bytes
+        room = limit - len(partial.body) if limit else -1
+        return self._inflater.finish(room) if piece is None else self._inflater.inflate(piece, room)
+
     def _frame_done(self, partial: _Partial, events: list[Event]) -> None:
         if not partial.fin:
             _check_utf8(partial)
             return
         self._partial = None
-        body = bytes(partial.body)
-        if partial.compressed and self._rules.inflate is not None:
-            body = self._rules.inflate(body, self._rules.max_message_bytes)
-        events.append(body.decode() if partial.text else body)
+        if partial.compressed:
+            partial.body += self._inflate(partial, None)
+        events.append(partial.body.decode() if partial.text else bytes(partial.body))
 
 
 _LENGTH_FLOORS: Final = {2: 126, 8: 65536}
@@ -303,7 +310,7 @@ def _extended_length(field: bytes) -> int:
 
 def _check_utf8(partial: _Partial) -> None:
     """Fails fast on the part of a text that has arrived (RFC 6455 §8.1)."""
-    if not partial.text or partial.compressed:
+    if not partial.text:
         return
     with memoryview(partial.body) as body:
         partial.checked += codecs.utf_8_decode(body[partial.checked :], "strict", False)[1]
