@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "public": BELOW_APP | {"server"},
     "cli": {
         *("app", "doors", "clients", "public", "errors", "config"),
-        *("database", "identity", "graph", "net.server", "core.describe"),
+        *("server", "database", "identity", "graph", "net.server", "core.describe"),
     },
     "testing": {"app", "clients", "public", "errors", "net.server"},
     "__main__": {"cli"},  # not in the table: `python -m wireloom` is the cli's door

@@ -231,7 +231,8 @@ async def test_start_picks_a_port_and_stop_gives_it_back() -> None:
 async def test_async_with_starts_and_stops() -> None:
     async with create_server(handler) as server:
         async with httpx.AsyncClient() as http:
-            assert (await http.get(server.url)).text == "hello"
+            for path in ("", "/docs", "/openapi.json"):  # documents are off: there would be nothing in them
+                assert (await http.get(server.url + path)).text == "hello"
         url = server.url
     with pytest.raises(OSError):
         await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))

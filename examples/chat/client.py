@@ -23,28 +23,33 @@ class Refused(Exception):
 async def chat(url, name):
     """Talks until one side leaves. A lost connection comes back by itself, and joins again."""
     lines = read_lines()
-    me = {"name": name}
-    async for ws in connect(url, max_attempts=8, on_state=say_state):
+    me = {"name": name, "leaving": False}
+    async for ws in connect(url, max_attempts=8):
+        me["here"] = False
         await ws.send_json({"type": "join", "name": me["name"]})
         typing = None
         try:
             async for text in ws:
                 event = json.loads(text)
                 show(event, me)
-                if event["type"] == "welcome":
-                    typing = asyncio.create_task(send_lines(ws, lines))
+                if event.get("type") == "welcome":
+                    me["here"] = True
+                    typing = asyncio.create_task(send_lines(ws, lines, me))
         finally:
             if typing is not None:
                 typing.cancel()
+        if not me["leaving"]:
+            print("! the connection was lost; trying again", file=sys.stderr, flush=True)
 
 
-async def send_lines(ws, lines):
+async def send_lines(ws, lines, me):
     """Sends what is typed."""
     while (line := await lines.get()) is not None and line != "/quit":
         if line == "/rename" or line.startswith("/rename "):
             await ws.send_json({"type": "rename", "name": line.removeprefix("/rename").strip()})
         elif line:
             await ws.send_json({"type": "message", "text": line})
+    me["leaving"] = True
     await ws.send_json({"type": "leave"})  # the server closes once it has done all of the above
 
 
@@ -62,18 +67,10 @@ def show(event, me):
         case {"type": "renamed", "before": before, "name": name}:
             print(f"{time} * {before} is now {name}", flush=True)
             me["name"] = name if before == me["name"] else me["name"]
-        case {"error": error, "code": "NAME_TAKEN" | "BAD_NAME"} if "welcomed" not in me:
+        case {"error": error, "code": "NAME_TAKEN" | "BAD_NAME"} if not me["here"]:
             raise Refused(error)
         case {"error": error}:
             print(f"! {error}", file=sys.stderr, flush=True)
-    if event.get("type") == "welcome":
-        me["welcomed"] = True
-
-
-def say_state(state):
-    """Says when the server is away."""
-    if state == "away":
-        print("! not connected; trying again", file=sys.stderr, flush=True)
 
 
 def read_lines():

@@ -118,3 +118,26 @@ def test_a_malformed_template_is_told_with_its_place(path: str, about: str) -> N
         with pytest.raises(ConfigError, match=r"^app\.py:7: ") as caught:
             refuse()
         assert about in str(caught.value)
+
+
+# -- any path ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/", "/a/b/c", "//", "/chat", "/chat/", "/%2F", "*", ""])
+def test_any_path_is_what_nothing_else_takes(path: str) -> None:
+    router, last = Router(), endpoint("*")
+    for each in (last, endpoint("/chat/{room}"), endpoint("/static")):
+        router.add(each)
+    assert router.match(path) == (last, {})
+    assert [found[0].path for found in (router.match("/chat/x"), router.match("/static")) if found] == [
+        "/chat/{room}",
+        "/static",
+    ]
+    assert next(iter(router)) is last
+
+
+def test_any_path_is_taken_once() -> None:
+    router = Router()
+    router.add(endpoint("*"))
+    with pytest.raises(ConfigError, match=r"'\*' is already served"):
+        router.add(endpoint("*"))

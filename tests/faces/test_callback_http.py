@@ -126,6 +126,7 @@ PLAIN = "text/plain; charset=utf-8"
         ({"body": "x", "headers": {"content-type": "text/x"}, "type": "text/y"}, 200, "text/x", b"x"),
         ({"body": "12", "headers": {"Content-Length": 2}}, 200, PLAIN, b"12"),
         ({"status": 204, "body": "left out"}, 204, PLAIN, b""),
+        ({"status": 205, "body": "left out"}, 205, PLAIN, b""),
         ({"status": 304}, 304, None, b""),
     ],
     ids=repr,

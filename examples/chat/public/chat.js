@@ -11,6 +11,7 @@ let wanted = ""; // the name to come in with
 let attempts = 0; // since a connection last went well
 let leaving = false;
 let waiting = 0; // the timer of the next attempt
+let atEnd = true; // whether the newest line is looked at
 let before = null; // the author and time of the last message, which the next may go on
 
 // -- the connection ---------------------------------------------------------------------------------------------------
@@ -163,12 +164,20 @@ function news(text, at) {
 
 /** Adds a line, and scrolls to it for somebody who looks at the end. */
 function append(row) {
-  const box = $("scroll");
-  const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 60;
   $("log").append(row);
   while ($("log").childElementCount > MAX_LINES) $("log").firstElementChild.remove();
-  if (atEnd || row.classList.contains("own")) box.scrollTop = box.scrollHeight;
+  if (row.classList.contains("own")) atEnd = true;
+  keepAtEnd();
 }
+
+function keepAtEnd() {
+  if (atEnd) $("scroll").scrollTop = $("scroll").scrollHeight;
+}
+
+$("scroll").onscroll = ({ target }) => {
+  atEnd = target.scrollHeight - target.scrollTop - target.clientHeight < 60;
+};
+new ResizeObserver(keepAtEnd).observe($("scroll")); // an error or a keyboard takes room away
 
 function timeOf(at) {
   const time = element("time", "", new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }));
