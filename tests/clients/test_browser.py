@@ -250,6 +250,21 @@ async def test_the_buffered_amount_is_what_the_network_has_not_taken() -> None:
         assert ws.buffered_amount == 0
 
 
+async def test_the_buffered_amount_is_nothing_after_a_clean_end() -> None:
+    size = 20_000_000
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        assert len((await peer.read_frame())[1]) == size
+        peer.write(frame(0x88, b"", None))
+        await peer.read_end()
+
+    async with serving(script) as url, WebSocket(url) as ws:
+        ws.send(bytes(size))
+        await ended(ws)
+        assert ws.bufferedAmount == 0
+
+
 async def test_after_the_close_send_is_silent_and_the_buffered_amount_grows_for_good() -> None:
     async def script(peer: Peer) -> None:
         await peer.accept()
@@ -589,6 +604,23 @@ async def test_listeners_and_iteration_both_hear() -> None:
         with pytest.raises(StopAsyncIteration):
             await anext(messages)
     assert ("message", "both") in seen
+
+
+async def test_listeners_alone_hear_any_number_of_messages() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.read_frame()
+        for _ in range(30):
+            peer.write(frame(0x81, b"x", None) * 1000)
+            await peer.writer.drain()
+        peer.write(frame(0x88, b"", None))
+        await peer.read_end()
+
+    async with serving(script) as url, WebSocket(url) as ws:
+        seen = record(ws)
+        ws.send("go")
+        await ended(ws)
+    assert len(seen) == 30_001
 
 
 async def test_a_real_server_by_tls(certificate: tuple[str, str], trusting: ssl.SSLContext) -> None:

@@ -454,6 +454,7 @@ async def test_a_flood_of_pings_by_a_server_that_does_not_read_is_answered_for_t
         assert await connection.receive() == "done"
         # one read may bring some 256 KiB of pings before the transport says that it is full
         assert connection.backlog_bytes < 1024 * 1024
+        assert len(connection._pongs) <= 1
         flooded.set()
         assert (await end_of(connection))[1] == 1005
 
@@ -632,3 +633,71 @@ async def test_user_and_password_of_the_url_are_sent() -> None:
 def test_an_option_that_is_none_is_refused() -> None:
     with pytest.raises(TypeError, match="max_message_bytes"):
         open_connection("ws://h/", max_message_bytes=1)  # type: ignore[call-arg]
+
+
+async def test_what_comes_after_our_close_is_kept_within_bounds() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        assert (await peer.read_frame())[0] == 0x88
+        peer.write(frame(0x81, b"late", None) * 50_000 + frame(0x88, b"", None))
+        assert await peer.read_end() == b""
+
+    async with serving(script) as url:
+        connection = await open_connection(url)
+        await connection.close()
+        messages, code, _ = await end_of(connection)
+    assert code == 1005
+    assert 1000 < len(messages) < 2000
+
+
+async def test_a_server_that_takes_long_to_take_all_is_neither_given_up_nor_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_CLOSE_SECONDS", 0.4)
+    monkeypatch.setattr(module, "_PONG_SECONDS", 0.1)
+    size, taken = 30_000_000, 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal taken
+        await peer.accept()
+        while taken < size:
+            taken += len(await peer.reader.read(65536))
+            await asyncio.sleep(0.003)
+        peer.write(frame(0x88, b"\x03\xe8", None))
+        await peer.read_end()
+
+    async with serving(script) as url:
+        connection = await open_connection(url, ping_interval=0.05)
+        connection.send(bytes(size))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(connection.receive(), 0.4)
+        await connection.close()
+        assert connection.close_code == 1000
+
+
+async def test_what_is_no_http_is_told_at_its_first_bytes() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        peer.write(b"SSH-2.0-OpenSSH_9.6\r\n")
+        await peer.read_end()
+
+    assert "HTTP" in (await failure(script)).reason
+
+
+async def test_a_refusal_whose_body_does_not_end_is_told_when_the_time_is_over() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        peer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 100\r\n\r\nno")
+        await peer.read_end()
+
+    error = await failure(script, open_timeout=0.1)
+    assert (error.status, error.body) == (403, b"no")
+
+
+async def test_a_header_wins_over_the_user_of_the_url() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept(frame(0x88, b"", None))
+        assert peer.request.lower().count(b"authorization") == 1
+
+    async with serving(script) as url:
+        await end_of(await open_connection(url.replace("://", "://a:b@"), headers=[("authorization", "x")]))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -226,3 +228,21 @@ async def test_asynchronous_listeners_start_in_order_and_are_held() -> None:
     async with asyncio.timeout(5):
         await done.wait()
     assert log == ["a starts", "b starts", "a ends", "b ends"]
+
+
+async def test_an_asynchronous_listener_that_waits_is_not_collected() -> None:
+    target = Target()
+    waiting: list[weakref.ref[asyncio.Future[None]]] = []
+
+    async def listen(event: Event) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting.append(weakref.ref(future))
+        await future
+
+    target.add_event_listener("ping", listen)
+    target.dispatch_event(Event("ping"))
+    await asyncio.sleep(0)
+    gc.collect()
+    future = waiting[0]()
+    assert future is not None
+    future.set_result(None)

@@ -285,6 +285,10 @@ async def test_what_is_kept_is_bounded(app: App) -> None:
                 await ws.send(4)  # type: ignore[arg-type]
             await server.start()
             assert [await ws.receive() for _ in range(3)] == ["ü" * 45, "2", b"3"]
+            await states.until("connected")
+            await server.stop()
+            await states.until("away")
+            await ws.send("x" * 100)  # there is room again
 
 
 @pytest.mark.parametrize("when", ["connected", "away", "in the beginning"])
@@ -312,6 +316,13 @@ async def test_close_ends_it_whenever_it_comes(app: App, when: str) -> None:
             await ws.close()
             with pytest.raises(ConnectionClosed):
                 await ws.send("late")
+
+
+async def test_a_connection_that_has_lasted_begins_a_new_row_of_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PROVEN_SECONDS", 0.0)
+    script = in_turn(says(), says(), says(close=LAST))
+    async with serving(script) as url, connect(url, max_attempts=1, **QUICK) as ws:
+        assert [message async for message in ws] == []
 
 
 # -- one by one --------------------------------------------------------------------------------------------------------
@@ -443,6 +454,16 @@ async def test_a_request_whose_connection_is_lost_fails_and_is_not_sent_again() 
         await ws.send("something else")
         assert [message async for message in ws] == []
     assert [payload.startswith(b"{") for _, payload in requests] == [True, False]
+
+
+async def test_a_request_at_the_moment_of_a_loss_waits_for_the_next_connection(app: App) -> None:
+    async with TestServer(app) as server, connect(f"{server.websocket_url}/websocket", **QUICK) as ws:
+        assert ws._connection is not None
+        ws._connection.abort()
+        await ws.send_json({"type": "connection", "id": "kept"})
+        assert (await ws.request({"type": "connection"}))["type"] == "connection"
+        kept = [json.loads(await ws.receive()).get("id") for _ in range(3)]
+        assert "kept" in kept
 
 
 async def test_a_request_while_away_waits_for_the_connection(app: App) -> None:

@@ -376,7 +376,7 @@ class ClientProtocol(asyncio.Protocol):
         """Drops the connection unless the end comes; data on its way out has time as long as some of it leaves."""
 
         def due() -> None:
-            if 0 < self.backlog_bytes < backlog:
+            if self.backlog_bytes < backlog:
                 self._bound_close(self.backlog_bytes)
             else:
                 self.abort()
