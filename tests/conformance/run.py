@@ -23,6 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from wireloom import WebSocket
 from wireloom.clients.connection import open_connection
 from wireloom.errors import ConnectionClosed, HandshakeFailed
 
@@ -102,14 +103,18 @@ async def _echo_all(url: str) -> None:
     async with asyncio.timeout(LIMIT_SECONDS):
         count = int(await _ask(f"{url}/getCaseCount"))
         for case in range(1, count + 1):
-            opening = open_connection(
-                f"{url}/runCase?case={case}&agent={AGENT}", compression=True, max_size=None, open_timeout=None
-            )
-            async with opening as connection:
-                async for message in _until_the_end(connection):
-                    connection.send(message)
+            await _echo(f"{url}/runCase?case={case}&agent={AGENT}")
         with suppress(HandshakeFailed):  # it may end without an answer when the reports are written
             await _ask(f"{url}/updateReports?agent={AGENT}&shutdownOnComplete=true")
+
+
+async def _echo(url: str) -> None:
+    """One case. By events, because what came before a fault is then answered before the fault is."""
+    over = asyncio.Event()
+    ws = WebSocket(url, compression=True, max_size=None, open_timeout=None)
+    ws.onmessage = lambda event: ws.send(event.data)
+    ws.onclose = lambda event: over.set()
+    await over.wait()
 
 
 async def _ask(url: str) -> str | bytes:
@@ -117,18 +122,11 @@ async def _ask(url: str) -> str | bytes:
     while True:
         try:
             async with open_connection(url, open_timeout=None) as connection:
-                return "".join([str(message) async for message in _until_the_end(connection)])
+                return await connection.receive()
+        except ConnectionClosed:
+            return ""
         except ConnectionRefusedError:
             await asyncio.sleep(0.1)
-
-
-async def _until_the_end(connection: Any) -> Any:
-    """Messages; however it ends, the suite's report says what that was worth."""
-    while True:
-        try:
-            yield await connection.receive()
-        except ConnectionClosed:
-            return
 
 
 @contextmanager
