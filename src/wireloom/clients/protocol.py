@@ -331,7 +331,7 @@ class ClientProtocol(asyncio.Protocol):
         for event in events:
             if isinstance(event, (str, bytes)):
                 if self._pongs:
-                    self._write_pongs()  # RFC 6455 §5.5.2: as soon as is practical, so before what the message brings about
+                    self._write_pongs()  # RFC 6455 §5.5.2: as soon as is practical
                 self.message(event)
             elif isinstance(event, Ping):
                 if self.state == OPEN:
