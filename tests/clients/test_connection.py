@@ -431,13 +431,14 @@ async def test_an_abort_is_seen_by_both_sides() -> None:
 
 
 async def test_a_flood_of_pings_by_a_server_that_does_not_read_is_answered_for_the_newest() -> None:
-    flooded = asyncio.Event()
+    ready, flooded = asyncio.Event(), asyncio.Event()
     rounds = 20_000
 
     async def script(peer: Peer) -> None:
         await peer.accept()
         peer.keep_little()
         peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await ready.wait()
         for start in range(0, rounds, 1000):
             peer.write(b"".join(frame(0x89, b"%6d" % n + bytes(100), None) for n in range(start, start + 1000)))
             await peer.writer.drain()
@@ -451,6 +452,10 @@ async def test_a_flood_of_pings_by_a_server_that_does_not_read_is_answered_for_t
 
     async with serving(script) as url:
         connection = await open_connection(url)
+        assert connection._transport is not None
+        kernel = connection._transport.get_extra_info("socket")
+        kernel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+        ready.set()
         assert await connection.receive() == "done"
         # one read may bring some 256 KiB of pings before the transport says that it is full
         assert connection.backlog_bytes < 1024 * 1024
