@@ -1,21 +1,23 @@
-"""churn.py URL CYCLES: opens and closes connections in every way, and tells before and after what this process holds.
+"""churn.py URL ROUNDS: opens and closes connections in every way there is, 2,000 a round.
 
-What it tells is JSON: tasks, file descriptors and resident bytes of this process.
+After each it tells, in JSON, what this process and the server hold: tasks, file descriptors, objects, resident bytes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import json
 import os
 import sys
+from urllib.request import urlopen
 
 from wireloom import HandshakeFailed, WebSocket, connect
 from wireloom.clients.connection import open_connection
 
 AT_ONCE = 50
-WARM_UP = 2000
+ROUND = 2000
 
 
 async def closes(url: str) -> None:
@@ -70,9 +72,9 @@ async def by_coming_back(url: str) -> None:
 WAYS = [closes, is_closed, aborts, is_refused, by_events, by_coming_back]
 
 
-async def cycle(url: str, count: int) -> None:
-    """So many connections, some at a time."""
-    numbers = iter(range(count))
+async def cycle(url: str) -> None:
+    """A round of connections, some at a time."""
+    numbers = iter(range(ROUND))
 
     async def work() -> None:
         for number in numbers:
@@ -84,18 +86,29 @@ async def cycle(url: str, count: int) -> None:
 def held() -> dict[str, int]:
     """What this process holds now."""
     gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed goes back, rather than being counted as held
     pages = int(open("/proc/self/statm").read().split()[1])
     resident = pages * os.sysconf("SC_PAGE_SIZE")
-    return {"tasks": len(asyncio.all_tasks()), "files": len(os.listdir("/proc/self/fd")), "resident": resident}
+    return {
+        "tasks": len(asyncio.all_tasks()),
+        "files": len(os.listdir("/proc/self/fd")),
+        "objects": len(gc.get_objects()),
+        "resident": resident,
+    }
 
 
-async def main(url: str, cycles: str) -> None:
-    """Warms up, then tells, then goes through all cycles, then tells."""
-    await cycle(url, WARM_UP)
-    print("before:", json.dumps(held()), flush=True)
-    await asyncio.to_thread(sys.stdin.readline)  # the server is looked at meanwhile
-    await cycle(url, int(cycles))
-    print("after:", json.dumps(held()), flush=True)
+def held_by_server(url: str) -> dict[str, int]:
+    """What the server says that it holds."""
+    with urlopen(url.replace("ws", "http", 1).replace("/echo", "/held/"), timeout=20) as answer:
+        told: dict[str, int] = json.load(answer)
+        return told
+
+
+async def main(url: str, rounds: str) -> None:
+    """Tells after every round what this process holds, and what the server does."""
+    for _ in range(int(rounds)):
+        await cycle(url)
+        print(json.dumps([held(), held_by_server(url)]), flush=True)
 
 
 if __name__ == "__main__":

@@ -16,10 +16,11 @@ from wireloom import App, Connection
 from wireloom.core.topic import channel
 from wireloom.errors import ConfigError
 from wireloom.hub.outbox import KeyedFrame
+from wireloom.net.websocket import WebSocketShell
 from wireloom.testing import TestServer
 from wireloom.wire.frames import mask_frame
 
-from .raw import Peer, dial, soon, upgrade_head
+from .raw import Peer, dial, eventually, soon, upgrade_head
 
 pytestmark = pytest.mark.anyio
 
@@ -172,6 +173,21 @@ async def test_compression_over_tls_is_in_the_shell_that_reads_into_a_shared_buf
             assert "permessage-deflate" in ws.response.headers["Sec-WebSocket-Extensions"]
             await ws.send(TEXT)
             assert await soon(ws.recv()) == TEXT
+
+
+async def test_contexts_go_with_the_connection_not_with_the_garbage_collector() -> None:
+    app = echo_app(compression_takeover=True)
+    async with TestServer(app) as server:
+        async with websockets.connect(f"{server.websocket_url}/echo") as ws:
+            await ws.send(TEXT)
+            assert await soon(ws.recv()) == TEXT
+            assert app.listener is not None
+            [shell] = app.listener.shells
+            assert isinstance(shell, WebSocketShell)
+            assert shell._outbox.deflater is not None
+            assert shell._reader._inflater is not None
+        await eventually(lambda: not shell.connection.is_open and shell._outbox.deflater is None)
+        assert shell._reader._inflater is None
 
 
 # -- publications ------------------------------------------------------------------------------------------------------
