@@ -77,7 +77,6 @@ class WebSocket(EventTarget):
         self._inbox: Inbox | None = None
         self._is_iterated = False
         self._failure: BaseException | None = None
-        self._ending: Ending | None = None
         self._over = asyncio.Event()
         self._opening = loop.create_task(self._opener.open(lambda handshake: _Connection(handshake, self)))
         self._opening.add_done_callback(self._has_tried)
@@ -271,7 +270,6 @@ class WebSocket(EventTarget):
 
     def _end(self, ending: Ending) -> None:
         """§4: the state is CLOSED; error, if the connection had to be failed; close."""
-        self._ending = ending
         if self._failure is None and not ending.is_normal:
             self._failure = ending.error
         self._state = protocol.CLOSED
