@@ -155,6 +155,8 @@ class Server:
         """Puts the options in force; files and environment win over those in code, but not over port and host."""
         if not isinstance(port, int):
             raise ConfigError(f"port is a number, not {port!r:.60}")
+        if not isinstance(host, str):
+            raise ConfigError(f"host is text, not {host!r:.60}; a function goes to callback=")
         config = replace(load_config(base=self.app.config), port=port, host=host)
         if self.ssl_context is not None:
             config = replace(config, ssl_certfile=None, ssl_keyfile=None)
