@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from wireloom import App, connect
 from wireloom.clients import protocol as module
 from wireloom.clients.connection import ClientConnection, open_connection
 from wireloom.errors import ConnectionClosed, HandshakeFailed
+from wireloom.testing import TestServer
 
 from ..wire.oracle import frame
 from .peer import TIMEOUT_SECONDS, Peer, Script, serving
@@ -706,3 +708,22 @@ async def test_a_header_wins_over_the_user_of_the_url() -> None:
 
     async with serving(script) as url:
         await end_of(await open_connection(url.replace("://", "://a:b@"), headers=[("authorization", "x")]))
+
+
+@pytest.mark.parametrize("code", [0, 99, 999, 1004, 1005, 1006, 1015, 2999, 5000])
+async def test_a_code_that_must_not_be_sent_is_refused_and_closes_nothing(code: int) -> None:
+    app = App()
+
+    @app.websocket("/echo")
+    async def echo(message: str) -> str:
+        return message
+
+    async with TestServer(app) as server:
+        url = f"{server.websocket_url}/echo"
+        async with open_connection(url) as one, connect(url) as lasting:
+            for connection in (one, lasting):
+                with pytest.raises(ValueError, match=f"^{code} must not be sent"):
+                    await connection.close(code)
+            one.send("still here")
+            await lasting.send("still here")
+            assert await one.receive() == await lasting.receive() == "still here"

@@ -69,6 +69,10 @@ class ClientConnection(ClientProtocol):
 
         Args:
             code: None for an empty close frame.
+            reason: at most 123 bytes of UTF-8; longer is cut.
+
+        Raises:
+            ValueError: a code that must not be sent (RFC 6455 §7.4).
         """
         self.begin_close(code, reason)
         await self.wait_closed()

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from wireloom.errors import ConnectionClosed, HandshakeFailed, ProtocolError
+from wireloom.errors import ConnectionClosed, HandshakeFailed, ProtocolError, require_sendable
 from wireloom.wire.deflate import Deflater, DeflateSettings, client_deflater, server_inflater
 from wireloom.wire.frames import BINARY, CLOSE, PING, PONG, TEXT, close_payload, mask_frame
 from wireloom.wire.handshake import Answer, check_answer
@@ -177,7 +177,13 @@ class ClientProtocol(asyncio.Protocol):
 
         Args:
             code: None for an empty close frame.
+            reason: at most 123 bytes of UTF-8; longer is cut.
+
+        Raises:
+            ValueError: a code that must not be sent (RFC 6455 §7.4).
         """
+        if code is not None:
+            require_sendable(code)
         if self.state == OPEN:
             self._send_close(close_payload(code, reason))
 

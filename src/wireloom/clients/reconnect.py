@@ -25,7 +25,7 @@ from wireloom.clients.calls import Calls, Reply
 from wireloom.clients.inbox import Inbox
 from wireloom.clients.opening import ClientOptions, Opening
 from wireloom.clients.protocol import ClientProtocol, Ending, Handshake
-from wireloom.errors import ConnectionClosed, QueueFull, RequestError
+from wireloom.errors import ConnectionClosed, QueueFull, RequestError, require_sendable
 
 __all__ = ["LastingConnection", "State", "connect"]
 
@@ -212,7 +212,17 @@ class LastingConnection:
         await self._change_channels("unsubscribe", channels, timeout)
 
     async def close(self, code: int | None = 1000, reason: str = "") -> None:
-        """Ends it for good, with a closing handshake if there is a connection. What is kept is dropped."""
+        """Ends it for good, with a closing handshake if there is a connection. What is kept is dropped.
+
+        Args:
+            code: None for an empty close frame.
+            reason: at most 123 bytes of UTF-8; longer is cut.
+
+        Raises:
+            ValueError: a code that must not be sent (RFC 6455 §7.4).
+        """
+        if code is not None:
+            require_sendable(code)
         self._is_closing = True
         if self._last is not None and self._last.ending is None:
             self._last.begin_close(code, reason)
