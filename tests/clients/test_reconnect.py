@@ -327,7 +327,8 @@ async def test_a_connection_that_has_lasted_begins_a_new_row_of_attempts(monkeyp
 
 async def test_awaited_it_is_the_callers_to_close(app: App) -> None:
     async with TestServer(app) as server:
-        ws = await connect(f"ws://ada:secret@127.0.0.1:{server.port}/echo")
+        states: list[str] = []
+        ws = await connect(f"ws://ada:secret@127.0.0.1:{server.port}/echo", on_state=states.append)
         assert repr(ws) == f"<LastingConnection {server.websocket_url}/echo connected>"
         await ws.send("hello")
         assert await ws.receive() == "hello"
@@ -335,6 +336,8 @@ async def test_awaited_it_is_the_callers_to_close(app: App) -> None:
         await ws.close(3001, "enough")
         assert (ws.close_code, ws.close_reason) == (3001, "enough")
         assert repr(ws) == f"<LastingConnection {server.websocket_url}/echo over>"
+        await asyncio.sleep(0)  # a state is told in the loop's next turn
+        assert states == ["connected", "over"]
 
 
 # -- one by one --------------------------------------------------------------------------------------------------------

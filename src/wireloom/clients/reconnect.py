@@ -344,7 +344,7 @@ class LastingConnection:
         self._calls.fail(ending.error)
         if self._one_by_one:
             self._inbox.end()
-        if self._state != "over":
+        if self._state != "over" and not self._is_closing:  # who closes is not away, but over in a moment
             self._set_state("away")
 
     def _keep(self, message: str | bytes) -> None:
