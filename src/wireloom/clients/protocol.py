@@ -24,6 +24,7 @@ CONNECTING, OPEN, CLOSING, CLOSED = 0, 1, 2, 3
 
 _MAX_ANSWER_BYTES = 64 * 1024
 _CLOSE_SECONDS = 5.0
+_FLUSH_BYTES = 16 * 1024
 _PONG_SECONDS = 8.0
 _TIMER_SECONDS = 0.001  # a timer's precision
 _STATUS_LINE = b"HTTP/"
@@ -108,6 +109,8 @@ class ClientProtocol(asyncio.Protocol):
         self._closed_by: Close | None = None
         self._failure: ProtocolError | None = None
         self._pongs: list[bytes] = []
+        self._unflushed: list[bytes] = []  # leaves within this turn of the loop, in one write
+        self._unflushed_bytes = 0
         self._writable: asyncio.Future[None] | None = None  # while the transport wants no more
         self._reading = True
         self._heard_at = 0.0
@@ -170,7 +173,7 @@ class ClientProtocol(asyncio.Protocol):
     @property
     def backlog_bytes(self) -> int:
         """Bytes that the network has not taken yet."""
-        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+        return self._unflushed_bytes + self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     def begin_close(self, code: int | None = 1000, reason: str = "") -> None:
         """Begins the closing handshake (RFC 6455 §7.1.2); nothing if it has begun.
@@ -249,6 +252,8 @@ class ClientProtocol(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         was, self.state = self.state, CLOSED
+        self._unflushed.clear()
+        self._unflushed_bytes = 0
         if self._writable is not None:
             self._writable.set_result(None)
             self._writable = None
@@ -354,7 +359,20 @@ class ClientProtocol(asyncio.Protocol):
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
+            if not self._unflushed:
+                self._loop.call_soon(self._flush)
+            self._unflushed.append(data)
+            self._unflushed_bytes += len(data)
             self._written_bytes += len(data)
+            if self._unflushed_bytes > _FLUSH_BYTES:
+                self._flush()
+
+    def _flush(self) -> None:
+        """Every write is a system call, so what one turn of the loop brings about leaves in one."""
+        if self._unflushed and self._transport is not None and not self._transport.is_closing():
+            data = b"".join(self._unflushed)
+            self._unflushed.clear()
+            self._unflushed_bytes = 0
             self._transport.write(data)
 
     # -- the end ------------------------------------------------------------------------------------------------------
@@ -364,6 +382,7 @@ class ClientProtocol(asyncio.Protocol):
         if self.state == OPEN:
             self._send_close(payload)
         if self._transport is not None:
+            self._flush()
             self._transport.close()
 
     def _send_close(self, payload: bytes) -> None:

@@ -73,8 +73,8 @@ class ReaderRules:
     whole_message_bytes: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        # the hot path reads masked messages up to this size; -1 turns it off
-        limit = min(self.max_message_bytes or _WHOLE_MESSAGE_BYTES, _WHOLE_MESSAGE_BYTES) if self.masked else -1
+        # the hot paths read messages up to this size
+        limit = min(self.max_message_bytes or _WHOLE_MESSAGE_BYTES, _WHOLE_MESSAGE_BYTES)
         object.__setattr__(self, "whole_message_bytes", limit)
 
 
@@ -130,6 +130,8 @@ class MessageReader:
         try:
             # The hot path: messages that are masked, unfragmented, below 64 KiB and all there.
             limit = self._rules.whole_message_bytes if self._partial is None else -1
+            if not self._rules.masked:
+                position, limit = self._unmasked(data, limit, events), -1
             while size - position >= 6:
                 length = data[position + 1] - 0x80
                 start = position + 6
@@ -158,6 +160,31 @@ class MessageReader:
         except ProtocolError as error:
             self._fail(error, events)
         return events
+
+    def _unmasked(self, data: bytes, limit: int, events: list[Event]) -> int:
+        """The same hot path for clients; returns where it stopped."""
+        position, size = 0, len(data)
+        while size - position >= 2:
+            length, start = data[position + 1], position + 2
+            if length > 125:
+                if length != 126 or size - position < 4:
+                    break
+                length = data[position + 2] << 8 | data[position + 3]
+                start += 2
+                if length < 126:
+                    break
+            stop = start + length
+            if length > limit or stop > size:
+                break
+            first = data[position]
+            if first == 0x81:
+                events.append(data[start:stop].decode())
+            elif first == 0x82:
+                events.append(data[start:stop])
+            else:
+                break
+            position = stop
+        return position
 
     def _fail(self, error: ProtocolError, events: list[Event]) -> None:
         events.append(error)
