@@ -15,7 +15,6 @@ from wireloom.hub.connection import Connection
 from wireloom.testing import TestServer, TestWebSocket
 
 from ..net.raw import Peer, dial, eventually
-from ..net.test_tls import certificate  # noqa: F401  # a fixture
 
 pytestmark = pytest.mark.anyio
 
