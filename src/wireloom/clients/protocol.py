@@ -226,6 +226,7 @@ class ClientProtocol(asyncio.Protocol):
         """TCP, and TLS where asked for, is up."""
         self._transport = transport  # type: ignore[assignment]
         self._write(self._handshake.request)
+        self._flush()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the server's answer, then of frames."""
