@@ -10,9 +10,10 @@ if TYPE_CHECKING:
 
     from wireloom.app import App
     from wireloom.clients.browser import WebSocket
-    from wireloom.clients.connection import open_connection
+    from wireloom.clients.connection import ClientConnection, open_connection
     from wireloom.clients.events import CloseEvent, MessageEvent
-    from wireloom.clients.reconnect import connect
+    from wireloom.clients.opening import ClientOptions
+    from wireloom.clients.reconnect import LastingConnection, connect
     from wireloom.config import Config, Limits
     from wireloom.core.provide import Provide, Query
     from wireloom.core.request import Request
@@ -52,6 +53,8 @@ __all__ = [
     "CallbackConnection",
     "CallbackHandler",
     "CallbackRequest",
+    "ClientConnection",
+    "ClientOptions",
     "CloseEvent",
     "Config",
     "ConfigError",
@@ -65,6 +68,7 @@ __all__ = [
     "Hub",
     "InvalidAccessError",
     "InvalidStateError",
+    "LastingConnection",
     "Limits",
     "MessageEvent",
     "Node",
@@ -102,12 +106,19 @@ __version__ = "0.1.0"
 _HOMES = {
     "wireloom.app": ("App",),
     "wireloom.clients.browser": ("WebSocket",),
-    "wireloom.clients.connection": ("open_connection",),
+    "wireloom.clients.connection": (
+        "ClientConnection",
+        "open_connection",
+    ),
     "wireloom.clients.events": (
         "CloseEvent",
         "MessageEvent",
     ),
-    "wireloom.clients.reconnect": ("connect",),
+    "wireloom.clients.opening": ("ClientOptions",),
+    "wireloom.clients.reconnect": (
+        "LastingConnection",
+        "connect",
+    ),
     "wireloom.config": (
         "Config",
         "Limits",

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from wireloom import App, WebSocket
+from wireloom import App, WebSocket, connect, open_connection
 from wireloom.clients import protocol as module
 from wireloom.errors import (
     ConnectionClosed,
@@ -75,6 +75,9 @@ async def test_a_url_that_does_not_parse_or_has_a_fragment_is_a_syntax_error(url
 async def test_a_subprotocol_that_is_repeated_or_no_token_is_a_syntax_error(protocols: str | list[str]) -> None:
     with pytest.raises(WebSocketSyntaxError, match="subprotocol"):
         WebSocket("ws://h/", protocols)
+    for client in (connect, open_connection):
+        with pytest.raises(WebSocketSyntaxError, match="subprotocol"):
+            client("ws://h/", subprotocols=protocols)
 
 
 async def test_the_url_is_judged_first() -> None:
@@ -100,6 +103,13 @@ async def test_it_is_connecting_and_has_a_serialized_url() -> None:
         await ended(ws)
 
 
+async def test_its_repr_hides_the_password() -> None:
+    async with serving(nobody) as url:
+        ws = WebSocket(url.replace("ws://", "ws://ada:secret@"))
+        assert repr(ws) == f"<WebSocket {url}>"
+        await ended(ws)
+
+
 async def test_one_subprotocol_may_be_given_as_text() -> None:
     async def script(peer: Peer) -> None:
         await peer.accept(frame(0x88, b"", None), "Sec-WebSocket-Protocol: chat.v2")
@@ -110,6 +120,8 @@ async def test_one_subprotocol_may_be_given_as_text() -> None:
         ws = WebSocket(url, "chat.v2")
         await ended(ws)
         assert ws.protocol == "chat.v2"
+        async with open_connection(url, subprotocols="chat.v2") as connection:
+            assert connection.subprotocol == "chat.v2"
 
 
 # -- opening -----------------------------------------------------------------------------------------------------------

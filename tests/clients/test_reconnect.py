@@ -325,6 +325,18 @@ async def test_a_connection_that_has_lasted_begins_a_new_row_of_attempts(monkeyp
         assert [message async for message in ws] == []
 
 
+async def test_awaited_it_is_the_callers_to_close(app: App) -> None:
+    async with TestServer(app) as server:
+        ws = await connect(f"ws://ada:secret@127.0.0.1:{server.port}/echo")
+        assert repr(ws) == f"<LastingConnection {server.websocket_url}/echo connected>"
+        await ws.send("hello")
+        assert await ws.receive() == "hello"
+        assert (ws.close_code, ws.close_reason) == (None, "")
+        await ws.close(3001, "enough")
+        assert (ws.close_code, ws.close_reason) == (3001, "enough")
+        assert repr(ws) == f"<LastingConnection {server.websocket_url}/echo over>"
+
+
 # -- one by one --------------------------------------------------------------------------------------------------------
 
 

@@ -52,6 +52,11 @@ class Address:
     host_header: str
     origin: str
 
+    @property
+    def public_url(self) -> str:
+        """The URL without user and password, as logs may have it."""
+        return self.origin + self.target
+
 
 def parse_url(url: str) -> Address:
     """Reads a WebSocket URL (URL Standard §4.4, WebSockets Standard §3.1).

@@ -8,7 +8,6 @@ Laws:
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, Unpack
@@ -22,7 +21,6 @@ from wireloom.errors import ConnectionClosed, InvalidAccessError, InvalidStateEr
 
 __all__ = ["WebSocket"]
 
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _MAX_REASON_BYTES = 123
 
 BinaryType = Literal["bytes", "memoryview"]
@@ -60,12 +58,7 @@ class WebSocket(EventTarget):
 
     def __init__(self, url: str, protocols: str | Iterable[str] = (), **options: Unpack[ClientOptions]) -> None:
         super().__init__()
-        # §3.1: the URL is judged before the subprotocols
-        names = [protocols] if isinstance(protocols, str) else list(protocols)
-        self._opener = Opening(url, names, options)
-        for index, name in enumerate(names):
-            if not _TOKEN.match(name) or name in names[:index]:
-                raise WebSocketSyntaxError(f"the subprotocol {name!r} is twice there or no token")
+        self._opener = Opening(url, protocols, options)
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -77,13 +70,12 @@ class WebSocket(EventTarget):
         self._inbox: Inbox | None = None
         self._is_iterated = False
         self._failure: BaseException | None = None
-        self._ending: Ending | None = None
         self._over = asyncio.Event()
         self._opening = loop.create_task(self._opener.open(lambda handshake: _Connection(handshake, self)))
         self._opening.add_done_callback(self._has_tried)
 
     def __repr__(self) -> str:
-        return f"<WebSocket {self.url}>"
+        return f"<WebSocket {self._opener.address.public_url}>"
 
     # -- §3.1: attributes ---------------------------------------------------------------------------------------------
 
@@ -271,7 +263,6 @@ class WebSocket(EventTarget):
 
     def _end(self, ending: Ending) -> None:
         """§4: the state is CLOSED; error, if the connection had to be failed; close."""
-        self._ending = ending
         if self._failure is None and not ending.is_normal:
             self._failure = ending.error
         self._state = protocol.CLOSED

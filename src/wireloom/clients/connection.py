@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -23,6 +23,10 @@ class ClientConnection(ClientProtocol):
     def __init__(self, handshake: Handshake) -> None:
         super().__init__(handshake)
         self._inbox = Inbox()
+
+    def __repr__(self) -> str:
+        state = ("connecting", "open", "closing", "closed")[self.state]
+        return f"<ClientConnection {state}>"
 
     @property
     def close_code(self) -> int | None:
@@ -83,17 +87,17 @@ class open_connection:
 
     Args:
         url: ``ws://`` or ``wss://``; ``http://`` and ``https://`` stand for them.
-        subprotocols: those offered, most wanted first.
+        subprotocols: one, or those offered, most wanted first.
         options: see `wireloom.clients.opening.ClientOptions`.
 
     Raises:
-        WebSocketSyntaxError: not a WebSocket URL.
+        WebSocketSyntaxError: not a WebSocket URL; or a subprotocol that is twice there or no token.
         HandshakeFailed: the server did not agree.
         OSError: nobody listens there.
         TimeoutError: the time is over.
     """
 
-    def __init__(self, url: str, *, subprotocols: Sequence[str] = (), **options: Unpack[ClientOptions]) -> None:
+    def __init__(self, url: str, *, subprotocols: str | Iterable[str] = (), **options: Unpack[ClientOptions]) -> None:
         self._opening = Opening(url, subprotocols, options)
         self._connection: ClientConnection | None = None
 

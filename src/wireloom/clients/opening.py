@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import re
 import ssl as tls
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from inspect import isawaitable
 from typing import Any, Literal, TypeAlias, TypedDict, TypeVar
 
 from wireloom.clients.address import Address, parse_url
 from wireloom.clients.protocol import ClientProtocol, Handshake
 from wireloom.clients.proxy import Proxy, choose_proxy
+from wireloom.errors import WebSocketSyntaxError
 from wireloom.wire.deflate import DeflateSettings, offer
 from wireloom.wire.handshake import upgrade_request
 
@@ -25,6 +27,8 @@ __all__ = ["ClientOptions", "Headers", "Opening"]
 
 Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 P = TypeVar("P", bound=ClientProtocol)
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 
 
 class ClientOptions(TypedDict, total=False):
@@ -56,23 +60,23 @@ class Opening:
 
     Args:
         url: ``ws://`` or ``wss://``; ``http://`` and ``https://`` stand for them.
-        subprotocols: those offered, most wanted first.
+        subprotocols: one, or those offered, most wanted first.
         options: see `ClientOptions`.
 
     Attributes:
         address: the URL, parsed.
 
     Raises:
-        WebSocketSyntaxError: not a WebSocket URL.
+        WebSocketSyntaxError: not a WebSocket URL; or a subprotocol that is twice there or no token.
         ValueError: not a proxy's URL.
         ConfigError: a proxy without the extra ``proxy``.
     """
 
-    def __init__(self, url: str, subprotocols: Sequence[str], options: ClientOptions) -> None:
+    def __init__(self, url: str, subprotocols: str | Iterable[str], options: ClientOptions) -> None:
         if unknown := set(options) - set(ClientOptions.__annotations__):
             raise TypeError(f"unexpected keyword argument {min(unknown)!r}")
         self.address: Address = parse_url(url)
-        self._subprotocols = list(subprotocols)
+        self._subprotocols = _names(subprotocols)
         self._headers = options.get("headers", ())
         self._tls = (options.get("ssl") or tls.create_default_context()) if self.address.is_secure else None
         self._timeout = options.get("open_timeout", 10.0)
@@ -131,3 +135,12 @@ class Opening:
             if self._tls is not None:
                 where["server_hostname"] = address.host
         await loop.create_connection(lambda: protocol, ssl=self._tls, **where)
+
+
+def _names(subprotocols: str | Iterable[str]) -> list[str]:
+    """Subprotocols as they may be offered (RFC 6455 §4.1)."""
+    names = [subprotocols] if isinstance(subprotocols, str) else list(subprotocols)
+    for index, name in enumerate(names):
+        if not _TOKEN.match(name) or name in names[:index]:
+            raise WebSocketSyntaxError(f"the subprotocol {name!r} is twice there or no token")
+    return names

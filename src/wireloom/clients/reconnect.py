@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -80,6 +80,9 @@ class LastingConnection:
         self._is_closing = False
         self._running: asyncio.Task[None] | None = None
 
+    def __repr__(self) -> str:
+        return f"<LastingConnection {self._opening.address.public_url} {self._state}>"
+
     # -- for the application ------------------------------------------------------------------------------------------
 
     @property
@@ -91,6 +94,18 @@ class LastingConnection:
     def subprotocol(self) -> str | None:
         """What the server chose last."""
         return self._last.subprotocol if self._last is not None else None
+
+    @property
+    def close_code(self) -> int | None:
+        """The code that ended the last connection, 1006 without a close frame; None while it is open."""
+        ending = self._last.ending if self._last is not None else None
+        return ending.error.code if ending is not None else None
+
+    @property
+    def close_reason(self) -> str:
+        """The reason that came with it."""
+        ending = self._last.ending if self._last is not None else None
+        return ending.error.reason if ending is not None else ""
 
     async def wait_connected(self) -> None:
         """Waits until there is a connection.
@@ -274,7 +289,7 @@ class LastingConnection:
 
     def _stay_away(self, advice: Advice, why: str) -> float:
         seconds = self._backoff.delay(advice)
-        _log.info("%s: %s; the next attempt is in %.1f s", self._opening.address.url, why, seconds)
+        _log.info("%s: %s; the next attempt is in %.1f s", self._opening.address.public_url, why, seconds)
         return seconds
 
     def _finish(self, error: Exception | None) -> None:
@@ -327,7 +342,7 @@ class LastingConnection:
         terms = self._terms
         if len(self._queue) >= terms.max_queue or self._queue_bytes + size > terms.max_queue_bytes:
             waiting = f"{len(self._queue)} messages of {self._queue_bytes} bytes wait"
-            raise QueueFull(f"away from {self._opening.address.url}, and {waiting}")
+            raise QueueFull(f"away from {self._opening.address.public_url}, and {waiting}")
         self._queue.append(message)
         self._queue_bytes += size
 
@@ -354,7 +369,7 @@ class LastingConnection:
     def _subscribed_again(self, reply: asyncio.Future[Reply]) -> None:
         error = None if reply.cancelled() else reply.exception()
         if isinstance(error, RequestError):
-            _log.warning("%s: the server refuses to subscribe again: %s", self._opening.address.url, error)
+            _log.warning("%s: the server refuses to subscribe again: %s", self._opening.address.public_url, error)
 
     def _closed_error(self) -> Exception:
         if self._error is not None:
@@ -399,13 +414,14 @@ class _Connection(ClientProtocol):
 class connect:
     """A WebSocket that comes back.
 
-    ``async with connect(url) as ws`` waits for the first connection and gives one object for all of them.
+    ``async with connect(url) as ws`` waits for the first connection and gives one object for all of them; so does
+    ``ws = await connect(url)``, which is then yours to close.
     ``async for ws in connect(url)`` gives it once for each connection; ``async for message in ws`` then ends with that
     connection, and the body that ends wants the next.
 
     Args:
         url: ``ws://`` or ``wss://``; ``http://`` and ``https://`` stand for them.
-        subprotocols: those offered, most wanted first.
+        subprotocols: one, or those offered, most wanted first.
         max_queue: messages that are kept while away.
         max_queue_bytes: the same in bytes.
         max_attempts: failures in a row after which it is over; None for no limit.
@@ -416,7 +432,7 @@ class connect:
         options: see `wireloom.clients.opening.ClientOptions`.
 
     Raises:
-        WebSocketSyntaxError: not a WebSocket URL.
+        WebSocketSyntaxError: not a WebSocket URL; or a subprotocol that is twice there or no token.
         HandshakeFailed: the server does not agree, and it will not.
         OSError: its certificate is not trusted, or the last of `max_attempts` found nobody.
     """
@@ -425,7 +441,7 @@ class connect:
         self,
         url: str,
         *,
-        subprotocols: Sequence[str] = (),
+        subprotocols: str | Iterable[str] = (),
         max_queue: int = 1000,
         max_queue_bytes: int = 4 * 1024 * 1024,
         max_attempts: int | None = None,
@@ -439,13 +455,20 @@ class connect:
         self._terms = _Terms(max_queue, max_queue_bytes, max_attempts, backoff_base, backoff_cap, come_back, on_state)
         self._lasting: LastingConnection | None = None
 
-    async def __aenter__(self) -> LastingConnection:
-        self._lasting = LastingConnection(self._opening, self._terms)
+    def __await__(self) -> Generator[Any, None, LastingConnection]:
+        return self._start().__await__()
+
+    async def _start(self) -> LastingConnection:
+        lasting = LastingConnection(self._opening, self._terms)
         try:
-            await self._lasting.start()
+            await lasting.start()
         except BaseException:
-            await self._lasting.close()
+            await lasting.close()
             raise
+        return lasting
+
+    async def __aenter__(self) -> LastingConnection:
+        self._lasting = await self
         return self._lasting
 
     async def __aexit__(
