@@ -706,3 +706,22 @@ async def test_a_header_wins_over_the_user_of_the_url() -> None:
 
     async with serving(script) as url:
         await end_of(await open_connection(url.replace("://", "://a:b@"), headers=[("authorization", "x")]))
+
+
+async def test_what_is_sent_without_a_pause_leaves_in_its_order_and_does_not_pile_up() -> None:
+    messages = [str(number).encode() * 500 for number in range(200)]
+    received: list[bytes] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        for _ in messages:
+            received.append((await peer.read_frame())[1])
+        peer.write(frame(0x88, b"", None))
+
+    async with serving(script) as url:
+        connection = await opened(url)
+        for message in messages:
+            connection.send(message)
+            assert connection._unflushed_bytes < 20_000  # the rest is the transport's, whose bound `drain` waits for
+        assert await end_of(connection) == ([], 1005, "")
+    assert received == messages
