@@ -106,11 +106,10 @@ async def test_a_malformed_offer_is_400_and_says_what_is_wrong() -> None:
         assert answer.json["error"].startswith("Malformed Sec-WebSocket-Extensions: 'permessage deflate'")
 
 
-async def test_a_level_that_does_not_exist_stops_the_start() -> None:
-    app = echo_app(compression_level=10)
-    with pytest.raises(ConfigError, match="compression_level must be from 1 to 9, not 10"):
-        async with app.running():
-            pass
+@pytest.mark.parametrize("level", [0, 10])
+def test_a_level_that_does_not_exist(level: int) -> None:
+    with pytest.raises(ConfigError, match=f"compression_level must be from 1 to 9, not {level}"):
+        echo_app(compression_level=level)
 
 
 # -- speaking ----------------------------------------------------------------------------------------------------------
