@@ -75,7 +75,7 @@ class Config:
         False, "permessage-deflate for clients that offer it; not where secrets and foreign text share a message"
     )
     compression_min_bytes: int = _option(256, "size from which messages are compressed", "bytes")
-    compression_level: int = _option(6, "1 is fast, 9 is small", within=(1, 9))
+    compression_level: int = _option(6, "1 is fast, 9 is small", "level", within=(1, 9))
     compression_takeover: bool = _option(
         False, "compress by what was sent before: smaller, but some 350 KiB a connection, and nothing is shared"
     )
