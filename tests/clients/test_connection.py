@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import tracemalloc
+import zlib
 from typing import Any
 
 import pytest
@@ -706,3 +708,24 @@ async def test_a_header_wins_over_the_user_of_the_url() -> None:
 
     async with serving(script) as url:
         await end_of(await open_connection(url.replace("://", "://a:b@"), headers=[("authorization", "x")]))
+
+
+async def test_bombs_that_arrive_at_once_wait_as_they_came_for_someone_to_take_them() -> None:
+    stream = zlib.compressobj(wbits=-15)
+    deflated = (stream.compress(bytes(1 << 20)) + stream.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\x00\x00\xff\xff")
+    extension = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover"
+
+    async def script(peer: Peer) -> None:
+        await peer.accept(frame(0xC2, deflated, None) * 60 + frame(0x88, b"\x03\xe8", None), extension)
+        await peer.read_end()
+
+    async with serving(script) as url:
+        tracemalloc.start()
+        try:
+            connection = await open_connection(url, compression=True)
+            messages: list[str | bytes] = [await connection.receive()]
+            assert tracemalloc.get_traced_memory()[1] < 12 << 20
+        finally:
+            tracemalloc.stop()
+        more, code, _ = await end_of(connection)
+    assert (list(map(len, messages + more)), code) == ([1 << 20] * 60, 1000)

@@ -216,6 +216,8 @@ class ClientProtocol(asyncio.Protocol):
             self._heard_at = self._loop.time()
             if not self._transport.is_closing():
                 self._transport.resume_reading()
+            if self._reader.holds:
+                self._loop.call_soon(self._read_frames)
 
     # -- asyncio's protocol -------------------------------------------------------------------------------------------
 
@@ -231,7 +233,7 @@ class ClientProtocol(asyncio.Protocol):
             self._answer += data
             data = self._read_answer()
         if data:
-            self._handle(self._reader.feed(data))
+            self._read_frames(data)
 
     def pause_writing(self) -> None:
         """The transport's buffer is full."""
@@ -326,6 +328,11 @@ class ClientProtocol(asyncio.Protocol):
             self._opened.exception()  # nobody may be waiting for it any more
 
     # -- frames -------------------------------------------------------------------------------------------------------
+
+    def _read_frames(self, data: bytes = b"") -> None:
+        self._handle(self._reader.feed(data))
+        while self._reader.holds and self._reading:
+            self._handle(self._reader.feed(b""))
 
     def _handle(self, events: list[Event]) -> None:
         for event in events:
