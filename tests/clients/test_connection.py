@@ -12,7 +12,7 @@ import pytest
 
 from wireloom.clients import protocol as module
 from wireloom.clients.connection import ClientConnection, open_connection
-from wireloom.errors import ConnectionClosed, HandshakeFailed
+from wireloom.errors import ConnectionClosed, HandshakeFailed, WebSocketSyntaxError
 
 from ..wire.oracle import frame
 from .peer import TIMEOUT_SECONDS, Peer, Script, serving
@@ -729,3 +729,52 @@ async def test_bombs_that_arrive_at_once_wait_as_they_came_for_someone_to_take_t
             tracemalloc.stop()
         more, code, _ = await end_of(connection)
     assert (list(map(len, messages + more)), code) == ([1 << 20] * 60, 1000)
+
+
+# -- what other servers do before their answer, or in place of it ------------------------------------------------------
+
+
+async def test_interim_answers_before_the_101_are_passed_over() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        peer.write(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + peer.answer())
+        peer.write(frame(0x81, b"hello", None) + frame(0x88, b"\x03\xe8", None))
+        await peer.read_end()
+
+    async with serving(script) as url:
+        assert (await end_of(await open_connection(url)))[:2] == (["hello"], 1000)
+
+
+async def test_interim_answers_without_end_are_a_failure() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        peer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000)
+        await peer.read_end()
+
+    assert (await failure(script)).reason == "the server's answer does not end"
+
+
+async def test_the_end_of_a_refusal_in_chunks_is_known() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        peer.write(b"HTTP/1.1 401 Unauthorized\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n")
+        await asyncio.sleep(0)
+        peer.write(b"0\r\n\r\n")
+        await peer.read_end()
+
+    assert (await failure(script, open_timeout=None)).status == 401
+
+
+async def test_a_length_of_thousands_of_digits_is_none() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        peer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nno")
+
+    error = await failure(script)
+    assert (error.status, error.body) == (403, b"no")
+
+
+@pytest.mark.parametrize("names", [["a\r\nX-Injected: 1"], ["a, b"], [""], ["a", "a"]])
+def test_a_subprotocol_is_a_token_and_there_once(names: list[str]) -> None:
+    with pytest.raises(WebSocketSyntaxError, match="no token"):
+        open_connection("ws://h/", subprotocols=names)

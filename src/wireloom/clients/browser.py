@@ -8,7 +8,6 @@ Laws:
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, Unpack
@@ -22,7 +21,6 @@ from wireloom.errors import ConnectionClosed, InvalidAccessError, InvalidStateEr
 
 __all__ = ["WebSocket"]
 
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _MAX_REASON_BYTES = 123
 
 BinaryType = Literal["bytes", "memoryview"]
@@ -63,9 +61,6 @@ class WebSocket(EventTarget):
         # §3.1: the URL is judged before the subprotocols
         names = [protocols] if isinstance(protocols, str) else list(protocols)
         self._opener = Opening(url, names, options)
-        for index, name in enumerate(names):
-            if not _TOKEN.match(name) or name in names[:index]:
-                raise WebSocketSyntaxError(f"the subprotocol {name!r} is twice there or no token")
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -83,7 +78,7 @@ class WebSocket(EventTarget):
         self._opening.add_done_callback(self._has_tried)
 
     def __repr__(self) -> str:
-        return f"<WebSocket {self.url}>"
+        return f"<WebSocket {self._opener.address.shown}>"
 
     # -- §3.1: attributes ---------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import re
 import ssl as tls
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from inspect import isawaitable
@@ -18,10 +19,13 @@ from typing import Any, Literal, TypeAlias, TypedDict, TypeVar
 from wireloom.clients.address import Address, parse_url
 from wireloom.clients.protocol import ClientProtocol, Handshake
 from wireloom.clients.proxy import Proxy, choose_proxy
+from wireloom.errors import WebSocketSyntaxError
 from wireloom.wire.deflate import DeflateSettings, offer
 from wireloom.wire.handshake import upgrade_request
 
 __all__ = ["ClientOptions", "Headers", "Opening"]
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 
 Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 P = TypeVar("P", bound=ClientProtocol)
@@ -63,7 +67,7 @@ class Opening:
         address: the URL, parsed.
 
     Raises:
-        WebSocketSyntaxError: not a WebSocket URL.
+        WebSocketSyntaxError: not a WebSocket URL, or a subprotocol that is twice there or no token.
         ValueError: not a proxy's URL.
         ConfigError: a proxy without the extra ``proxy``.
     """
@@ -72,7 +76,7 @@ class Opening:
         if unknown := set(options) - set(ClientOptions.__annotations__):
             raise TypeError(f"unexpected keyword argument {min(unknown)!r}")
         self.address: Address = parse_url(url)
-        self._subprotocols = list(subprotocols)
+        self._subprotocols = _checked(subprotocols)
         self._headers = options.get("headers", ())
         self._tls = (options.get("ssl") or tls.create_default_context()) if self.address.is_secure else None
         self._timeout = options.get("open_timeout", 10.0)
@@ -91,7 +95,7 @@ class Opening:
             HandshakeFailed: the server, or the proxy, did not agree.
             OSError: nobody listens there, or TLS failed.
             TimeoutError: the time is over.
-            ValueError: a header with a line break.
+            ValueError: a header with a line break, or another character that no header may have.
         """
         protocol: P | None = None
         try:
@@ -131,3 +135,11 @@ class Opening:
             if self._tls is not None:
                 where["server_hostname"] = address.host
         await loop.create_connection(lambda: protocol, ssl=self._tls, **where)
+
+
+def _checked(subprotocols: Sequence[str]) -> list[str]:
+    names = list(subprotocols)
+    for index, name in enumerate(names):
+        if not _TOKEN.match(name) or name in names[:index]:
+            raise WebSocketSyntaxError(f"the subprotocol {name!r} is twice there or no token")
+    return names

@@ -9,6 +9,7 @@ Laws:
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ _CLOSE_SECONDS = 5.0
 _PONG_SECONDS = 8.0
 _TIMER_SECONDS = 0.001  # a timer's precision
 _STATUS_LINE = b"HTTP/"
+_INTERIM = re.compile(rb"HTTP/1\.1 1(?!01)[0-9][0-9][ \r]")  # RFC 9110 §15.2: another answer follows
 _NORMAL_CODES = (1000, 1001, 1005)
 
 
@@ -103,6 +105,7 @@ class ClientProtocol(asyncio.Protocol):
         self._deflater: Deflater | None = None
         self._transport: asyncio.Transport | None = None
         self._answer = b""
+        self._interim_bytes = 0
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._lost: asyncio.Future[None] = self._loop.create_future()
         self._closed_by: Close | None = None
@@ -281,11 +284,15 @@ class ClientProtocol(asyncio.Protocol):
 
     def _read_answer(self) -> bytes:
         """Judges the answer once it is there; gives the bytes of frames that came with it."""
+        head, end, rest = self._answer.partition(b"\r\n\r\n")
+        while end and _INTERIM.match(head) and self._interim_bytes <= _MAX_ANSWER_BYTES:
+            self._interim_bytes += len(head)
+            self._answer = rest
+            head, end, rest = rest.partition(b"\r\n\r\n")
         answer = self._answer
-        head, end, rest = answer.partition(b"\r\n\r\n")
         if not answer.startswith(_STATUS_LINE[: len(answer)]):
             self._refuse(HandshakeFailed("the server does not answer in HTTP/1.1"))
-        elif len(head) > _MAX_ANSWER_BYTES:
+        elif len(head) + self._interim_bytes > _MAX_ANSWER_BYTES:
             self._refuse(HandshakeFailed("the server's answer does not end"))
         elif end and not answer.startswith(b"HTTP/1.1 101"):
             error = self.refusal
@@ -429,5 +436,8 @@ class ClientProtocol(asyncio.Protocol):
 
 def _is_whole(error: HandshakeFailed) -> bool:
     """Whether all of a refusal's body is there, as far as its headers tell."""
+    if "chunked" in error.headers.get("transfer-encoding", "").lower():
+        return error.body.endswith(b"0\r\n\r\n")
     length = error.headers.get("content-length", "")
-    return not error.status or (length.isdecimal() and len(error.body) >= int(length))
+    # of more digits than any length has, int() would raise
+    return not error.status or (length.isdecimal() and len(length) < 20 and len(error.body) >= int(length))
