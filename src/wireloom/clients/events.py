@@ -197,7 +197,7 @@ class EventTarget:
             result = _function(callback)(event)
             if iscoroutine(result):
                 self._start(result, event.type)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:  # of something else, whose result the listener took
             self._report(error, event.type)
 
     def _start(self, coroutine: Coroutine[Any, Any, Any], type: str) -> None:

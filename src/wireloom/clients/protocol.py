@@ -9,6 +9,7 @@ Laws:
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ _FLUSH_BYTES = 16 * 1024
 _PONG_SECONDS = 8.0
 _TIMER_SECONDS = 0.001  # a timer's precision
 _STATUS_LINE = b"HTTP/"
+_INTERIM = re.compile(rb"HTTP/1\.1 1(?!01)[0-9][0-9][ \r]")  # RFC 9110 §15.2: another answer follows
 _NORMAL_CODES = (1000, 1001, 1005)
 
 
@@ -104,6 +106,7 @@ class ClientProtocol(asyncio.Protocol):
         self._deflater: Deflater | None = None
         self._transport: asyncio.Transport | None = None
         self._answer = b""
+        self._interim_bytes = 0
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._lost: asyncio.Future[None] = self._loop.create_future()
         self._closed_by: Close | None = None
@@ -219,6 +222,8 @@ class ClientProtocol(asyncio.Protocol):
             self._heard_at = self._loop.time()
             if not self._transport.is_closing():
                 self._transport.resume_reading()
+            if self._reader.holds:
+                self._loop.call_soon(self._read_frames)
 
     # -- asyncio's protocol -------------------------------------------------------------------------------------------
 
@@ -235,7 +240,7 @@ class ClientProtocol(asyncio.Protocol):
             self._answer += data
             data = self._read_answer()
         if data:
-            self._handle(self._reader.feed(data))
+            self._read_frames(data)
 
     def pause_writing(self) -> None:
         """The transport's buffer is full."""
@@ -285,11 +290,15 @@ class ClientProtocol(asyncio.Protocol):
 
     def _read_answer(self) -> bytes:
         """Judges the answer once it is there; gives the bytes of frames that came with it."""
+        head, end, rest = self._answer.partition(b"\r\n\r\n")
+        while end and _INTERIM.match(head) and self._interim_bytes <= _MAX_ANSWER_BYTES:
+            self._interim_bytes += len(head)
+            self._answer = rest
+            head, end, rest = rest.partition(b"\r\n\r\n")
         answer = self._answer
-        head, end, rest = answer.partition(b"\r\n\r\n")
         if not answer.startswith(_STATUS_LINE[: len(answer)]):
             self._refuse(HandshakeFailed("the server does not answer in HTTP/1.1"))
-        elif len(head) > _MAX_ANSWER_BYTES:
+        elif len(head) + self._interim_bytes > _MAX_ANSWER_BYTES:
             self._refuse(HandshakeFailed("the server's answer does not end"))
         elif end and not answer.startswith(b"HTTP/1.1 101"):
             error = self.refusal
@@ -332,6 +341,11 @@ class ClientProtocol(asyncio.Protocol):
             self._opened.exception()  # nobody may be waiting for it any more
 
     # -- frames -------------------------------------------------------------------------------------------------------
+
+    def _read_frames(self, data: bytes = b"") -> None:
+        self._handle(self._reader.feed(data))
+        while self._reader.holds and self._reading:
+            self._handle(self._reader.feed(b""))
 
     def _handle(self, events: list[Event]) -> None:
         for event in events:
@@ -442,5 +456,8 @@ class ClientProtocol(asyncio.Protocol):
 
 def _is_whole(error: HandshakeFailed) -> bool:
     """Whether all of a refusal's body is there, as far as its headers tell."""
+    if "chunked" in error.headers.get("transfer-encoding", "").lower():
+        return error.body.endswith(b"0\r\n\r\n")
     length = error.headers.get("content-length", "")
-    return not error.status or (length.isdecimal() and len(error.body) >= int(length))
+    # of more digits than any length has, int() would raise
+    return not error.status or (length.isdecimal() and len(length) < 20 and len(error.body) >= int(length))
