@@ -147,11 +147,12 @@ def test_a_port_in_use_is_told(start: Callable[..., Running]) -> None:
     [
         (70000, "127.0.0.1", "port 70000 does not exist; the last is 65535"),
         (-1, "127.0.0.1", "port -1 does not exist; the last is 65535"),
+        ("3000", "127.0.0.1", "port is a number, not '3000'"),
         (0, "192.0.2.1", "192.0.2.1 is no address of this machine; choose another"),
         (0, "no host", "there is no host 'no host' to listen on"),
     ],
 )
-def test_a_place_where_it_cannot_listen_is_told(port: int, host: str, told: str) -> None:
+def test_a_place_where_it_cannot_listen_is_told(port: Any, host: str, told: str) -> None:
     with pytest.raises(ConfigError) as error:
         create_server(handler).listen(port, host)
     assert str(error.value) == told

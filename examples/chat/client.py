@@ -7,11 +7,13 @@ import argparse
 import asyncio
 import getpass
 import json
+import logging
 import sys
 import threading
+from contextlib import suppress
 from datetime import datetime
 
-from wireloom import HandshakeFailed, connect
+from wireloom import HandshakeFailed, WebSocketSyntaxError, connect
 
 __all__ = ["main"]
 
@@ -24,7 +26,7 @@ async def chat(url, name):
     """Talks until one side leaves. A lost connection comes back by itself, and joins again."""
     lines = read_lines()
     me = {"name": name, "leaving": False}
-    async for ws in connect(url, max_attempts=8):
+    async for ws in connect(url, max_attempts=6):
         me["here"] = False
         await ws.send_json({"type": "join", "name": me["name"]})
         typing = None
@@ -38,8 +40,6 @@ async def chat(url, name):
         finally:
             if typing is not None:
                 typing.cancel()
-        if not me["leaving"]:
-            print("! the connection was lost; trying again", file=sys.stderr, flush=True)
 
 
 async def send_lines(ws, lines, me):
@@ -78,9 +78,10 @@ def read_lines():
     lines, loop = asyncio.Queue(), asyncio.get_running_loop()
 
     def read():
-        for line in sys.stdin:
-            loop.call_soon_threadsafe(lines.put_nowait, line.strip())
-        loop.call_soon_threadsafe(lines.put_nowait, None)
+        with suppress(RuntimeError):  # we have left meanwhile
+            for line in sys.stdin:
+                loop.call_soon_threadsafe(lines.put_nowait, line.strip())
+            loop.call_soon_threadsafe(lines.put_nowait, None)
 
     threading.Thread(target=read, daemon=True).start()
     return lines
@@ -92,10 +93,14 @@ def main():
     parser.add_argument("url", nargs="?", default="ws://127.0.0.1:3000", help="the server, by default %(default)s")
     parser.add_argument("--name", default=getpass.getuser(), help="what you are called, by default %(default)s")
     arguments = parser.parse_args()
+    logging.basicConfig(format="! %(message)s")
+    logging.getLogger("wireloom.clients").setLevel(logging.INFO)  # tells of each attempt to come back
     try:
         asyncio.run(chat(arguments.url, arguments.name))
     except KeyboardInterrupt:
         pass
+    except WebSocketSyntaxError as error:
+        parser.error(str(error))
     except Refused as refused:
         sys.exit(f"{refused}; choose another name by --name")
     except (OSError, HandshakeFailed) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl as tls
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -67,12 +68,10 @@ class Server:
     """
 
     def __init__(self, app: App, *, ssl: TLS | None = None) -> None:
-        if ssl is not None and not isinstance(ssl, tls.SSLContext) and not _is_pair(ssl):
-            raise ConfigError(f"ssl is an ssl.SSLContext or (certfile, keyfile), not {ssl!r:.100}")
         self.app = app
         self.port = 0
         self.url = ""
-        self._ssl = ssl
+        self._context, self._files = _judge_tls(ssl)
         self._running: LoopServer | None = None
 
     def __repr__(self) -> str:
@@ -92,9 +91,9 @@ class Server:
         """
         if _loop_runs():
             raise RuntimeError("listen() blocks, and an event loop runs here already: use await server.start(port)")
-        config, context = self._configure(port, host)
-        sockets = self._bind(config, context)
-        server = ForegroundServer(uvicorn_config(self.app, config, ssl=context), callback or _say_nothing)
+        config = self._configure(port, host)
+        sockets = self._bind(config)
+        server = ForegroundServer(uvicorn_config(self.app, config, ssl=self._context), callback or _say_nothing)
         try:
             server.run(sockets)
         except SystemExit as error:
@@ -119,9 +118,9 @@ class Server:
         """
         if self._running is not None:
             raise RuntimeError(f"it serves already, at {self.url}")
-        config, context = self._configure(port, host)
-        sockets = self._bind(config, context)
-        running = self._running = LoopServer(uvicorn_config(self.app, config, ssl=context), sockets)
+        config = self._configure(port, host)
+        sockets = self._bind(config)
+        running = self._running = LoopServer(uvicorn_config(self.app, config, ssl=self._context), sockets)
         try:
             await running.start()
         except BaseException:
@@ -147,28 +146,33 @@ class Server:
     ) -> None:
         await self.stop()
 
-    def _configure(self, port: int, host: str) -> tuple[Config, tls.SSLContext | None]:
+    def _configure(self, port: int, host: str) -> Config:
         """Puts the options in force; files and environment win over those in code, but not over port and host."""
+        if not isinstance(port, int):
+            raise ConfigError(f"port is a number, not {port!r:.60}")
         config = replace(load_config(base=self.app.config), port=port, host=host)
-        context = self._ssl if isinstance(self._ssl, tls.SSLContext) else None
-        if context is not None:
-            config = replace(config, ssl_certfile=None, ssl_keyfile=None)
-        elif self._ssl is not None:
-            certificate, key = map(str, self._ssl)  # type: ignore[arg-type]  # a pair, which __init__ has looked at
+        if self._context is not None or self._files is not None:
+            certificate, key = self._files or (None, None)
             config = replace(config, ssl_certfile=certificate, ssl_keyfile=key)
         check_tls(config)
         self.app.configure(config)
-        return config, context
+        return config
 
-    def _bind(self, config: Config, context: tls.SSLContext | None) -> Any:
+    def _bind(self, config: Config) -> list[socket.socket]:
         sockets = bind(config)
         self.port = sockets[0].getsockname()[1]
-        self.url = url_of(config, sockets, secure=context is not None)
+        self.url = url_of(config, sockets, secure=self._context is not None)
         return sockets
 
 
-def _is_pair(ssl: Any) -> bool:
-    return isinstance(ssl, (tuple, list)) and len(ssl) == 2
+def _judge_tls(ssl: TLS | None) -> tuple[tls.SSLContext | None, tuple[str, str] | None]:
+    """The context, or the files of certificate and key."""
+    if ssl is None or isinstance(ssl, tls.SSLContext):
+        return ssl, None
+    if not isinstance(ssl, (tuple, list)) or len(ssl) != 2:
+        raise ConfigError(f"ssl is an ssl.SSLContext or (certfile, keyfile), not {ssl!r:.100}")
+    certificate, key = map(str, ssl)
+    return None, (certificate, key)
 
 
 def _loop_runs() -> bool:

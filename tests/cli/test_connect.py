@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import select
+import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -42,7 +44,7 @@ def test_header_and_subprotocol(run: Run, chat_url: str) -> None:
     wishes = ["--header", "X-Who: me: myself", "--subprotocol", "quiet", "--subprotocol", "loud"]
     result = run("connect", f"{chat_url}/raw", "--send", "header", "--once", "--json", *wishes)
     assert [json.loads(line) for line in result.stdout.splitlines()] == [
-        {"event": "open", "subprotocol": "loud"},
+        {"event": "open", "subprotocol": "loud", "extensions": ""},
         {"event": "message", "data": "me: myself"},
         {"event": "close", "code": 1000, "reason": ""},
     ]
@@ -69,13 +71,56 @@ def test_the_message_of_a_refusal(body: bytes, message: str) -> None:
     assert _message_of(body) == message
 
 
+def test_compression_is_offered_where_it_is_asked_for(start: Start, run: Run) -> None:
+    url = start("serve", "chat.py", "--port", "0", "--compression").started()
+    for asked in (True, False):
+        text = "a" * 1000
+        result = run("connect", f"{url}/raw", "--send", text, "--once", "--json", *["--compression"] * asked)
+        opened, message, _ = map(json.loads, result.stdout.splitlines())
+        assert opened["extensions"].startswith("permessage-deflate") == asked
+        assert message["data"] == text
+
+
+@pytest.mark.parametrize("by_environment", [False, True])
+def test_a_proxy_is_asked_for_the_way(run: Run, by_environment: bool) -> None:
+    """One that refuses: the opening stands and falls with it."""
+    with socket.create_server(("127.0.0.1", 0)) as proxy, ThreadPoolExecutor(1) as thread:
+        asked = thread.submit(refuse_the_way, proxy)
+        url = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+        variables = {"http_proxy": url, "no_proxy": "", "NO_PROXY": ""} if by_environment else {}
+        result = run(
+            "connect", "ws://chat.example/den", "--once", "--proxy", "env" if by_environment else url, **variables
+        )
+        assert asked.result(TIMEOUT_SECONDS).startswith(b"CONNECT chat.example:80 HTTP/1.1\r\n")
+    assert (result.returncode, result.stderr) == (1, "refused with 403 Forbidden\n")
+
+
+def refuse_the_way(proxy: socket.socket) -> bytes:
+    """Gives what a proxy was asked for."""
+    proxy.settimeout(TIMEOUT_SECONDS)
+    with proxy.accept()[0] as client:
+        client.settimeout(TIMEOUT_SECONDS)
+        asked = b""
+        while not asked.endswith(b"\r\n\r\n"):
+            asked += client.recv(4096)
+        client.sendall(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+    return asked
+
+
 def test_nobody_there(run: Run) -> None:
     result = run("connect", "127.0.0.1:1/x", "--once")
     assert (result.returncode, result.stderr) == (1, "cannot connect to ws://127.0.0.1:1/x: nothing listens there\n")
 
 
 @pytest.mark.parametrize(
-    "arguments", [["ftp://x/"], ["ws://x/", "--header", "nonsense"], ["ws://x/", "--timeout", "-1"]]
+    "arguments",
+    [
+        ["ftp://x/"],
+        ["ws://x/", "--header", "nonsense"],
+        ["ws://x/", "--timeout", "-1"],
+        ["ws://x/", "--proxy", "ftp://y:1"],
+        ["ws://x/", "--subprotocol", "a b"],
+    ],
 )
 def test_usage_errors_exit_2(run: Run, arguments: list[str]) -> None:
     result = run("connect", *arguments)

@@ -31,7 +31,10 @@ def name_of(page: Path) -> str:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=name_of)
 def test_every_python_block_of_a_page_runs(page: Path, tmp_path: Path) -> None:
-    """Titled blocks are files; the others run one after another, as one reader would type them."""
+    """Titled blocks are files; the others run one after another, as one reader would type them.
+
+    As a module: what a file does only as a program, such as listening without an end, stays out.
+    """
     script = []
     for routes in ROUTES.finditer(page.read_text(encoding="utf-8")):
         if routes["title"]:
@@ -42,7 +45,7 @@ def test_every_python_block_of_a_page_runs(page: Path, tmp_path: Path) -> None:
         if not (block["title"] or "").startswith("test_"):
             script.append(block["code"])
     (tmp_path / "page.py").write_text("\n".join(script), encoding="utf-8")
-    run([sys.executable, "page.py"], tmp_path)
+    run([sys.executable, "-c", "import page"], tmp_path)
     for file in tmp_path.glob("test_*.py"):
         run([sys.executable, "-m", "pytest", "-q", file.name], tmp_path)
 

@@ -211,7 +211,7 @@ def test_everyone_comes_back_when_the_server_does(browser: Browser, chat: Chat, 
         assert (code, rest) == (0, "")
         expect(ann.locator("#status")).to_have_text("Reconnecting…")
         expect(ann.locator("#say button")).to_be_disabled()
-        tom.until("! the connection was lost; trying again")
+        tom.until(r"! ws://127.0.0.1:\d+/: .*; the next attempt is in \d\.\d s")
         chat.start()
         is_live(ann, 15_000)
         tom.until(r"(?s)You are Tom.*You are Tom")
@@ -249,6 +249,17 @@ def test_ctrl_c_in_the_terminal_leaves_quietly(chat: Chat, client: Client) -> No
     tom.until("You are Tom")
     tom.signal(signal.SIGINT)
     assert tom.end() == 0 and tom.stderr == ""
+
+
+def test_a_url_that_is_none_is_told() -> None:
+    command = [sys.executable, str(CHAT / "client.py"), "127.0.0.1:3000"]
+    done = subprocess.run(
+        command, input="one\n", env=environment(), capture_output=True, text=True, timeout=20, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[1:] == [
+        "client.py: error: '127.0.0.1:3000' is not a WebSocket URL; it begins with ws:// or wss:// and a host"
+    ]
 
 
 def test_a_port_in_use_is_told(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import click
 
@@ -30,6 +30,8 @@ class Wishes:
         once: ends with the first reply.
         headers: further request headers.
         subprotocols: those offered.
+        proxy: a proxy's URL; True for the environment's, None for none.
+        compression: offers permessage-deflate.
         timeout: seconds to wait, for the opening and for replies; None for the defaults.
         as_json: tells events as lines of JSON.
     """
@@ -39,6 +41,8 @@ class Wishes:
     once: bool
     headers: Pairs
     subprotocols: tuple[str, ...]
+    proxy: str | Literal[True] | None
+    compression: bool
     timeout: float | None
     as_json: bool
 
@@ -61,12 +65,29 @@ def _headers(context: click.Context, parameter: click.Parameter, values: tuple[s
     return tuple(pairs)
 
 
+def _proxy(context: click.Context, parameter: click.Parameter, value: str | None) -> str | Literal[True] | None:
+    """``env`` stands for the environment's proxy."""
+    from wireloom.clients.proxy import Proxy
+
+    if value is None or value == "env":
+        return True if value else None
+    try:
+        Proxy(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    return value
+
+
 @click.command()
 @click.argument("url", callback=_url)
 @click.option("--send", "messages", metavar="TEXT", multiple=True, help="send this first; may be repeated")
 @click.option("--once", is_flag=True, help="end with the first reply; exit code 1 if none comes")
 @click.option("--header", "headers", metavar="'K: V'", multiple=True, callback=_headers, help="a header; repeatable")
 @click.option("--subprotocol", "subprotocols", metavar="NAME", multiple=True, help="offer it; repeatable")
+@click.option(
+    "--proxy", metavar="URL", callback=_proxy, help="http://…, socks5://…, socks4://… or env: the environment's"
+)
+@click.option("--compression", is_flag=True, help="offer permessage-deflate")
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="wait for opening and for replies")
 @click.option("--json", "as_json", is_flag=True, help="a line of JSON for each message and for the close")
 @click.pass_context
@@ -85,7 +106,7 @@ def connect(context: click.Context, /, **wishes: object) -> None:
     try:
         context.exit(asyncio.run(hold(wanted, _OPEN_SECONDS)))
     except ValueError as error:
-        raise click.BadParameter(str(error), context, param_hint="URL") from None
+        raise click.UsageError(str(error), context) from None
     except HandshakeFailed as error:
         raise click.ClickException(_refusal(error)) from None
     except TimeoutError:

@@ -21,6 +21,7 @@ import click
 
 from wireloom.cli.connect import Wishes
 from wireloom.clients.connection import ClientConnection, open_connection
+from wireloom.clients.protocol import NORMAL_CODES
 from wireloom.errors import ConnectionClosed
 
 __all__ = ["hold"]
@@ -28,7 +29,6 @@ __all__ = ["hold"]
 _REPLY_SECONDS = 10.0
 _SILENCE_SECONDS = 1.0
 _READ_BYTES = 65536
-_NORMAL_CODES = (1000, 1001, 1005)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -46,6 +46,8 @@ async def hold(wishes: Wishes, open_seconds: float) -> int:
         wishes.url,
         headers=wishes.headers,
         subprotocols=wishes.subprotocols,
+        proxy=wishes.proxy,
+        compression=wishes.compression,
         open_timeout=open_seconds if wishes.timeout is None else wishes.timeout,
     )
     async with opening as connection:
@@ -82,12 +84,12 @@ class _Conversation:
     async def run(self, lines: AsyncIterator[str]) -> int:
         """Talks and closes; gives the exit code."""
         connection = self._connection
-        self._screen.opened(connection.subprotocol)
+        self._screen.opened(connection.subprotocol, connection.extensions)
         try:
             replied = await self._talk(lines)
         except ConnectionClosed as closed:
             self._screen.closed(closed.code, closed.reason, by_server=True)
-            return 1 if self._wishes.once or closed.code not in _NORMAL_CODES else 0
+            return 1 if self._wishes.once or closed.code not in NORMAL_CODES else 0
         await connection.close()
         if self._wishes.once and not replied:
             click.echo(f"no reply within {self._silence_seconds:g} s", err=True)
@@ -205,7 +207,7 @@ class Screen(Protocol):
 
     silence_seconds: float
 
-    def opened(self, subprotocol: str | None) -> None:
+    def opened(self, subprotocol: str | None, extensions: str) -> None:
         """The handshake went well."""
 
     def message(self, message: str | bytes) -> None:
@@ -220,7 +222,7 @@ class _Lines:
 
     silence_seconds = _SILENCE_SECONDS
 
-    def opened(self, subprotocol: str | None) -> None:
+    def opened(self, subprotocol: str | None, extensions: str) -> None:
         """Goes without saying."""
 
     def message(self, message: str | bytes) -> None:
@@ -238,9 +240,9 @@ class _JSONLines:
 
     silence_seconds = _SILENCE_SECONDS
 
-    def opened(self, subprotocol: str | None) -> None:
+    def opened(self, subprotocol: str | None, extensions: str) -> None:
         """The first line."""
-        self._say(event="open", subprotocol=subprotocol)
+        self._say(event="open", subprotocol=subprotocol, extensions=extensions)
 
     def message(self, message: str | bytes) -> None:
         """``data`` is the value of JSON, else the text; ``base64`` the bytes of a binary message."""
@@ -273,9 +275,10 @@ class _Terminal:
         self._console = Console(file=sys.stdout, force_terminal=True, highlight=False, soft_wrap=True)
         self._highlight = JSONHighlighter()
 
-    def opened(self, subprotocol: str | None) -> None:
-        """How to get out again."""
-        spoken = f" ({subprotocol})" if subprotocol else ""
+    def opened(self, subprotocol: str | None, extensions: str) -> None:
+        """What was agreed on, and how to get out again."""
+        agreed = ", ".join(filter(None, (subprotocol, extensions)))
+        spoken = f" ({agreed})" if agreed else ""
         self._console.print(f"connected{spoken}; Ctrl-D closes", style="dim", markup=False)
 
     def message(self, message: str | bytes) -> None:

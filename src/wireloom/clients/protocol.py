@@ -19,9 +19,10 @@ from wireloom.wire.frames import BINARY, CLOSE, PING, PONG, TEXT, close_payload,
 from wireloom.wire.handshake import Answer, check_answer
 from wireloom.wire.messages import Close, Event, MessageReader, Ping, ReaderRules
 
-__all__ = ["CLOSED", "CLOSING", "CONNECTING", "OPEN", "ClientProtocol", "Ending", "Handshake"]
+__all__ = ["CLOSED", "CLOSING", "CONNECTING", "NORMAL_CODES", "OPEN", "ClientProtocol", "Ending", "Handshake"]
 
 CONNECTING, OPEN, CLOSING, CLOSED = 0, 1, 2, 3
+NORMAL_CODES = (1000, 1001, 1005)  # 1005: an empty close frame
 
 _MAX_ANSWER_BYTES = 64 * 1024
 _CLOSE_SECONDS = 5.0
@@ -30,7 +31,6 @@ _PONG_SECONDS = 8.0
 _TIMER_SECONDS = 0.001  # a timer's precision
 _STATUS_LINE = b"HTTP/"
 _INTERIM = re.compile(rb"HTTP/1\.1 1(?!01)[0-9][0-9][ \r]")  # RFC 9110 §15.2: another answer follows
-_NORMAL_CODES = (1000, 1001, 1005)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Ending:
     @property
     def is_normal(self) -> bool:
         """Whether both sides had done with each other, rather than that something went wrong."""
-        return self.was_clean and self.code in _NORMAL_CODES
+        return self.was_clean and self.code in NORMAL_CODES
 
     @property
     def error(self) -> ConnectionClosed:

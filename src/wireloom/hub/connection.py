@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from starlette.datastructures import Headers, QueryParams
 
+from wireloom.core.caller import Head
 from wireloom.core.plain import encode_plain
 from wireloom.core.topic import PUBLIC_ROOT_ID, Topic, channel
 from wireloom.core.topic import user as user_topic
@@ -105,7 +106,7 @@ class Connection:
         "user",
     )
 
-    def __init__(self, endpoint: Any, head: Any, link: Link, registry: Registry, outbox: Outbox) -> None:
+    def __init__(self, endpoint: Any, head: Head, link: Link, registry: Registry, outbox: Outbox) -> None:
         self.endpoint = endpoint
         self.head = head
         self.path_params: dict[str, Any] = {}

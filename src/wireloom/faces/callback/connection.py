@@ -122,8 +122,7 @@ class CallbackConnection:
     @property
     def pathname(self) -> str:
         """The path of the upgrade request as it was sent, percent-encoded."""
-        path: str = self._connection.head.path
-        return path
+        return self._connection.head.path
 
     @property
     def url(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from starlette.datastructures import QueryParams
@@ -11,6 +11,9 @@ from starlette.requests import cookie_parser
 from wireloom.errors import InvalidJSON
 from wireloom.faces.callback.connection import CallbackConnection
 from wireloom.faces.callback.head import headers_of, url_of
+
+if TYPE_CHECKING:
+    from wireloom.core.caller import Caller
 
 __all__ = ["CallbackRequest"]
 
@@ -25,7 +28,7 @@ class CallbackRequest(msgspec.Struct, eq=False):
 
     data: Any
     ws: Any
-    _caller: Any
+    _caller: Caller
     _headers: dict[str, str] | None = None
 
     @property
@@ -53,8 +56,7 @@ class CallbackRequest(msgspec.Struct, eq=False):
     @property
     def method(self) -> str:
         """The HTTP method in capitals; of a WebSocket ``"GET"``."""
-        method: str = self._caller.head.method
-        return method
+        return self._caller.head.method
 
     @property
     def url(self) -> str:
@@ -64,8 +66,7 @@ class CallbackRequest(msgspec.Struct, eq=False):
     @property
     def pathname(self) -> str:
         """The path as it was sent, percent-encoded."""
-        path: str = self._caller.head.path
-        return path
+        return self._caller.head.path
 
     @property
     def query(self) -> QueryParams:
@@ -88,5 +89,4 @@ class CallbackRequest(msgspec.Struct, eq=False):
     @property
     def client(self) -> tuple[str, int] | None:
         """The peer's address and port, as seen through trusted proxies."""
-        client: tuple[str, int] | None = self._caller.client
-        return client
+        return self._caller.client
