@@ -105,6 +105,7 @@ class _OneEvent:
     """A reader whose every read is one whole message."""
 
     events: ClassVar = [MESSAGE]
+    holds: ClassVar = False
 
     def feed(self, data: bytes) -> list[str]:
         """The message."""
