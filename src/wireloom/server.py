@@ -65,13 +65,18 @@ class Server:
         app: the application.
         port: where it listens; 0 before it does.
         url: where HTTP is served, without a slash at the end; empty before it is.
+        ssl_context: the TLS context that was given; None for files, which are options of the application, or for none.
     """
 
     def __init__(self, app: App, *, ssl: TLS | None = None) -> None:
         self.app = app
         self.port = 0
         self.url = ""
-        self._context, self._files = _judge_tls(ssl)
+        self.ssl_context = ssl if isinstance(ssl, tls.SSLContext) else None
+        if ssl is not None and self.ssl_context is None:
+            certificate, key = _files(ssl)
+            # among the options, so that they count wherever the App is served
+            app.config = replace(app.config, ssl_certfile=certificate, ssl_keyfile=key)
         self._running: LoopServer | None = None
 
     def __repr__(self) -> str:
@@ -93,7 +98,7 @@ class Server:
             raise RuntimeError("listen() blocks, and an event loop runs here already: use await server.start(port)")
         config = self._configure(port, host)
         sockets = self._bind(config)
-        server = ForegroundServer(uvicorn_config(self.app, config, ssl=self._context), callback or _say_nothing)
+        server = ForegroundServer(uvicorn_config(self.app, config, ssl=self.ssl_context), callback or _say_nothing)
         try:
             server.run(sockets)
         except SystemExit as error:
@@ -120,7 +125,7 @@ class Server:
             raise RuntimeError(f"it serves already, at {self.url}")
         config = self._configure(port, host)
         sockets = self._bind(config)
-        running = self._running = LoopServer(uvicorn_config(self.app, config, ssl=self._context), sockets)
+        running = self._running = LoopServer(uvicorn_config(self.app, config, ssl=self.ssl_context), sockets)
         try:
             await running.start()
         except BaseException:
@@ -150,10 +155,11 @@ class Server:
         """Puts the options in force; files and environment win over those in code, but not over port and host."""
         if not isinstance(port, int):
             raise ConfigError(f"port is a number, not {port!r:.60}")
+        if not isinstance(host, str):
+            raise ConfigError(f"host is text, not {host!r:.60}; a function goes to callback=")
         config = replace(load_config(base=self.app.config), port=port, host=host)
-        if self._context is not None or self._files is not None:
-            certificate, key = self._files or (None, None)
-            config = replace(config, ssl_certfile=certificate, ssl_keyfile=key)
+        if self.ssl_context is not None:
+            config = replace(config, ssl_certfile=None, ssl_keyfile=None)
         check_tls(config)
         self.app.configure(config)
         return config
@@ -161,18 +167,15 @@ class Server:
     def _bind(self, config: Config) -> list[socket.socket]:
         sockets = bind(config)
         self.port = sockets[0].getsockname()[1]
-        self.url = url_of(config, sockets, secure=self._context is not None)
+        self.url = url_of(config, sockets, secure=self.ssl_context is not None)
         return sockets
 
 
-def _judge_tls(ssl: TLS | None) -> tuple[tls.SSLContext | None, tuple[str, str] | None]:
-    """The context, or the files of certificate and key."""
-    if ssl is None or isinstance(ssl, tls.SSLContext):
-        return ssl, None
+def _files(ssl: Any) -> tuple[str, str]:
+    """The files of certificate and key."""
     if not isinstance(ssl, (tuple, list)) or len(ssl) != 2:
         raise ConfigError(f"ssl is an ssl.SSLContext or (certfile, keyfile), not {ssl!r:.100}")
-    certificate, key = map(str, ssl)
-    return None, (certificate, key)
+    return str(ssl[0]), str(ssl[1])
 
 
 def _loop_runs() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import socket
+import ssl
 import sys
 import time
 import urllib.request
@@ -301,6 +302,27 @@ def test_a_server_of_a_callback_is_served(start: Start, directory: Path, target:
     url = server.started()
     talk(start, url + "/any/path", "x").until("Echo: x")
     assert urllib.request.urlopen(f"http{url.removeprefix('ws')}/any", timeout=5).read() == b"hello"
+
+
+def test_a_server_with_tls_is_served_with_tls(start: Start, directory: Path, certificate: tuple[str, str]) -> None:
+    (directory / "callback.py").write_text(CALLBACK.replace("max_message_bytes=10", f"ssl={certificate!r}"))
+    url = start("serve", "callback.py", "--port", "0").started()
+    assert url.startswith("wss://")
+    trusting = ssl.create_default_context(cafile=certificate[0])
+    with urllib.request.urlopen(f"https{url.removeprefix('wss')}/", timeout=5, context=trusting) as answer:
+        assert answer.read() == b"hello"
+
+
+@pytest.mark.parametrize("target", ["callback.py", "callback.py:SERVER"])
+def test_a_server_with_a_context_is_not_served_without_it(run: Run, directory: Path, target: str) -> None:
+    context = "ssl=ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)"
+    (directory / "callback.py").write_text("import ssl\n" + CALLBACK.replace("max_message_bytes=10", context))
+    result = run("serve", target, "--port", "0")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (
+        "SERVER has an ssl.SSLContext, which only its own listen() and start() can use; "
+        "give it files, ssl=(certfile, keyfile)\n"
+    )
 
 
 def test_a_callback_declared_for_an_app_is_served_without_one(start: Start, directory: Path) -> None:

@@ -181,6 +181,16 @@ def test_the_events_of_websockets() -> None:
     assert (close.type, close.code, close.reason, close.was_clean, close.wasClean) == ("close", 1000, "r", True, True)
 
 
+def test_an_event_that_was_stopped_may_be_dispatched_again() -> None:
+    target, log, event = Target(), Log(), Event("ping")
+    target.add_event_listener("ping", log.writer("a"))
+    target.add_event_listener("ping", lambda event: event.stopImmediatePropagation())
+    target.add_event_listener("ping", log.writer("b"))
+    for _ in range(2):
+        target.dispatch_event(event)
+    assert log == ["a", "a"]
+
+
 async def test_an_exception_is_told_to_the_loop_and_stops_nobody() -> None:
     target, log = Target(), Log()
     told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()

@@ -3,10 +3,8 @@
 import asyncio
 import gc
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, TypedDict
 
 import pytest
@@ -253,17 +251,6 @@ async def test_clients_that_are_still_open_do_not_keep_the_server() -> None:
 
 
 # -- TLS --------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[str, str]:
-    """A certificate of its own for 127.0.0.1, and its key."""
-    chain, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
-    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
-    command = ["openssl", "req", "-x509", *curve, "-nodes", "-days", "2", "-keyout", key, "-out", chain, *subject]
-    subprocess.run(command, check=True, capture_output=True, timeout=20)
-    return chain, key
 
 
 async def test_tls(certificate: tuple[str, str]) -> None:

@@ -51,7 +51,7 @@ def _serve(targets: tuple[str, ...], config_file: str | None, flags: dict[str, A
             click.echo(error.traceback, err=True)
         raise
     config = load_config(flags, file=config_file, base=assembly.app.config)
-    check_tls(config)
+    check_tls(config, flags=True)
     reloader = _make_reloader(assembly, targets, config)
     configure_logging(config)
     assembly.app.configure(config)

@@ -190,9 +190,16 @@ def _is_of(declaration: Declaration, module: ModuleType) -> bool:
 
 def _apps(module: ModuleType) -> dict[str, App]:
     """A module's Apps, and those of its servers, each by its first name."""
-    servers = {name: server.app for name, server in _by_name(module, Server).items()}
+    servers = {name: _app_of(server, name) for name, server in _by_name(module, Server).items()}
     apps = _by_name(module, App)
     return {**apps, **{name: app for name, app in servers.items() if app not in apps.values()}}
+
+
+def _app_of(server: Server, name: str) -> App:
+    if server.ssl_context is not None:
+        wanted = "give it files, ssl=(certfile, keyfile)"
+        raise ConfigError(f"{name} has an ssl.SSLContext, which only its own listen() and start() can use; {wanted}")
+    return server.app
 
 
 def _declarations(module: ModuleType) -> Iterator[Declaration]:
@@ -229,7 +236,7 @@ def _named(target: str, where: str, name: str, module: ModuleType) -> _Found:
         known = [name for kind in (App, Server, *_DECLARED) for name in _by_name(module, kind)]
         raise ConfigError(f"{where} has no {name!r}{did_you_mean(name, known)}") from None
     if isinstance(value, (App, Server)):
-        return _Found(target, value.app if isinstance(value, Server) else value)
+        return _Found(target, _app_of(value, name) if isinstance(value, Server) else value)
     if isinstance(value, _DECLARED) or (isinstance(value, type) and issubclass(value, Walker)):
         return _Found(target, declarations=(value,))
     raise ConfigError(f"{target} is neither an App nor a declaration, but of type {type(value).__name__}")

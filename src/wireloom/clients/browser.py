@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Self, Unpack
+from typing import ClassVar, Literal, Self, Unpack
 
 from wireloom.clients import protocol
 from wireloom.clients.events import CloseEvent, Event, EventTarget, HandlerAttribute, MessageEvent
@@ -217,7 +217,7 @@ class WebSocket(EventTarget):
         self._is_iterated = True
         return self
 
-    async def __anext__(self) -> Any:
+    async def __anext__(self) -> str | bytes | memoryview:
         """The next message.
 
         Raises:

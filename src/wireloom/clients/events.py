@@ -30,6 +30,7 @@ class Event:
         target: where it happened; None before.
         current_target: the same while listeners are called, None before and after.
         time_stamp: when it was made, in milliseconds of the monotonic clock.
+        is_stopped: whether no further listener hears of it in this dispatch.
     """
 
     def __init__(self, type: str) -> None:
@@ -175,6 +176,7 @@ class EventTarget:
                     self._remove(entry)
                 self._call(entry.callback, event)
         event.current_target = None
+        event.is_stopped = False  # DOM §2.9: it may be dispatched again
         return True
 
     addEventListener = add_event_listener

@@ -217,17 +217,21 @@ def url_of(config: Config, sockets: list[socket.socket], *, secure: bool = False
     return f"http{'s' if secure or config.ssl_certfile else ''}://{host}:{sockets[0].getsockname()[1]}"
 
 
-def check_tls(config: Config) -> None:
+def check_tls(config: Config, *, flags: bool = False) -> None:
     """Looks at the certificate before anything is started.
+
+    Args:
+        flags: what is told names the flags of the command line.
 
     Raises:
         ConfigError: a file is missing, or the two do not make a certificate with its key.
     """
     if config.ssl_keyfile and not config.ssl_certfile:
-        raise ConfigError("a TLS key needs its certificate; give --ssl-certfile too")
-    for option, path in (("--ssl-certfile", config.ssl_certfile), ("--ssl-keyfile", config.ssl_keyfile)):
+        wanted = "--ssl-certfile" if flags else "ssl_certfile"
+        raise ConfigError(f"a TLS key needs its certificate; give {wanted} too")
+    for name, path in (("ssl_certfile", config.ssl_certfile), ("ssl_keyfile", config.ssl_keyfile)):
         if path is not None and not Path(path).is_file():
-            raise ConfigError(f"there is no file {path!r}", option)
+            raise ConfigError(f"there is no file {path!r}", f"--{name.replace('_', '-')}" if flags else name)
     if config.ssl_certfile:
         try:
             tls.SSLContext(tls.PROTOCOL_TLS_SERVER).load_cert_chain(config.ssl_certfile, config.ssl_keyfile)
