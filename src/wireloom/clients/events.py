@@ -40,6 +40,9 @@ class Event:
         self.time_stamp = time.monotonic() * 1000
         self.is_stopped = False
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.type!r}>"
+
     def stop_immediate_propagation(self) -> None:
         """Lets no further listener hear of it."""
         self.is_stopped = True
