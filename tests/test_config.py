@@ -62,6 +62,9 @@ def samples(option: Option) -> list[Any]:
     if kind == "choice":
         choices = [choice for choice in get_args(option.type) if choice != option.default]
         return [choices[number % len(choices)] for number in range(4)]
+    if option.within is not None:
+        least, most = option.within
+        return [least, most, least + 1, most - 1]
     return SAMPLES[kind]
 
 

@@ -22,13 +22,14 @@ __all__ = ["Config", "Limits", "Option", "choose_options", "load_config", "optio
 T = TypeVar("T")
 
 
-def _option(default: T, help: str, unit: str = "", *, secret: bool = False) -> T:
+def _option(default: T, help: str, unit: str = "", *, secret: bool = False, within: tuple[int, int] | None = None) -> T:
     """Declares one option of a dataclass. The return type is that of the value, as dataclass fields want it.
 
     Args:
         secret: its value is not shown where the configuration is printed.
+        within: the least and the greatest number that it may be.
     """
-    return field(default=default, repr=not secret, metadata={"help": help, "unit": unit})
+    return field(default=default, repr=not secret, metadata={"help": help, "unit": unit, "within": within})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Config:
         False, "permessage-deflate for clients that offer it; not where secrets and foreign text share a message"
     )
     compression_min_bytes: int = _option(256, "size from which messages are compressed", "bytes")
-    compression_level: int = _option(6, "1 is fast, 9 is small")
+    compression_level: int = _option(6, "1 is fast, 9 is small", "level", within=(1, 9))
     compression_takeover: bool = _option(
         False, "compress by what was sent before: smaller, but some 350 KiB a connection, and nothing is shared"
     )
@@ -137,6 +138,7 @@ class Option:
     help: str
     unit: str
     of_limits: bool
+    within: tuple[int, int] | None = None
 
     @property
     def flag(self) -> str:
@@ -155,8 +157,9 @@ def options() -> Iterator[Option]:
         hints = get_type_hints(owner)
         for entry in fields(owner):
             if entry.default is not MISSING:
-                help, unit = entry.metadata["help"], entry.metadata["unit"]
-                yield Option(entry.name, hints[entry.name], entry.default, help, unit, owner is Limits)
+                told = entry.metadata
+                kind, of_limits = hints[entry.name], owner is Limits
+                yield Option(entry.name, kind, entry.default, told["help"], told["unit"], of_limits, told["within"])
 
 
 def load_config(
@@ -255,9 +258,15 @@ def _fit(option: Option, value: Any, place: str) -> Any:
             return _choice(get_args(wanted), value)
         if get_origin(wanted) is tuple:
             return _texts(value)
-        return _scalar(wanted, value)
+        return _in_range(option, _scalar(wanted, value))
     except ValueError as error:
         raise ConfigError(f"{option.name} {error}, not {value!r}", place) from None
+
+
+def _in_range(option: Option, value: Any) -> Any:
+    if option.within is not None and not option.within[0] <= value <= option.within[1]:
+        raise ValueError("must be from {} to {}".format(*option.within))
+    return value
 
 
 def _choice(allowed: tuple[Any, ...], value: Any) -> Any:

@@ -76,3 +76,18 @@ def test_the_parts() -> None:
     assert (address.host_header, address.origin) == ("[::1]:8443", "wss://[::1]:8443")
     assert address.credentials == "ada:p@w:x"
     assert parse_url("ws://h/").origin == "ws://h"
+
+
+@pytest.mark.parametrize(
+    "url", ["ws://ada:hunter2@h:99999/", "ws://ada:hunter2@h/#x", "ftp://ada:hunter2@h/", "ws:\\\\ada:hunter2@a b/"]
+)
+def test_a_message_about_a_url_does_not_tell_its_password(url: str) -> None:
+    with pytest.raises(WebSocketSyntaxError) as caught:
+        parse_url(url)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_password_is_not_shown() -> None:
+    address = parse_url("ws://ada:hunter2@h/a?b")
+    assert address.public_url == "ws://h/a?b"
+    assert "hunter2" not in repr(address)

@@ -62,10 +62,32 @@ def test_answers_that_pass(status: int) -> None:
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [("7", 7), ("0", 0), ("99999999999", 600), ("-1", 0), ("1.5", 0), ("²", 0), ("soon", 0), ("", 0)],
+    [
+        ("7", 7),
+        ("0", 0),
+        ("99999999999", 600),
+        ("-1", 0),
+        ("1.5", 0),
+        ("²", 0),
+        ("soon", 0),
+        ("", 0),
+        ("9" * 5000, 600),
+    ],
 )
 def test_retry_after_in_seconds(value: str, seconds: float) -> None:
     assert after_failure(HandshakeFailed("no", 503, {"retry-after": value})) == Advice(True, seconds)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Mon, 01 Jan 99999999999 00:00:00 GMT",
+        "Mon, 01 Jan 2024 00:00:00 +9999999999999999",
+        "Mon, 9999999999 Jan 1 1:1",
+    ],
+)
+def test_a_retry_after_that_is_no_date_of_any_calendar(value: str) -> None:
+    assert after_failure(HandshakeFailed("no", 503, {"retry-after": value})) == Advice(True, 0.0)
 
 
 @pytest.mark.parametrize(("ahead", "low", "high"), [(100, 60, 101), (-100, 0, 0), (10**6, 600, 600)])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import tracemalloc
+import zlib
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from wireloom import App, connect
 from wireloom.clients import protocol as module
 from wireloom.clients.connection import ClientConnection, open_connection
-from wireloom.errors import ConnectionClosed, HandshakeFailed
+from wireloom.errors import ConnectionClosed, HandshakeFailed, WebSocketSyntaxError
 from wireloom.testing import TestServer
 
 from ..wire.oracle import frame
@@ -708,6 +710,95 @@ async def test_a_header_wins_over_the_user_of_the_url() -> None:
 
     async with serving(script) as url:
         await end_of(await open_connection(url.replace("://", "://a:b@"), headers=[("authorization", "x")]))
+
+
+async def test_what_is_sent_without_a_pause_leaves_in_its_order_and_does_not_pile_up() -> None:
+    messages = [str(number).encode() * 500 for number in range(200)]
+    received: list[bytes] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        for _ in messages:
+            received.append((await peer.read_frame())[1])
+        peer.write(frame(0x88, b"", None))
+
+    async with serving(script) as url:
+        connection = await opened(url)
+        for message in messages:
+            connection.send(message)
+            assert connection._unflushed_bytes < 20_000  # the rest is the transport's, whose bound `drain` waits for
+        assert await end_of(connection) == ([], 1005, "")
+    assert received == messages
+
+
+async def test_bombs_that_arrive_at_once_wait_as_they_came_for_someone_to_take_them() -> None:
+    stream = zlib.compressobj(wbits=-15)
+    deflated = (stream.compress(bytes(1 << 20)) + stream.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\x00\x00\xff\xff")
+    extension = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover"
+
+    async def script(peer: Peer) -> None:
+        await peer.accept(frame(0xC2, deflated, None) * 60 + frame(0x88, b"\x03\xe8", None), extension)
+        await peer.read_end()
+
+    async with serving(script) as url:
+        tracemalloc.start()
+        try:
+            connection = await open_connection(url, compression=True)
+            messages: list[str | bytes] = [await connection.receive()]
+            assert tracemalloc.get_traced_memory()[1] < 12 << 20
+        finally:
+            tracemalloc.stop()
+        more, code, _ = await end_of(connection)
+    assert (list(map(len, messages + more)), code) == ([1 << 20] * 60, 1000)
+
+
+# -- what other servers do before their answer, or in place of it ------------------------------------------------------
+
+
+async def test_interim_answers_before_the_101_are_passed_over() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        peer.write(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + peer.answer())
+        peer.write(frame(0x81, b"hello", None) + frame(0x88, b"\x03\xe8", None))
+        await peer.read_end()
+
+    async with serving(script) as url:
+        assert (await end_of(await open_connection(url)))[:2] == (["hello"], 1000)
+
+
+async def test_interim_answers_without_end_are_a_failure() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        peer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000)
+        await peer.read_end()
+
+    assert (await failure(script)).reason == "the server's answer does not end"
+
+
+async def test_the_end_of_a_refusal_in_chunks_is_known() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        peer.write(b"HTTP/1.1 401 Unauthorized\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n")
+        await asyncio.sleep(0)
+        peer.write(b"0\r\n\r\n")
+        await peer.read_end()
+
+    assert (await failure(script, open_timeout=None)).status == 401
+
+
+async def test_a_length_of_thousands_of_digits_is_none() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        peer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nno")
+
+    error = await failure(script)
+    assert (error.status, error.body) == (403, b"no")
+
+
+@pytest.mark.parametrize("names", [["a\r\nX-Injected: 1"], ["a, b"], [""], ["a", "a"]])
+def test_a_subprotocol_is_a_token_and_there_once(names: list[str]) -> None:
+    with pytest.raises(WebSocketSyntaxError, match="no token"):
+        open_connection("ws://h/", subprotocols=names)
 
 
 @pytest.mark.parametrize("code", [0, 99, 999, 1004, 1005, 1006, 1015, 2999, 5000])

@@ -195,7 +195,10 @@ async def test_an_exception_is_told_to_the_loop_and_stops_nobody() -> None:
     target, log = Target(), Log()
     told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.put_nowait(context))
-    broken, failing = ValueError("broken"), KeyError("failing")
+    broken, failing, cancelled = ValueError("broken"), KeyError("failing"), asyncio.CancelledError("another's")
+
+    def taking_a_result(event: Event) -> None:
+        raise cancelled
 
     def listener(event: Event) -> None:
         raise broken
@@ -205,16 +208,17 @@ async def test_an_exception_is_told_to_the_loop_and_stops_nobody() -> None:
         raise failing
 
     target.add_event_listener("ping", listener)
+    target.add_event_listener("ping", taking_a_result)
     target.add_event_listener("ping", waiting)
     target.add_event_listener("ping", log.writer("a"))
     try:
         target.dispatch_event(Event("ping"))
         assert log == ["a"]
         async with asyncio.timeout(5):
-            contexts = [await told.get() for _ in range(2)]
+            contexts = [await told.get() for _ in range(3)]
     finally:
         asyncio.get_running_loop().set_exception_handler(None)
-    assert [context["exception"] for context in contexts] == [broken, failing]
+    assert [context["exception"] for context in contexts] == [broken, cancelled, failing]
     assert all("'ping'" in context["message"] for context in contexts)
 
 

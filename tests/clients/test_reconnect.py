@@ -561,3 +561,15 @@ async def test_many_subscriptions_are_renewed_in_several_events(monkeypatch: pyt
         await ws.subscribe("a", "b", "c", "d", "e")
         assert [message async for message in ws] == []
     assert [event["channel_ids"] for event in events] == [["a", "b"], ["c", "d"], ["e"]]
+
+
+async def test_a_log_has_neither_the_password_nor_lines_that_the_server_wrote(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "wireloom.clients")
+    bad = says(close=b"\x03\xf5no\r\nERROR wireloom: all is lost \x1b[2J")
+    async with serving(in_turn(bad, says(close=LAST))) as url:
+        async with connect(url.replace("://", "://ada:hunter2@"), **QUICK) as ws:
+            assert [message async for message in ws] == []
+    [line] = [record.getMessage() for record in caplog.records if record.name == "wireloom.clients"]
+    assert "hunter2" not in line
+    assert "all is lost" in line
+    assert line.isprintable()

@@ -15,7 +15,6 @@ from wireloom.hub.connection import Connection
 from wireloom.testing import TestServer, TestWebSocket
 
 from ..net.raw import Peer, dial, eventually
-from ..net.test_tls import certificate  # noqa: F401  # a fixture
 
 pytestmark = pytest.mark.anyio
 
@@ -216,7 +215,7 @@ async def test_a_channel_and_a_client_are_bounded_as_a_broadcast_is() -> None:
 @pytest.mark.parametrize("tls", [False, True])
 async def test_nothing_is_written_past_the_transport_over_tls(
     tls: bool,
-    certificate: tuple[str, str],  # noqa: F811
+    certificate: tuple[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     past: list[bytes] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+import tracemalloc
 import zlib
 from typing import Any
 
@@ -106,11 +107,10 @@ async def test_a_malformed_offer_is_400_and_says_what_is_wrong() -> None:
         assert answer.json["error"].startswith("Malformed Sec-WebSocket-Extensions: 'permessage deflate'")
 
 
-async def test_a_level_that_does_not_exist_stops_the_start() -> None:
-    app = echo_app(compression_level=10)
-    with pytest.raises(ConfigError, match="compression_level must be from 1 to 9, not 10"):
-        async with app.running():
-            pass
+@pytest.mark.parametrize("level", [0, 10])
+def test_a_level_that_does_not_exist(level: int) -> None:
+    with pytest.raises(ConfigError, match=f"compression_level must be from 1 to 9, not {level}"):
+        echo_app(compression_level=level)
 
 
 # -- speaking ----------------------------------------------------------------------------------------------------------
@@ -154,6 +154,33 @@ async def test_the_limit_is_of_the_inflated_size() -> None:
             assert text_of(await compressed_frame(peer)) == TEXT
             peer.send(mask_frame(1, deflated(TEXT + "x"), reserved=0x40))
             assert (await peer.frame()).code == 1009
+
+
+async def test_bombs_that_arrive_at_once_wait_as_they_came_while_a_handler_is_slow() -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    app = App(compression=True)
+
+    @app.websocket("/slow")
+    async def slow(message: bytes) -> str:
+        begun.set()
+        await go_on.wait()
+        return str(len(message))
+
+    bomb = mask_frame(2, deflated("\0" * (1 << 20)), reserved=0x40)
+    async with TestServer(app) as server, dial(server.port) as peer:
+        await peer.upgrade("/slow", headers=OFFER)
+        tracemalloc.start()
+        try:
+            peer.send(bomb * 60)
+            peer.close()
+            await soon(begun.wait())
+            assert tracemalloc.get_traced_memory()[1] < 10 << 20
+        finally:
+            tracemalloc.stop()
+        go_on.set()
+        for _ in range(60):
+            assert (await peer.frame()).payload == b"1048576"
+        assert (await peer.frame()).code == 1000
 
 
 async def test_broken_data_is_1007() -> None:

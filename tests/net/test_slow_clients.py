@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from wireloom import App
 from wireloom.testing import TestServer
 
-from .raw import dial, eventually, request_head, soon, upgrade_head
+from .raw import Peer, dial, eventually, request_head, serve, soon, upgrade_head
 
 pytestmark = pytest.mark.anyio
 
@@ -95,3 +95,117 @@ async def test_keep_alive_requests_leave_no_time_out_behind() -> None:
         listener = server.app.listener
         assert listener is not None
         assert not any(listener.wheel._buckets.values())
+
+
+# -- bodies ------------------------------------------------------------------------------------------------------------
+
+
+async def send_until_the_end(peer: Peer, data: bytes, times: int, pause: float = 0.001) -> None:
+    """Sends the same again and again; fails where the server takes all of it."""
+    for _ in range(times):
+        if peer.reader.at_eof() or peer.writer.transport.is_closing():
+            return
+        peer.send(data)
+        with suppress(ConnectionError):
+            await peer.drain()
+        await asyncio.sleep(pause)
+    pytest.fail("the server has taken everything")
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["answered", "waited for"])
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        (b"1\r\na\r\n0\r\n", b"X-Trailer: some\r\n" * 50),
+        (b"1\r\na\r\n0\r\nX-Trailer: ", b"x" * 900),
+        (b"1;extension=", b"x" * 900),
+    ],
+    ids=["trailers", "one trailer", "extension of a chunk"],
+)
+async def test_what_has_no_end_and_is_no_body_ends_the_connection(reads: bool, begin: bytes, more: bytes) -> None:
+    app = echo_app(max_header_bytes=2000)
+
+    async def reader(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+
+    app.mount("/body", reader)
+    target = "/body/" if reads else "/nowhere"
+    async with TestServer(app) as server, dial(server.port) as peer:
+        peer.send(request_head("POST", target, {"Transfer-Encoding": "chunked"}) + begin)
+        if not reads:
+            assert (await peer.answer()).status == 404
+        await send_until_the_end(peer, more, 1000)
+
+
+async def test_trailers_are_no_headers() -> None:
+    app = echo_app()
+
+    async def names(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        body = b" ".join(name for name, _ in scope["headers"])
+        head = [(b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        await send({"type": "http.response.body", "body": body})
+
+    app.mount("/names", names)
+    async with TestServer(app) as server, dial(server.port) as peer:
+        for _ in range(2):
+            peer.send(request_head("POST", "/names/", {"Transfer-Encoding": "chunked"}))
+            peer.send(b"1\r\na\r\n0\r\nX-Trailer: some\r\n\r\n")
+            assert (await peer.answer()).body == b"host transfer-encoding"
+
+
+async def test_a_body_that_nobody_waits_for_has_its_time_however_it_comes() -> None:
+    async with TestServer(echo_app(handshake_timeout_seconds=0.5)) as server, dial(server.port) as peer:
+        peer.send(request_head("POST", "/nowhere", {"Content-Length": "100000"}))
+        assert (await peer.answer()).status == 404
+        await send_until_the_end(peer, b"x", 500, 0.01)
+
+
+async def test_a_body_that_comes_after_its_answer_leaves_the_connection_as_it_was() -> None:
+    async with TestServer(echo_app()) as server, dial(server.port) as peer:
+        peer.send(request_head("POST", "/nowhere", {"Content-Length": "10"}))
+        assert (await peer.answer()).status == 404
+        peer.send(b"x" * 10 + request_head("GET", "/healthz/live"))
+        assert (await peer.answer()).status == 200
+        listener = server.app.listener
+        assert listener is not None
+        assert not any(listener.wheel._buckets.values())
+
+
+@pytest.mark.parametrize("more", [b"x" * 10, b"x" * 10 + b"\r\n"], ids=["a late body", "a line's end too many"])
+async def test_keep_alive_has_an_end_after_bytes_that_begin_no_request(more: bytes) -> None:
+    async with serve(echo_app()) as (server, port), dial(port) as peer:
+        server.config.timeout_keep_alive = 1
+        peer.send(request_head("POST", "/nowhere", {"Content-Length": "10"}))
+        assert (await peer.answer()).status == 404
+        peer.send(more)
+        await peer.expect_end()
+
+
+async def test_an_upgrade_on_a_kept_connection_outlives_the_time_of_keep_alive() -> None:
+    async with serve(echo_app()) as (server, port), dial(port) as peer:
+        server.config.timeout_keep_alive = 1
+        peer.send(request_head("POST", "/nowhere", {"Content-Length": "10"}))
+        assert (await peer.answer()).status == 404
+        peer.send(b"x" * 10 + upgrade_head("/echo"))
+        await peer.switched()
+        over = asyncio.get_running_loop().time() + 1.2
+        await eventually(lambda: asyncio.get_running_loop().time() > over)
+        peer.text("still here")
+        await peer.expect_text("still here")
+
+
+async def test_an_upgrade_behind_a_response_that_has_not_left_ends_the_connection() -> None:
+    app, go_on = echo_app(), asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await go_on.wait()
+
+    app.mount("/slow", slow)
+    async with TestServer(app) as server, dial(server.port) as peer:
+        peer.send(request_head("GET", "/slow/") + upgrade_head("/echo"))
+        await peer.expect_end()
+        go_on.set()

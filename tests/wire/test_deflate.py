@@ -23,7 +23,7 @@ from wireloom.wire.deflate import (
     offer,
 )
 from wireloom.wire.frames import encode_frame, frame_payload, mask_frame, text_frame
-from wireloom.wire.messages import MessageReader, ReaderRules
+from wireloom.wire.messages import Close, MessageReader, ReaderRules
 
 PLAIN = b'{"user":"ada","text":"a message that says the same the same the same the same"}' * 8
 BOTH = "; server_no_context_takeover; client_no_context_takeover"
@@ -232,7 +232,15 @@ def read(messages: list[bytes], inflater: Inflater, limit: int = 1 << 20, step: 
     reader = MessageReader(ReaderRules(max_message_bytes=limit), inflater)
     stream = b"".join(mask_frame(1, message, reserved=0x40, **frame) for message in messages)
     pieces = [stream[at : at + step] for at in range(0, len(stream), step)] if step else [stream]
-    return [event for piece in pieces for event in reader.feed(piece)]
+    return [event for piece in pieces for event in fed(reader, piece)]
+
+
+def fed(reader: MessageReader, data: bytes) -> list[Any]:
+    """All that the bytes stand for, also what the reader has held back."""
+    events: list[Any] = reader.feed(data)
+    while reader.holds:
+        events += reader.feed(b"")
+    return events
 
 
 @pytest.mark.parametrize("step", [0, 1, 7])
@@ -317,6 +325,43 @@ def test_a_bomb_costs_no_more_than_the_limit() -> None:
     assert isinstance(error, ProtocolError)
     assert error.code == 1009
     assert peak < 4 << 20
+
+
+def test_many_bombs_that_arrive_at_once_are_inflated_one_after_the_other() -> None:
+    bomb = mask_frame(2, raw_deflate(bytes(1 << 20)), reserved=0x40)
+    end = mask_frame(1, b"plain") + mask_frame(8, b"")
+    reader = MessageReader(ReaderRules(), Inflater())
+    tracemalloc.start()
+    try:
+        events = reader.feed(bomb * 60 + end)
+        while reader.holds:
+            assert tracemalloc.get_traced_memory()[0] < 4 << 20
+            events = [len(event) if isinstance(event, bytes) else event for event in events] + reader.feed(b"")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert events == [1 << 20] * 60 + ["plain", Close(None, "")]
+    assert peak < 6 << 20
+
+
+def test_what_is_held_back_is_forgotten_with_the_end() -> None:
+    bomb = mask_frame(2, raw_deflate(bytes(1 << 20)), reserved=0x40)
+    reader = MessageReader(ReaderRules(), Inflater())
+    reader.feed(bomb * 3)
+    assert reader.holds
+    reader.end()
+    assert not reader.holds
+    assert reader.feed(b"") == []
+
+
+def test_a_limit_that_is_lowered_below_what_has_come_of_a_message_is_a_limit_still() -> None:
+    deflated = raw_deflate(os.urandom(600) + bytes(1 << 20))
+    reader = MessageReader(ReaderRules(), Inflater())
+    assert reader.feed(mask_frame(2, deflated[:500], fin=False, reserved=0x40)) == []
+    reader.obey(ReaderRules(max_message_bytes=10))
+    [error] = reader.feed(mask_frame(0, deflated[500:]))
+    assert isinstance(error, ProtocolError)
+    assert error.code == 1009
 
 
 @pytest.mark.parametrize("payload", [b"\xff\xff\xff\xff", b"\x06", bytes.fromhex("f248cdc9c90700")[::-1]])

@@ -430,6 +430,10 @@ def test_a_refusal_is_an_error(status: int) -> None:
         ("X\r\nY", "a"),
         ("X\n", "a"),
         ("X: a\r\nY", "a"),
+        ("X: a; Y", "a"),
+        ("X ", "a"),
+        ("", "a"),
+        ("X", "a\0b"),
     ],
     ids=ascii,
 )

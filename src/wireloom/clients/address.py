@@ -6,7 +6,7 @@ Law: what is not certainly a WebSocket URL is refused; no part of it can put any
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from urllib.parse import quote, unquote
 
@@ -20,6 +20,8 @@ _PORTS = {"ws": 80, "wss": 443}
 _URL = re.compile(
     r"([A-Za-z][A-Za-z0-9+.-]*)://(?:([^/?]*)@)?(\[[^\]/?@]*\]|[^/?:@\[\]]+)(?::([0-9]*))?(/[^?]*)?(\?.*)?\Z"
 )
+# user and password, which no message has to tell
+_LOGIN = re.compile(r"([/\\]{2})[^/\\?#]*@")
 _FORBIDDEN_IN_HOST = re.compile(r"[\x00-\x20#/:<>?@\[\\\]^|%\x7f]")
 # The URL Standard's percent-encode sets, by what they leave alone besides letters, digits and _.-~
 _PATH_SAFE = "/%!$&'()*+,:;=@[]|\\"
@@ -43,18 +45,18 @@ class Address:
         origin: scheme, host and port.
     """
 
-    url: str
+    url: str = field(repr=False)
     is_secure: bool
     host: str
     port: int
     target: str
-    credentials: str
+    credentials: str = field(repr=False)
     host_header: str
     origin: str
 
     @property
     def public_url(self) -> str:
-        """The URL without user and password, as logs may have it."""
+        """The URL without user and password, for logs and messages."""
         return self.origin + self.target
 
 
@@ -64,19 +66,20 @@ def parse_url(url: str) -> Address:
     Raises:
         WebSocketSyntaxError: it is none, or has a fragment.
     """
+    shown = _LOGIN.sub(r"\1", url)
     text = re.sub(r"[\t\n\r]", "", url.strip("".join(map(chr, range(33)))))
     if "#" in text:
-        raise WebSocketSyntaxError(f"{url!r} has a fragment, which a WebSocket URL must not")
+        raise WebSocketSyntaxError(f"{shown!r} has a fragment, which a WebSocket URL must not")
     before_query, mark, query = text.partition("?")
     match = _URL.match(before_query.replace("\\", "/") + mark + query)
     scheme = _SCHEMES.get(match[1].lower()) if match else None
     if match is None or scheme is None:
-        raise WebSocketSyntaxError(f"{url!r} is not a WebSocket URL; it begins with ws:// or wss:// and a host")
+        raise WebSocketSyntaxError(f"{shown!r} is not a WebSocket URL; it begins with ws:// or wss:// and a host")
     user, _, password = (match[2] or "").partition(":")
-    host = _host(match[3], url)
+    host = _host(match[3], shown)
     port = int(match[4] or _PORTS[scheme])
     if port > 65535:
-        raise WebSocketSyntaxError(f"{url!r} has a port above 65535")
+        raise WebSocketSyntaxError(f"{shown!r} has a port above 65535")
     target = _path(match[5] or "/") + _encode(match[6] or "", _QUERY_SAFE)
     host_header = host if port == _PORTS[scheme] else f"{host}:{port}"
     login = _encode(user, _USER_SAFE) + (f":{_encode(password, _USER_SAFE)}" if password else "")
@@ -92,7 +95,7 @@ def parse_url(url: str) -> Address:
     )
 
 
-def _host(host: str, url: str) -> str:
+def _host(host: str, shown: str) -> str:
     """A host as the URL Standard writes it (§3.5): in lower case, in ASCII, IPv6 in brackets and short."""
     try:
         if host.startswith("["):
@@ -104,7 +107,7 @@ def _host(host: str, url: str) -> str:
         if _FORBIDDEN_IN_HOST.search(name):
             raise ValueError("code point")
     except ValueError:
-        raise WebSocketSyntaxError(f"{url!r} is not a WebSocket URL; {host!r} is no host") from None
+        raise WebSocketSyntaxError(f"{shown!r} is not a WebSocket URL; {host!r} is no host") from None
     return name
 
 

@@ -80,7 +80,7 @@ def _retry_after(value: str) -> float:
         return _bounded(float(value))
     try:
         date = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year or a zone beyond all bounds
         return 0.0
     return _bounded((date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
 

@@ -40,6 +40,9 @@ class Event:
         self.time_stamp = time.monotonic() * 1000
         self.is_stopped = False
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.type!r}>"
+
     def stop_immediate_propagation(self) -> None:
         """Lets no further listener hear of it."""
         self.is_stopped = True
@@ -199,7 +202,7 @@ class EventTarget:
             result = _function(callback)(event)
             if iscoroutine(result):
                 self._start(result, event.type)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:  # of something else, whose result the listener took
             self._report(error, event.type)
 
     def _start(self, coroutine: Coroutine[Any, Any, Any], type: str) -> None:

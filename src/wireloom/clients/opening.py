@@ -25,6 +25,8 @@ from wireloom.wire.handshake import upgrade_request
 
 __all__ = ["ClientOptions", "Headers", "Opening"]
 
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+
 Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 P = TypeVar("P", bound=ClientProtocol)
 
@@ -95,7 +97,7 @@ class Opening:
             HandshakeFailed: the server, or the proxy, did not agree.
             OSError: nobody listens there, or TLS failed.
             TimeoutError: the time is over.
-            ValueError: a header with a line break.
+            ValueError: a header with a line break, or another character that no header may have.
         """
         protocol: P | None = None
         try:

@@ -9,6 +9,7 @@ Laws:
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -25,9 +26,11 @@ NORMAL_CODES = (1000, 1001, 1005)  # 1005: an empty close frame
 
 _MAX_ANSWER_BYTES = 64 * 1024
 _CLOSE_SECONDS = 5.0
+_FLUSH_BYTES = 16 * 1024
 _PONG_SECONDS = 8.0
 _TIMER_SECONDS = 0.001  # a timer's precision
 _STATUS_LINE = b"HTTP/"
+_INTERIM = re.compile(rb"HTTP/1\.1 1(?!01)[0-9][0-9][ \r]")  # RFC 9110 §15.2: another answer follows
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +106,14 @@ class ClientProtocol(asyncio.Protocol):
         self._deflater: Deflater | None = None
         self._transport: asyncio.Transport | None = None
         self._answer = b""
+        self._interim_bytes = 0
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._lost: asyncio.Future[None] = self._loop.create_future()
         self._closed_by: Close | None = None
         self._failure: ProtocolError | None = None
         self._pongs: list[bytes] = []
+        self._unflushed: list[bytes] = []  # leaves within this turn of the loop, in one write
+        self._unflushed_bytes = 0
         self._writable: asyncio.Future[None] | None = None  # while the transport wants no more
         self._reading = True
         self._heard_at = 0.0
@@ -170,7 +176,7 @@ class ClientProtocol(asyncio.Protocol):
     @property
     def backlog_bytes(self) -> int:
         """Bytes that the network has not taken yet."""
-        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+        return self._unflushed_bytes + self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     def begin_close(self, code: int | None = 1000, reason: str = "") -> None:
         """Begins the closing handshake (RFC 6455 §7.1.2); nothing if it has begun.
@@ -222,6 +228,8 @@ class ClientProtocol(asyncio.Protocol):
             self._heard_at = self._loop.time()
             if not self._transport.is_closing():
                 self._transport.resume_reading()
+            if self._reader.holds:
+                self._loop.call_soon(self._read_frames)
 
     # -- asyncio's protocol -------------------------------------------------------------------------------------------
 
@@ -229,6 +237,7 @@ class ClientProtocol(asyncio.Protocol):
         """TCP, and TLS where asked for, is up."""
         self._transport = transport  # type: ignore[assignment]
         self._write(self._handshake.request)
+        self._flush()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the server's answer, then of frames."""
@@ -237,7 +246,7 @@ class ClientProtocol(asyncio.Protocol):
             self._answer += data
             data = self._read_answer()
         if data:
-            self._handle(self._reader.feed(data))
+            self._read_frames(data)
 
     def pause_writing(self) -> None:
         """The transport's buffer is full."""
@@ -255,6 +264,8 @@ class ClientProtocol(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         was, self.state = self.state, CLOSED
+        self._unflushed.clear()
+        self._unflushed_bytes = 0
         if self._writable is not None:
             self._writable.set_result(None)
             self._writable = None
@@ -285,11 +296,15 @@ class ClientProtocol(asyncio.Protocol):
 
     def _read_answer(self) -> bytes:
         """Judges the answer once it is there; gives the bytes of frames that came with it."""
+        head, end, rest = self._answer.partition(b"\r\n\r\n")
+        while end and _INTERIM.match(head) and self._interim_bytes <= _MAX_ANSWER_BYTES:
+            self._interim_bytes += len(head)
+            self._answer = rest
+            head, end, rest = rest.partition(b"\r\n\r\n")
         answer = self._answer
-        head, end, rest = answer.partition(b"\r\n\r\n")
         if not answer.startswith(_STATUS_LINE[: len(answer)]):
             self._refuse(HandshakeFailed("the server does not answer in HTTP/1.1"))
-        elif len(head) > _MAX_ANSWER_BYTES:
+        elif len(head) + self._interim_bytes > _MAX_ANSWER_BYTES:
             self._refuse(HandshakeFailed("the server's answer does not end"))
         elif end and not answer.startswith(b"HTTP/1.1 101"):
             error = self.refusal
@@ -333,6 +348,11 @@ class ClientProtocol(asyncio.Protocol):
 
     # -- frames -------------------------------------------------------------------------------------------------------
 
+    def _read_frames(self, data: bytes = b"") -> None:
+        self._handle(self._reader.feed(data))
+        while self._reader.holds and self._reading:
+            self._handle(self._reader.feed(b""))
+
     def _handle(self, events: list[Event]) -> None:
         for event in events:
             if isinstance(event, (str, bytes)):
@@ -360,7 +380,20 @@ class ClientProtocol(asyncio.Protocol):
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
+            if not self._unflushed:
+                self._loop.call_soon(self._flush)
+            self._unflushed.append(data)
+            self._unflushed_bytes += len(data)
             self._written_bytes += len(data)
+            if self._unflushed_bytes > _FLUSH_BYTES:
+                self._flush()
+
+    def _flush(self) -> None:
+        """Every write is a system call, so what one turn of the loop brings about leaves in one."""
+        if self._unflushed and self._transport is not None and not self._transport.is_closing():
+            data = b"".join(self._unflushed)
+            self._unflushed.clear()
+            self._unflushed_bytes = 0
             self._transport.write(data)
 
     # -- the end ------------------------------------------------------------------------------------------------------
@@ -370,6 +403,7 @@ class ClientProtocol(asyncio.Protocol):
         if self.state == OPEN:
             self._send_close(payload)
         if self._transport is not None:
+            self._flush()
             self._transport.close()
 
     def _send_close(self, payload: bytes) -> None:
@@ -428,5 +462,8 @@ class ClientProtocol(asyncio.Protocol):
 
 def _is_whole(error: HandshakeFailed) -> bool:
     """Whether all of a refusal's body is there, as far as its headers tell."""
+    if "chunked" in error.headers.get("transfer-encoding", "").lower():
+        return error.body.endswith(b"0\r\n\r\n")
     length = error.headers.get("content-length", "")
-    return not error.status or (length.isdecimal() and len(error.body) >= int(length))
+    # of more digits than any length has, int() would raise
+    return not error.status or (length.isdecimal() and len(length) < 20 and len(error.body) >= int(length))

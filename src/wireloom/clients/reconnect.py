@@ -299,7 +299,7 @@ class LastingConnection:
 
     def _stay_away(self, advice: Advice, why: str) -> float:
         seconds = self._backoff.delay(advice)
-        _log.info("%s: %s; the next attempt is in %.1f s", self._opening.address.public_url, why, seconds)
+        _log.info("%s: %s; the next attempt is in %.1f s", self._opening.address.public_url, _on_one_line(why), seconds)
         return seconds
 
     def _finish(self, error: Exception | None) -> None:
@@ -379,13 +379,19 @@ class LastingConnection:
     def _subscribed_again(self, reply: asyncio.Future[Reply]) -> None:
         error = None if reply.cancelled() else reply.exception()
         if isinstance(error, RequestError):
-            _log.warning("%s: the server refuses to subscribe again: %s", self._opening.address.public_url, error)
+            told = _on_one_line(str(error))
+            _log.warning("%s: the server refuses to subscribe again: %s", self._opening.address.public_url, told)
 
     def _closed_error(self) -> Exception:
         if self._error is not None:
             return self._error
         ending = self._last.ending if self._last is not None else None
         return ending.error if ending is not None else ConnectionClosed(1006)
+
+
+def _on_one_line(told: str) -> str:
+    """What a server says, as a log may have it: it cannot write lines of its own, nor much."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in told[:500])
 
 
 def _event(kind: str, channels: Sequence[str]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """HTTPProtocol: uvicorn's HTTP protocol, in which the heads of later requests have the bounds of the first.
 
-uvicorn bounds the time between two requests of a connection, but not that in which a head arrives, nor its size.
+uvicorn bounds the time between two requests of a connection, but not that in which a head arrives, nor its size, nor
+trailers, nor the time of a body that nobody waits for.
 """
 
 from __future__ import annotations
@@ -36,39 +37,85 @@ class HTTPProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, listener.loop)
         self._listener = listener
-        self._in_head = False
-        self._head_bytes = 0
+        self._in_head = self._in_body = False
+        self._has_moved = False  # whether what was received has begun or ended something, or was part of a body
+        self._barren_bytes = 0  # received since it last did
         self._refused = False
         self.bucket: set[Timed] | None = None
 
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         super().on_message_begin()
-        self._in_head = True
-        self._head_bytes = 0
+        self._in_head = self._has_moved = True
         self._listener.wheel.add(self, self._listener.config.handshake_timeout_seconds)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or a trailer, which may be discarded (RFC 9110 §6.5.1); uvicorn would add it to the headers."""
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is there."""
-        self._in_head = False
+        self._in_head, self._in_body, self._has_moved = False, True, True
         self._listener.wheel.remove(self)
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Some of the body."""
+        self._has_moved = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is there."""
+        self._in_body, self._has_moved = False, True
+        self._listener.wheel.remove(self)
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """A response has left. A body that nobody waits for any more has its time."""
+        super().on_response_complete()
+        if self._in_body and self.cycle.response_complete and not self.transport.is_closing():
+            self._listener.wheel.add(self, self._listener.config.handshake_timeout_seconds)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of heads and bodies. What came together with a head's beginning is not counted as its own."""
         if self._refused:
             return
-        continues = self._in_head
+        self._has_moved = False
         super().data_received(data)
-        if continues and self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > self._listener.config.max_header_bytes:
+        if self._has_moved:
+            self._barren_bytes = 0
+        elif self._in_head or self._in_body:
+            # of a head, an extension of a chunk, or trailers
+            self._barren_bytes += len(data)
+            if self._barren_bytes > self._listener.config.max_header_bytes:
                 self._refuse(Deny(431, "The request head is too large"))
+        self._bound_idleness()
+
+    def handle_websocket_upgrade(self) -> None:
+        """A WebSocket is asked for. Behind a response that has not left, the 101 would come before it or within it."""
+        if self.cycle is None or self.cycle.response_complete:
+            super().handle_websocket_upgrade()
+        else:
+            self._end_soon()
+
+    def _bound_idleness(self) -> None:
+        """uvicorn takes every byte for a request's, and keep-alive has no end then. It need not be: the end of a body
+        whose answer has left already, or a line's end too many (RFC 9112 §2.2).
+        """
+        is_ours = self in self.connections and not self.transport.is_closing()  # neither upgraded nor refused
+        is_idle = not self._in_head and not self._in_body and self.cycle is not None and self.cycle.response_complete
+        if is_ours and is_idle and self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def on_timeout(self) -> None:
         """A head took too long; one that waits behind a response has its time after that."""
         if self._refused:
             self.transport.abort()
+        elif self._in_body:
+            self._end_soon()
         elif self.cycle is not None and not self.cycle.response_complete:
             self._listener.wheel.add(self, self._listener.config.handshake_timeout_seconds)
         else:
@@ -82,13 +129,18 @@ class HTTPProtocol(HttpToolsProtocol):
     def _refuse(self, deny: Deny) -> None:
         transport: Any = self.transport
         self._refused = True
-        answered = self.cycle is None or self.cycle.response_complete
-        if answered and transport.can_write_eof():
+        answered = not self._in_body and (self.cycle is None or self.cycle.response_complete)
+        if answered:
             transport.write(deny_response(deny))
+        if answered and transport.can_write_eof():
             # The client may still be sending. Closing now would reset the connection and lose the answer on its way.
             transport.write_eof()
             self._listener.wheel.add(self, LINGER_SECONDS)
         else:
-            if answered:
-                transport.write(deny_response(deny))
-            transport.close()
+            self._end_soon()
+
+    def _end_soon(self) -> None:
+        """Ends the connection, also if the client does not take what is on its way."""
+        self._refused = True
+        self.transport.close()
+        self._listener.wheel.add(self, LINGER_SECONDS)

@@ -13,7 +13,7 @@ from wireloom.config import Config
 from wireloom.core.dispatch import Direct, Dispatch, compile_direct, compile_dispatch
 from wireloom.core.endpoint import Endpoint
 from wireloom.core.router import Router
-from wireloom.errors import ConfigError, Deny
+from wireloom.errors import Deny
 from wireloom.hub.connection import Connection
 from wireloom.hub.hub import Hub
 from wireloom.hub.outbox import OutboxRules
@@ -195,15 +195,9 @@ class Listener:
 
 
 def _deflate(config: Config) -> ServerDeflate | None:
-    """What connections may agree on; None: no compression.
-
-    Raises:
-        ConfigError: there is no such level.
-    """
+    """What connections may agree on; None: no compression."""
     if not config.compression:
         return None
-    if not 1 <= config.compression_level <= 9:
-        raise ConfigError(f"compression_level must be from 1 to 9, not {config.compression_level}")
     # a message that is dropped on the way would be missing from the context of those after it
     takeover = config.compression_takeover and config.limits.outbox_policy == "close"
     return ServerDeflate(DeflateSettings(takeover, config.compression_min_bytes, config.compression_level))

@@ -170,16 +170,25 @@ class WebSocketShell(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Takes what arrived; everything it brings about at once is written before this returns."""
         self.seen = self._listener.wheel.now
-        outbox = self._outbox
+        outbox, reader = self._outbox, self._reader
         outbox.marked = True
-        events = self._reader.feed(data)
+        self._handle(reader.feed(data))
+        while reader.holds and self._reading:
+            self._handle(reader.feed(b""))
+        outbox.marked = False
+        if outbox.frames:
+            outbox.flush()
+
+    def _handle(self, events: list[Event]) -> None:
         if self._state == _OPEN and self._tasks is None and self._direct is not None:
             self._call_directly(self._direct, events)
         elif events:
             self._take(events)
-        outbox.marked = False
-        if outbox.frames:
-            outbox.flush()
+
+    def _read_on(self) -> None:
+        """Goes on with what the reader holds."""
+        if self._reader.holds and self._reading:
+            self.data_received(b"")
 
     def _call_directly(self, direct: Direct, events: list[Event]) -> None:
         """Handles messages without a task, up to the first event that is none."""
@@ -339,6 +348,8 @@ class WebSocketShell(asyncio.Protocol):
         if not self._reading and not (self.is_open and (self._is_full() or self._outbox.paused)):
             self._reading = True
             self._transport.resume_reading()
+            if self._reader.holds:
+                self._listener.loop.call_soon(self._read_on)
 
     def _wake(self) -> None:
         waiters, self._drained = self._drained, None

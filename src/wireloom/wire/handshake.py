@@ -259,10 +259,12 @@ def _phrase(status: int) -> str:
 
 
 def _header_lines(headers: Mapping[str, str]) -> str:
-    lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
-    if any(line.count("\r") > 1 or line.count("\n") > 1 for line in lines):
-        raise ValueError("a header must not contain a line break")
-    return "".join(lines)
+    for name, value in headers.items():
+        if _FORBIDDEN_IN_VALUE.search(f"{value}".encode("latin-1")):
+            raise ValueError(f"the header {name!r:.60} must not contain a line break or another control character")
+        if not _TOKEN.match(name.encode("latin-1")):
+            raise ValueError(f"there can be no header {name!r:.60}; a line break or a colon ends its name")
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
 
 
 def upgrade_request(

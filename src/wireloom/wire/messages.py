@@ -4,7 +4,8 @@ Laws:
 - A text message is a `str`, a binary message is `bytes`; control frames are `Ping`, `Pong` and `Close`.
 - A broken rule ends the list with one `ProtocolError`, after all that was whole before it; the rest is ignored.
 - Bad UTF-8 and broken headers are told at the first byte that proves them, what is wrong in a close frame at its end.
-- Compressed messages are inflated as they arrive, never beyond the limit.
+- Compressed messages are inflated as they arrive, never beyond the limit. What one `feed` inflates is bounded too: the
+  rest of the bytes is held as it came until the next.
 - Idle readers hold three references; state for fragments exists only while a message is incomplete.
 """
 
@@ -55,6 +56,8 @@ class Close:
 Event: TypeAlias = str | bytes | Ping | Pong | Close | ProtocolError
 
 _WHOLE_MESSAGE_BYTES = 65535
+# After which the rest of what arrived has to wait: 256 KiB, read at once, may stand for a quarter of a GiB.
+_INFLATED_AT_ONCE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +76,8 @@ class ReaderRules:
     whole_message_bytes: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        # the hot path reads masked messages up to this size; -1 turns it off
-        limit = min(self.max_message_bytes or _WHOLE_MESSAGE_BYTES, _WHOLE_MESSAGE_BYTES) if self.masked else -1
+        # the hot paths read messages up to this size
+        limit = min(self.max_message_bytes or _WHOLE_MESSAGE_BYTES, _WHOLE_MESSAGE_BYTES)
         object.__setattr__(self, "whole_message_bytes", limit)
 
 
@@ -100,15 +103,21 @@ class MessageReader:
     Args:
         rules: what to accept.
         inflater: for messages with reserved bit 1, where permessage-deflate was agreed on.
+
+    Attributes:
+        holds: whether `feed` has left bytes for later, as all that came before them stands for much. Feed it nothing
+            to go on.
     """
 
-    __slots__ = ("_inflater", "_partial", "_rest", "_rules")
+    __slots__ = ("_inflated", "_inflater", "_partial", "_rest", "_rules", "holds")
 
     def __init__(self, rules: ReaderRules, inflater: Inflater | None = None) -> None:
         self._rules = rules
         self._inflater = inflater
         self._rest: bytes | None = b""  # the beginning of a frame header; None once the connection failed or closed
         self._partial: _Partial | None = None
+        self._inflated = 0  # bytes that compressed messages stood for since `feed` was called
+        self.holds = False
 
     def obey(self, rules: ReaderRules) -> None:
         """Goes by other rules from now on."""
@@ -117,12 +126,13 @@ class MessageReader:
     def end(self) -> None:
         """Reads no more, and holds nothing any longer."""
         self._rest = self._partial = self._inflater = None
+        self.holds = False
 
     def feed(self, data: bytes) -> list[Event]:
-        """The events that these bytes complete, in order of arrival."""
+        """The events that these bytes, and those held before, complete, in order of arrival."""
         if self._rest:
             data = self._rest + data
-            self._rest = b""
+            self._rest, self.holds = b"", False
         elif self._rest is None:
             return []
         events: list[Event] = []
@@ -130,6 +140,8 @@ class MessageReader:
         try:
             # The hot path: messages that are masked, unfragmented, below 64 KiB and all there.
             limit = self._rules.whole_message_bytes if self._partial is None else -1
+            if not self._rules.masked:
+                position, limit = self._unmasked(data, limit, events), -1
             while size - position >= 6:
                 length = data[position + 1] - 0x80
                 start = position + 6
@@ -152,12 +164,38 @@ class MessageReader:
                     break
                 position = stop
             if position < size:
+                self._inflated = 0
                 self._frames(data, position, events)
         except UnicodeDecodeError:
             self._fail(ProtocolError(1007, "text is not UTF-8"), events)
         except ProtocolError as error:
             self._fail(error, events)
         return events
+
+    def _unmasked(self, data: bytes, limit: int, events: list[Event]) -> int:
+        """The same hot path for clients; returns where it stopped."""
+        position, size = 0, len(data)
+        while size - position >= 2:
+            length, start = data[position + 1], position + 2
+            if length > 125:
+                if length != 126 or size - position < 4:
+                    break
+                length = data[position + 2] << 8 | data[position + 3]
+                start += 2
+                if length < 126:
+                    break
+            stop = start + length
+            if length > limit or stop > size:
+                break
+            first = data[position]
+            if first == 0x81:
+                events.append(data[start:stop].decode())
+            elif first == 0x82:
+                events.append(data[start:stop])
+            else:
+                break
+            position = stop
+        return position
 
     def _fail(self, error: ProtocolError, events: list[Event]) -> None:
         events.append(error)
@@ -166,6 +204,9 @@ class MessageReader:
     def _frames(self, data: bytes, position: int, events: list[Event]) -> None:
         """Any frame, whole or not, from a position on."""
         while position < len(data):
+            if self._inflated >= _INFLATED_AT_ONCE:
+                self._rest, self.holds = data[position:], True
+                return
             if self._partial is not None and self._partial.missing:
                 position = self._payload(self._partial, data, position, events)
                 continue
@@ -288,8 +329,11 @@ class MessageReader:
         """What a piece of a compressed message stands for; None is its end."""
         assert self._inflater is not None  # reserved bit 1 was refused otherwise
         limit = self._rules.max_message_bytes
-        room = limit - len(partial.body) if limit else -1
-        return self._inflater.finish(room) if piece is None else self._inflater.inflate(piece, room)
+        # a live reload may have lowered the limit below what is there
+        room = max(limit - len(partial.body), 0) if limit else -1
+        plain = self._inflater.finish(room) if piece is None else self._inflater.inflate(piece, room)
+        self._inflated += len(plain)
+        return plain
 
     def _frame_done(self, partial: _Partial, events: list[Event]) -> None:
         if not partial.fin:
