@@ -5,7 +5,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from wireloom import RequestError, create_server
+from wireloom import ConfigError, RequestError, create_server
 
 __all__ = ["server"]
 
@@ -127,5 +127,8 @@ def as_json(kind, members):
 server = create_server(handler, on_close=on_close)
 
 if __name__ == "__main__":
-    port = int(sys.argv[1]) if len(sys.argv) > 1 else 3000
-    server.listen(port, callback=lambda: print(f"Open {server.url} in two windows; Ctrl-C stops", flush=True))
+    try:
+        port = int(sys.argv[1]) if len(sys.argv) > 1 else 3000
+        server.listen(port, callback=lambda: print(f"Open {server.url} in two windows; Ctrl-C stops", flush=True))
+    except (ConfigError, ValueError) as error:
+        sys.exit(f"server.py [PORT]: {error}")
