@@ -217,6 +217,20 @@ async def test_start_picks_a_port_and_stop_gives_it_back() -> None:
 
 
 @pytest.mark.anyio
+async def test_an_application_does_not_run_twice_at_once() -> None:
+    async with create_server(handler) as server:
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="running already"):
+                async with server.app.running():
+                    pass
+        async with websocket(server.url) as ws:  # and the first run has not noticed
+            await ws.send_text("x")
+            assert await ws.receive_text() == "Echo: x"
+    async with server.app.running():  # one after the other is well
+        pass
+
+
+@pytest.mark.anyio
 async def test_async_with_starts_and_stops() -> None:
     async with create_server(handler) as server:
         async with httpx.AsyncClient() as http:

@@ -349,7 +349,7 @@ class App:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[App]:
-        """The application between start and stop. Servers do this by the ASGI lifespan.
+        """The application between start and stop, once at a time. Servers do this by the ASGI lifespan.
 
         A host application whose framework does not pass its lifespan on to mounted applications enters this in its own.
         """
@@ -363,9 +363,9 @@ class App:
             await self._stop()
 
     async def _start(self) -> None:
-        if not self._configured:
-            self.config = load_config(base=self.config)
-        config = self.config
+        if self.listener is not None:
+            raise RuntimeError("the application is running already; an App serves one event loop at a time")
+        config = self.config = self.config if self._configured else load_config(base=self.config)
         self.hub.backplane = make_backplane(config.backplane, config.backplane_prefix)
         async with AsyncExitStack() as undo:
             if self._needs_users():

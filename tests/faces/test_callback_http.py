@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.responses import JSONResponse, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from wireloom import (
     App,
@@ -221,6 +221,25 @@ async def test_an_answer_that_is_none_is_a_500_and_logged_once(
     error_id = response.json()["id"]
     assert response.json() == {"error": "Internal error", "code": "INTERNAL_ERROR", "id": error_id}
     assert error_id in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("response", "told"),
+    [
+        (Response("x", 700), "from 200 to 599"),
+        (Response("x", headers={"X": "a\r\nSet-Cookie: b"}), "no header 'x'"),
+        (Response("x", headers={"X\r\nSet-Cookie": "b"}), "no header"),
+    ],
+    ids=["status", "value", "name"],
+)
+async def test_a_starlette_response_that_cannot_be_written_is_a_500(
+    response: Response, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with answering(lambda req: response) as http:
+        answer = await http.get("/")
+    assert (answer.status_code, answer.json()["code"]) == (500, "INTERNAL_ERROR")
+    (record,) = errors(caplog)
+    assert record.exc_info is not None and told in str(record.exc_info[1])
 
 
 def raising(error: BaseException) -> Callable[[CallbackRequest], Any]:

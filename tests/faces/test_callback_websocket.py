@@ -530,6 +530,14 @@ async def test_a_response_to_a_message_ends_the_connection_and_says_why(
     assert repr(returned) in logged and "req.ws.send" in logged and "/here" in logged and "1011" in logged
 
 
+async def test_what_was_returned_is_logged_in_brief(caplog: pytest.LogCaptureFixture) -> None:
+    async with serve(lambda req: req.data) as server, server.websocket("/") as ws:
+        await ws.send_text("x" * 100_000)
+        assert await ws.wait_closed() == 1011
+    (logged,) = errors(caplog)
+    assert "xxx" in logged and len(logged) < 1000
+
+
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 async def test_an_exception_closes_nothing_tells_nobody_and_is_logged_once(
     is_async: bool, caplog: pytest.LogCaptureFixture

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from wireloom import App
+from wireloom.net import http_protocol as module
 from wireloom.testing import TestServer
 
 from .raw import Peer, dial, eventually, request_head, serve, soon, upgrade_head
@@ -209,3 +210,46 @@ async def test_an_upgrade_behind_a_response_that_has_not_left_ends_the_connectio
         peer.send(request_head("GET", "/slow/") + upgrade_head("/echo"))
         await peer.expect_end()
         go_on.set()
+
+
+# -- answers -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [64 << 20, 6 << 20], ids=["while it is made", "after the time of keep-alive"])
+async def test_a_client_that_takes_nothing_of_its_answer_is_left(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_STALL_SECONDS", 0.5)
+    app = echo_app()
+
+    async def large(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        if size > 10 << 20:
+            for _ in range(size >> 20):
+                await send({"type": "http.response.body", "body": bytes(1 << 20), "more_body": True})
+        await send({"type": "http.response.body", "body": bytes(size)})
+
+    app.mount("/large", large)
+    async with serve(app) as (server, port), dial(port, limit=1024) as peer:
+        server.config.timeout_keep_alive = 1
+        peer.send(request_head("GET", "/large/"))
+        await eventually(lambda: server.server_state.connections)
+        await eventually(lambda: not server.server_state.connections)
+
+
+async def test_a_client_that_takes_its_answer_slowly_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_STALL_SECONDS", 0.5)
+    app = echo_app()
+
+    async def large(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"16777216")]})
+        await send({"type": "http.response.body", "body": bytes(16 << 20)})
+
+    app.mount("/large", large)
+    async with serve(app) as (server, port), dial(port, limit=1024) as peer:
+        server.config.timeout_keep_alive = 1
+        peer.send(request_head("GET", "/large/", {"Connection": "close"}))
+        taken = 0
+        while taken < 16 << 20:
+            data = await peer.once(65536)
+            assert data, "the server has given up"
+            taken += len(data)
+            await asyncio.sleep(0.005)

@@ -42,6 +42,10 @@ class _Subscribers:
     def __len__(self) -> int:
         return len(self._append) + sum(map(len, (self._deflated or {}).values()))
 
+    def __bool__(self) -> bool:
+        """Whether anyone is there; with takeover, counting them is a step for each."""
+        return bool(self._append or self._deflated)
+
     @property
     def connections(self) -> list[Connection]:
         return [connection for appends in (self._append, *(self._deflated or {}).values()) for connection in appends]
@@ -277,7 +281,7 @@ class Hub:
         subscribers = self._topics.get(topic)
         if subscribers is not None:
             subscribers.remove(connection, self.flusher)
-            if not len(subscribers):
+            if not subscribers:
                 del self._topics[topic]
                 self.backplane.unsubscribe(topic)
 

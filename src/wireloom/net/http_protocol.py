@@ -20,6 +20,35 @@ from wireloom.wire.handshake import deny_response
 __all__ = ["LINGER_SECONDS", "HTTPProtocol"]
 
 LINGER_SECONDS = 2.0  # for a refused client to take its answer
+_STALL_SECONDS = 60.0  # in which a client has to take something of its answer
+
+
+class _Stall:
+    """Ends a connection whose client takes nothing of what is on its way.
+
+    Args:
+        protocol: whose transport holds it.
+    """
+
+    __slots__ = ("_held", "_protocol", "bucket")
+
+    def __init__(self, protocol: HTTPProtocol) -> None:
+        self._protocol = protocol
+        self._held = 0
+        self.bucket: set[Timed] | None = None
+
+    def watch(self) -> None:
+        """From now on, as long as something is held."""
+        self._held = self._protocol.transport.get_write_buffer_size()
+        if self._held:
+            self._protocol.wheel.add(self, _STALL_SECONDS)
+
+    def on_timeout(self) -> None:
+        """Looks whether it has become less."""
+        if self._protocol.transport.get_write_buffer_size() >= self._held:
+            self._protocol.transport.abort()
+        else:
+            self.watch()
 
 
 class HTTPProtocol(HttpToolsProtocol):
@@ -30,6 +59,9 @@ class HTTPProtocol(HttpToolsProtocol):
         server_state: uvicorn's registry of protocols.
         app_state: the lifespan's state.
         listener: whose options bound the heads.
+
+    Attributes:
+        wheel: the listener's.
     """
 
     def __init__(
@@ -37,6 +69,8 @@ class HTTPProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, listener.loop)
         self._listener = listener
+        self.wheel = listener.wheel
+        self._stall = _Stall(self)
         self._in_head = self._in_body = False
         self._has_moved = False  # whether what was received has begun or ended something, or was part of a body
         self._barren_bytes = 0  # received since it last did
@@ -47,7 +81,7 @@ class HTTPProtocol(HttpToolsProtocol):
         """The first byte of a request."""
         super().on_message_begin()
         self._in_head = self._has_moved = True
-        self._listener.wheel.add(self, self._listener.config.handshake_timeout_seconds)
+        self.wheel.add(self, self._listener.config.handshake_timeout_seconds)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or a trailer, which may be discarded (RFC 9110 §6.5.1); uvicorn would add it to the headers."""
@@ -57,7 +91,7 @@ class HTTPProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is there."""
         self._in_head, self._in_body, self._has_moved = False, True, True
-        self._listener.wheel.remove(self)
+        self.wheel.remove(self)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -68,14 +102,14 @@ class HTTPProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The request is there."""
         self._in_body, self._has_moved = False, True
-        self._listener.wheel.remove(self)
+        self.wheel.remove(self)
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """A response has left. A body that nobody waits for any more has its time."""
         super().on_response_complete()
         if self._in_body and self.cycle.response_complete and not self.transport.is_closing():
-            self._listener.wheel.add(self, self._listener.config.handshake_timeout_seconds)
+            self.wheel.add(self, self._listener.config.handshake_timeout_seconds)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of heads and bodies. What came together with a head's beginning is not counted as its own."""
@@ -117,13 +151,29 @@ class HTTPProtocol(HttpToolsProtocol):
         elif self._in_body:
             self._end_soon()
         elif self.cycle is not None and not self.cycle.response_complete:
-            self._listener.wheel.add(self, self._listener.config.handshake_timeout_seconds)
+            self.wheel.add(self, self._listener.config.handshake_timeout_seconds)
         else:
             self._refuse(Deny(408, "The request head took too long"))
 
+    def pause_writing(self) -> None:
+        """The client does not take its answer as fast as it is made."""
+        super().pause_writing()
+        self._stall.watch()
+
+    def resume_writing(self) -> None:
+        """It has taken most of it."""
+        self.wheel.remove(self._stall)
+        super().resume_writing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """No further request came; the last answer may be on its way still."""
+        super().timeout_keep_alive_handler()
+        self._stall.watch()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
-        self._listener.wheel.remove(self)
+        self.wheel.remove(self._stall)
+        self.wheel.remove(self)
         super().connection_lost(exc)
 
     def _refuse(self, deny: Deny) -> None:
@@ -135,7 +185,7 @@ class HTTPProtocol(HttpToolsProtocol):
         if answered and transport.can_write_eof():
             # The client may still be sending. Closing now would reset the connection and lose the answer on its way.
             transport.write_eof()
-            self._listener.wheel.add(self, LINGER_SECONDS)
+            self.wheel.add(self, LINGER_SECONDS)
         else:
             self._end_soon()
 
@@ -143,4 +193,4 @@ class HTTPProtocol(HttpToolsProtocol):
         """Ends the connection, also if the client does not take what is on its way."""
         self._refused = True
         self.transport.close()
-        self._listener.wheel.add(self, LINGER_SECONDS)
+        self.wheel.add(self, LINGER_SECONDS)

@@ -34,7 +34,7 @@ def response_of(answer: Any, method: str) -> Response:
         TypeError, ValueError: it is no such thing.
     """
     if isinstance(answer, Response):
-        return answer
+        return _checked(answer)
     if not isinstance(answer, dict):
         wanted = "a dict such as {'status': 200, 'body': 'Hello'} or a Starlette Response"
         raise TypeError(f"an HTTP request is answered with {wanted}, not {answer!r:.100}")
@@ -46,6 +46,16 @@ def response_of(answer: Any, method: str) -> Response:
     body, media_type = _body(answer.get("body"))
     response = Response(None if status in _WITHOUT_BODY else body, status)
     _head(response, headers, answer.get("type", media_type), "" if method == "HEAD" else str(len(response.body)))
+    return response
+
+
+def _checked(response: Response) -> Response:
+    """A response whose head can be written; uvicorn finds out when it is too late for an answer."""
+    _status(response.status_code)
+    for name, value in response.raw_headers:
+        text = name.decode("latin-1")
+        if not _TOKEN.match(text) or _FORBIDDEN_IN_VALUE.search(value.decode("latin-1")):
+            raise ValueError(f"there can be no header {text!r:.60} with the value {value!r:.60}")
     return response
 
 
