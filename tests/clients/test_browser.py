@@ -110,6 +110,24 @@ async def test_its_repr_hides_the_password() -> None:
         await ended(ws)
 
 
+async def test_a_server_that_chooses_none_of_the_subprotocols_fails_the_handshake() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.read_end()
+
+    async with serving(script) as url:
+        ws = WebSocket(url, ["chat.v2", "chat.v1"])
+        seen = record(ws)
+        await ended(ws)
+        assert seen == FAILED
+        assert str(ws.failure) == "the server chose none of the subprotocols that were offered"
+        async with open_connection(
+            url, subprotocols=["chat.v2"]
+        ) as connection:  # RFC 6455 alone leaves it to the client
+            assert connection.subprotocol is None
+            connection.abort()
+
+
 async def test_one_subprotocol_may_be_given_as_text() -> None:
     async def script(peer: Peer) -> None:
         await peer.accept(frame(0x88, b"", None), "Sec-WebSocket-Protocol: chat.v2")

@@ -509,6 +509,8 @@ def test_good_answers(data: bytes, chosen: str | None) -> None:
         (answer(*GOOD[:2], f"Sec-WebSocket-Accept: {ACCEPT.lower()}"), 101, "does not accept"),
         (answer(*GOOD[:2], f"Sec-WebSocket-Accept: {ACCEPT}x"), 101, "does not accept"),
         (answer(*GOOD, "Sec-WebSocket-Extensions: permessage-deflate"), 101, "extension"),
+        (answer(*GOOD, GOOD[2]), 101, "twice"),
+        (answer(*GOOD, "Sec-WebSocket-Protocol: a", "Sec-WebSocket-Protocol: a"), 101, "twice"),
         (answer(*GOOD, "Sec-WebSocket-Protocol: c"), 101, "'c'"),
         (answer(*GOOD, "Sec-WebSocket-Protocol: A"), 101, "'A'"),
         (answer(*GOOD, "Sec-WebSocket-Protocol: a, b"), 101, "'a, b'"),

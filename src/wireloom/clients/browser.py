@@ -17,7 +17,14 @@ from wireloom.clients.events import CloseEvent, Event, EventTarget, HandlerAttri
 from wireloom.clients.inbox import Inbox
 from wireloom.clients.opening import ClientOptions, Opening
 from wireloom.clients.protocol import ClientProtocol, Ending, Handshake
-from wireloom.errors import ConnectionClosed, InvalidAccessError, InvalidStateError, WebSocketSyntaxError
+from wireloom.errors import (
+    ConnectionClosed,
+    HandshakeFailed,
+    InvalidAccessError,
+    InvalidStateError,
+    WebSocketSyntaxError,
+)
+from wireloom.wire.handshake import Answer
 
 __all__ = ["WebSocket"]
 
@@ -287,6 +294,13 @@ class _Connection(ClientProtocol):
     def __init__(self, handshake: Handshake, owner: WebSocket) -> None:
         super().__init__(handshake)
         self._owner = owner
+
+    def check_answer(self, data: bytes) -> Answer:
+        """Judges the answer as browsers do: who offers subprotocols wants one (§2.2, step 11 of the handshake)."""
+        answer = super().check_answer(data)
+        if self.handshake.subprotocols and answer.subprotocol is None:
+            raise HandshakeFailed("the server chose none of the subprotocols that were offered", 101)
+        return answer
 
     def opened(self) -> None:
         self._owner._has_opened(self)

@@ -89,6 +89,7 @@ class ClientProtocol(asyncio.Protocol):
         handshake: what to begin with.
 
     Attributes:
+        handshake: what it began with.
         state: CONNECTING, OPEN, CLOSING or CLOSED.
         subprotocol: what the server chose, or None.
         extensions: what the server chose, as in its answer.
@@ -100,7 +101,7 @@ class ClientProtocol(asyncio.Protocol):
         self.subprotocol: str | None = None
         self.extensions = ""
         self.ending: Ending | None = None
-        self._handshake = handshake
+        self.handshake = handshake
         self._loop = asyncio.get_running_loop()
         self._reader = MessageReader(ReaderRules(masked=False, max_message_bytes=handshake.max_size))
         self._deflater: Deflater | None = None
@@ -236,7 +237,7 @@ class ClientProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """TCP, and TLS where asked for, is up."""
         self._transport = transport  # type: ignore[assignment]
-        self._write(self._handshake.request)
+        self._write(self.handshake.request)
         self._flush()
 
     def data_received(self, data: bytes) -> None:
@@ -289,7 +290,7 @@ class ClientProtocol(asyncio.Protocol):
         if self.state == OPEN or b"\r\n\r\n" not in self._answer:
             return None
         try:
-            self._check_answer(self._answer)
+            self.check_answer(self._answer)
         except HandshakeFailed as error:
             return error
         return None
@@ -312,29 +313,34 @@ class ClientProtocol(asyncio.Protocol):
                 self._refuse(error)  # else: more of an error's body is to come
         elif end:
             try:
-                self._open(self._check_answer(head + end))
+                self._open(self.check_answer(head + end))
             except HandshakeFailed as error:
                 self._refuse(error)
             else:
                 return rest
         return b""
 
-    def _check_answer(self, data: bytes) -> Answer:
-        handshake = self._handshake
+    def check_answer(self, data: bytes) -> Answer:
+        """Judges a whole answer.
+
+        Raises:
+            HandshakeFailed: it is not what was asked for.
+        """
+        handshake = self.handshake
         return check_answer(data, handshake.key, handshake.subprotocols, handshake.deflate)
 
     def _open(self, answer: Answer) -> None:
         self.subprotocol, self.extensions = answer.subprotocol, ", ".join(answer.extensions)
-        if answer.deflate is not None and self._handshake.deflate is not None:
-            rules = ReaderRules(masked=False, max_message_bytes=self._handshake.max_size)
+        if answer.deflate is not None and self.handshake.deflate is not None:
+            rules = ReaderRules(masked=False, max_message_bytes=self.handshake.max_size)
             self._reader = MessageReader(rules, server_inflater(answer.deflate))
-            self._deflater = client_deflater(answer.deflate, self._handshake.deflate)
+            self._deflater = client_deflater(answer.deflate, self.handshake.deflate)
         self.state = OPEN
         self._answer = b""
         if not self._opened.done():
             self._opened.set_result(None)
-        if self._handshake.ping_interval:
-            self._set_timer(self._handshake.ping_interval, self._check_silence)
+        if self.handshake.ping_interval:
+            self._set_timer(self.handshake.ping_interval, self._check_silence)
         self.opened()
 
     def _refuse(self, error: HandshakeFailed) -> None:
@@ -434,7 +440,7 @@ class ClientProtocol(asyncio.Protocol):
 
     def _check_silence(self) -> None:
         """Sends a ping where nothing came for a while."""
-        interval = self._handshake.ping_interval
+        interval = self.handshake.ping_interval
         wanted = interval if self._is_excused() else self._heard_at + interval - self._loop.time()
         if wanted > _TIMER_SECONDS:
             self._set_timer(wanted, self._check_silence)
@@ -449,7 +455,7 @@ class ClientProtocol(asyncio.Protocol):
         if self._heard_at >= asked_at or self._is_excused():
             self._check_silence()
         elif left > _TIMER_SECONDS:
-            seconds = min(left, self._handshake.ping_interval)
+            seconds = min(left, self.handshake.ping_interval)
             self._set_timer(seconds, lambda: self._check_answered(asked_at))
         else:
             self._finish(close_payload(1011, "no answer to a ping"))

@@ -327,6 +327,10 @@ def check_answer(
     status = int(match[1])
     if status != 101:
         raise HandshakeFailed(f"the server answered {status} {_phrase(status)}", status, headers, body)
+    # RFC 6455 §11.3.3, §11.3.4: neither MUST appear more than once
+    names = [name for name, _ in pairs]
+    if names.count(b"sec-websocket-accept") > 1 or names.count(b"sec-websocket-protocol") > 1:
+        raise HandshakeFailed("the server's 101 has a header twice that must be there once", status, headers)
     if not is_upgrade(answer) or headers.get("sec-websocket-accept") != accept_key(key):
         raise HandshakeFailed("the server's 101 does not accept this handshake", status, headers)
     extensions = answer.tokens(b"sec-websocket-extensions")
