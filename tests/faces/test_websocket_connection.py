@@ -128,9 +128,9 @@ async def test_drain_returns_when_the_peer_reads_and_raises_when_it_is_gone(wire
             await asyncio.wait_for(asyncio.shield(draining), 0.1)
         assert connection.backlog > 1024 * 1024
         transport.resume_reading()
-        await soon(draining)
         for _ in range(200):
             assert len(await ws.receive_bytes()) == 64 * 1024
+        await soon(draining)
         transport.pause_reading()
         for _ in range(200):
             connection.send_bytes(bytes(64 * 1024))
