@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "public": BELOW_APP | {"server"},
     "cli": {
         *("app", "doors", "clients", "public", "errors", "config"),
-        *("server", "database", "identity", "graph", "net.server", "core.describe"),
+        *("server", "database", "identity", "graph", "net.server", "core.describe", "faces.routes.dynamic"),
     },
     "testing": {"app", "clients", "public", "errors", "net.server"},
     "__main__": {"cli"},  # not in the table: `python -m wireloom` is the cli's door
