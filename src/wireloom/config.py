@@ -208,7 +208,7 @@ def choose_options(chosen: Mapping[str, Any], owner: str = "App") -> Config:
     for name in chosen:
         if name not in known:
             raise ConfigError(f"{owner} has no option {name!r}{did_you_mean(name, known)}")
-    return _apply(Config(), {name: _fit(known[name], value, owner) for name, value in chosen.items()}, known)
+    return _apply(Config(), {name: _fit(known[name], value, "") for name, value in chosen.items()}, known)
 
 
 def _apply(base: Config, values: Mapping[str, Any], known: Mapping[str, Option]) -> Config:

@@ -53,7 +53,7 @@ async def say(message: Said) -> Said:
 TESTED = """\
 import pytest
 
-from wireloom import websocket
+from wireloom import App, websocket
 
 pytestmark = pytest.mark.anyio
 
@@ -69,9 +69,9 @@ async def echo(message: str) -> str:
 
 
 async def test_echo(wireloom_server):
-    async with wireloom_server(echo) as server, server.websocket("/echo") as ws:
-        await ws.send("hello")
-        assert await ws.receive() == "hello"
+    async with wireloom_server(App([echo])) as server, server.websocket("/echo") as ws:
+        await ws.send_text("hello")
+        assert await ws.receive_text() == "hello"
 """
 MISSING = {  # without an extra, what is asked of `serve` and who is named in the answer
     "redis": ["--backplane", "redis://127.0.0.1:1"],

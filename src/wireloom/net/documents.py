@@ -22,7 +22,9 @@ from wireloom.core.asyncapi import Server, asyncapi
 from wireloom.core.openapi import openapi
 from wireloom.core.operation import Sources
 
-__all__ = ["Documents"]
+__all__ = ["PATHS", "Documents"]
+
+PATHS = ("/openapi.json", "/asyncapi.json", "/docs")
 
 _INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
 _HEADERS = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}

@@ -79,6 +79,7 @@ class EventOptions:
         on_connect: called once a connection was told who and where it is.
         on_disconnect: called exactly once, after its last event.
         implied: nobody declared it: a walker that it reaches brought it.
+        source: ``file:line`` of the declaration.
     """
 
     path: str
@@ -86,6 +87,7 @@ class EventOptions:
     on_connect: Hook | None = None
     on_disconnect: Hook | None = None
     implied: bool = False
+    source: str = ""
 
 
 def compile_event_socket(
@@ -131,6 +133,7 @@ def compile_event_socket(
         subprotocols=(BEARER_SUBPROTOCOL,),
         summary="The event socket: walkers, users, channels and clients over one connection.",
         takes_over=events.takes_over,
+        source=options.source,
     )
 
 
