@@ -57,7 +57,7 @@ class Config:
 
     host: str = _option("127.0.0.1", "address to listen on")
     port: int = _option(8000, "port to listen on; 0 picks a free one")
-    workers: int = _option(1, "processes that share the port", "processes")
+    workers: int = _option(1, "processes that share the port", "processes", within=(1, 1024))
     dev: bool = _option(False, "development mode: error details for clients, verbose logs")
     reload: bool = _option(
         False, "swap declarations when their files change, while connections stay open; for development"
@@ -222,15 +222,25 @@ def _from_file(path: Path, known: Mapping[str, Option]) -> dict[str, Any]:
         table = tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"cannot read the configuration: {error.strerror}", str(path)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"not valid TOML: {error}", str(path)) from None
+    except UnicodeDecodeError:
+        raise ConfigError("not valid TOML: it is not UTF-8", str(path)) from None
+    except tomllib.TOMLDecodeError as error:
+        what, place = _split_place(str(error))
+        raise ConfigError(f"not valid TOML: {what}", f"{path}{place}") from None
     values = {}
     for key, value in table.items():
         place = f"{path}:{_line_of(text, key)}"
         if key not in known:
-            raise ConfigError(f"unknown option {key!r}{did_you_mean(key, known)}", place)
+            hint = "; options are in no table, write them without" if isinstance(value, dict) else ""
+            raise ConfigError(f"unknown option {key!r}{did_you_mean(key, known) or hint}", place)
         values[key] = _fit(known[key], value, place)
     return values
+
+
+def _split_place(message: str) -> tuple[str, str]:
+    """What tomllib says, and ``:line:column``."""
+    match = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", message)
+    return (match[1], f":{match[2]}:{match[3]}") if match else (message, "")
 
 
 def _line_of(text: str, key: str) -> int:
