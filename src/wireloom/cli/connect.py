@@ -141,8 +141,8 @@ def _proxy(context: click.Context, parameter: click.Parameter, value: str | None
     "--token",
     metavar="TOKEN",
     callback=_token,
-    help="log in with it, as Authorization: Bearer; so that nobody reads it in the list of processes,"
-    " @FILE, env:NAME, or - for the first line of stdin, or to be asked",
+    help="log in with it; @FILE, env:NAME or - (the first line of stdin, or to be asked) keep it out of the list of"
+    " processes",
 )
 @click.option("--header", "headers", metavar="'K: V'", multiple=True, callback=_headers, help="a header; repeatable")
 @click.option("--subprotocol", "subprotocols", metavar="NAME", multiple=True, help="offer it; repeatable")
@@ -153,7 +153,7 @@ def _proxy(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option("--compression", is_flag=True, help="offer permessage-deflate")
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="wait for opening and for replies")
 @click.option("--json", "as_json", is_flag=True, help="a line of JSON for each message and for the close")
-@click.option("--history/--no-history", default=True, help="keep what is typed for the next time  [default: history]")
+@click.option("--history/--no-history", default=True, help="keep what is typed for the next time, which is the default")
 @click.pass_context
 def connect(context: click.Context, /, token: str | None, headers: Pairs, **wishes: object) -> None:
     """Opens the WebSocket at URL and talks to it.
