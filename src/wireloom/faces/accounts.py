@@ -272,11 +272,11 @@ class _Accounts:
 
     # -- users -------------------------------------------------------------------------------------------------------
 
-    async def register(self, body: _AnyAccess) -> _Login:
+    async def register(self, body: _AnyAccess, address: str | None) -> _Login:
         """Adds a user."""
         names, paths = _names_of(body, many=True)
         with _told_at(paths):
-            return _login(await self._identity.register(names, _password_of(body)))
+            return _login(await self._identity.register(names, _password_of(body), address or "unknown"))
 
     async def login(self, body: _AnyAccess, address: str | None) -> _Login:
         """Logs a user in."""
@@ -330,7 +330,7 @@ class _Accounts:
 
 
 _ENDPOINTS = (
-    _Endpoint("POST", "/user/register", _Accounts.register, "users", 201, errors=(403,)),
+    _Endpoint("POST", "/user/register", _Accounts.register, "users", 201, errors=(403, 429)),
     _Endpoint("POST", "/user/login", _Accounts.login, "users", errors=(401, 429)),
     _Endpoint("GET", "/user/me", _Accounts.me, "users"),
     _Endpoint("POST", "/user/refresh-token", _Accounts.refresh, "users"),
