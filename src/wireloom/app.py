@@ -497,17 +497,17 @@ class App:
         from wireloom.faces.accounts import account_routes
         from wireloom.faces.notify import notify_route
 
-        identity = self.identity
+        identity, most = self.identity, self.config.limits.max_body_bytes
         if identity is None:
             return []
         routes: list[BaseRoute] = [*account_routes(identity, self.config)]
         if self._events is not None:
-            admins_only = self._events.allow is not None
-            routes.append(notify_route(self.hub, identity.check_api_key, admins_only=admins_only))
+            only = self._events.allow is not None
+            routes.append(notify_route(self.hub, identity.check_api_key, admins_only=only, max_body_bytes=most))
         if self._dynamic is not None:
             from wireloom.faces.routes.register import register_routes
 
-            routes += register_routes(self._dynamic, self._authenticate)
+            routes += register_routes(self._dynamic, self._authenticate, most)
         return routes
 
     async def _watch_logins(self, identity: Identity) -> None:

@@ -42,7 +42,9 @@ class Limits:
         1024 * 1024, "size of the body of one HTTP request, of a webhook too; above it the answer is 413", "bytes"
     )
     messages_per_second: float = _option(
-        0.0, "messages of one connection; more are refused, and if that goes on it ends: 1008; 0 for no limit", "messages"
+        0.0,
+        "messages of one connection; more are refused, and if that goes on it ends: 1008; 0: no limit",
+        "messages",
     )
     message_burst: int = _option(
         0, "messages that may come at once; 0 for as many as may come in one second", "messages"
@@ -58,6 +60,10 @@ class Limits:
     ping_interval_seconds: float = _option(25.0, "silence after which a ping is sent; 0 turns pings off", "seconds")
     ping_timeout_seconds: float = _option(8.0, "time to answer a ping before the connection ends", "seconds")
     close_timeout_seconds: float = _option(10.0, "time for the peer to answer a close frame", "seconds")
+
+    def sized(self, size: int | None) -> Limits:
+        """The same for an endpoint that has a size of its own for one message or body, in bytes; None: it has none."""
+        return self if size is None else replace(self, max_message_bytes=size, max_body_bytes=size)
 
 
 @dataclass(frozen=True, slots=True)

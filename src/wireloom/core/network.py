@@ -10,7 +10,7 @@ _IPV6_NETWORK_BITS = 64  # what one subscriber is given at least (RFC 6177 §2)
 
 
 def network_of(address: str) -> str:
-    """The address itself, of IPv6 its /64; an IPv4 address in IPv6's form is IPv4. What is no address stays as it is."""
+    """An address of IPv4, in IPv6's form too; of IPv6 its /64. What is no address stays as it is."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -203,7 +203,7 @@ class Front(asyncio.Protocol):
             self._refuse(deny)
             return
         assert self._transport is not None
-        if self._transport.is_closing():  # a hook has survived its cancellation
+        if self._refused or self._transport.is_closing():  # a hook has survived its cancellation
             return
         self._transport.resume_reading()
         self._switch(shell, head, accept, self._received, since)
