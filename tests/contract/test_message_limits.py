@@ -105,9 +105,7 @@ async def test_messages_of_one_segment_are_counted_one_by_one(carrier: Any, door
         assert await ws.wait_closed() == 1008
 
 
-@pytest.mark.parametrize(
-    "door", [door for door in DOORS.values() if door.unreadable], ids=lambda door: door.path
-)
+@pytest.mark.parametrize("door", [door for door in DOORS.values() if door.unreadable], ids=lambda door: door.path)
 async def test_messages_that_cannot_be_read_count_too(carrier: Any, door: Door) -> None:
     assert door.unreadable is not None
     async with client(carrier(**SLOW), door) as ws:
@@ -175,7 +173,7 @@ async def test_channels_of_a_route(carrier: Any, caplog: pytest.LogCaptureFixtur
         assert "TOO_MANY_CHANNELS" in caplog.text
 
 
-# -- what a client is told of it -----------------------------------------------------------------------------------------
+# -- what a client is told of it ---------------------------------------------------------------------------------------
 
 
 def test_no_client_comes_back_by_itself_after_any_of_these() -> None:
