@@ -38,6 +38,17 @@ class Limits:
 
     max_message_bytes: int = _option(1024 * 1024, "size of one message; above it the connection ends: 1009", "bytes")
     max_fragments: int = _option(100_000, "fragments of one message; above it the connection ends: 1009", "fragments")
+    max_body_bytes: int = _option(
+        1024 * 1024, "size of the body of one HTTP request, of a webhook too; above it the answer is 413", "bytes"
+    )
+    messages_per_second: float = _option(
+        0.0,
+        "messages of one connection; more are refused, and if that goes on it ends: 1008; 0: no limit",
+        "messages",
+    )
+    message_burst: int = _option(
+        0, "messages that may come at once; 0 for as many as may come in one second", "messages"
+    )
     inbound_queue: int = _option(64, "messages waiting for a handler before reading pauses", "messages")
     outbox_bytes: int = _option(1024 * 1024, "bytes waiting for a slow reader before its policy applies", "bytes")
     outbox_policy: Literal["close", "drop_oldest", "conflate"] = _option(
@@ -49,6 +60,10 @@ class Limits:
     ping_interval_seconds: float = _option(25.0, "silence after which a ping is sent; 0 turns pings off", "seconds")
     ping_timeout_seconds: float = _option(8.0, "time to answer a ping before the connection ends", "seconds")
     close_timeout_seconds: float = _option(10.0, "time for the peer to answer a close frame", "seconds")
+
+    def sized(self, size: int | None) -> Limits:
+        """The same for an endpoint that has a size of its own for one message or body, in bytes; None: it has none."""
+        return self if size is None else replace(self, max_message_bytes=size, max_body_bytes=size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +86,12 @@ class Config:
     handshake_timeout_seconds: float = _option(10.0, "time for a client to finish its handshake", "seconds")
     max_header_bytes: int = _option(16 * 1024, "size of a request head", "bytes")
     max_connections: int = _option(100_000, "open WebSocket connections of one process; 0 for no limit", "connections")
+    max_connections_per_ip: int = _option(
+        0, "open WebSocket connections of one address, of IPv6 its /64, in one process; 0 for no limit", "connections"
+    )
+    max_connections_per_user: int = _option(
+        0, "open WebSocket connections of one user in one process; 0 for no limit", "connections"
+    )
     compression: bool = _option(
         False, "permessage-deflate for clients that offer it; not where secrets and foreign text share a message"
     )
@@ -102,6 +123,9 @@ class Config:
     registration: bool = _option(True, "whether anyone may register as a user")
     login_attempts_per_minute: int = _option(
         10, "wrong passwords for one name from one address before logins have to wait; 0 for no limit", "attempts"
+    )
+    registrations_per_minute: int = _option(
+        10, "new users from one address, of IPv6 its /64, before others have to wait; 0 for no limit", "users"
     )
     peer_events: Literal["guarded", "open"] = _option(
         "guarded", "whom clients of the event socket may address: by the policy, or anyone"

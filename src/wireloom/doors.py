@@ -339,11 +339,12 @@ def user_routes(
     from wireloom.faces.accounts import account_routes
     from wireloom.faces.notify import notify_route
 
+    most = config.limits.max_body_bytes
     routes: list[BaseRoute] = [*account_routes(identity, config)]
     if admins_only is not None:
-        routes.append(notify_route(hub, identity.check_api_key, admins_only=admins_only))
+        routes.append(notify_route(hub, identity.check_api_key, admins_only=admins_only, max_body_bytes=most))
     if dynamic is not None:
         from wireloom.faces.routes.register import register_routes
 
-        routes += register_routes(dynamic, identity.authenticate)
+        routes += register_routes(dynamic, identity.authenticate, most)
     return routes

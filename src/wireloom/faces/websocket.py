@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
 
-from wireloom.config import Config, Limits
+from wireloom.config import Config
 from wireloom.core.codec import Codec, error_object
 from wireloom.core.endpoint import Authorize, Door, Endpoint
 from wireloom.core.provide import (
@@ -273,7 +273,7 @@ def compile_websocket(
         on_message=compile_call(function, parameters),
         bind=compile_bind([parameters, *(found for _, found in hooks.values())]),
         authorize=_authorize(options.auth, function.__name__, source, login),
-        limits=_limits(options, config),
+        limits=config.limits.sized(options.max_message_bytes),
         subprotocols=options.subprotocols if options.auth is False else (*options.subprotocols, BEARER_SUBPROTOCOL),
         concurrency=options.concurrency,
         streams=inspect.isasyncgenfunction(function),
@@ -300,12 +300,6 @@ def _hook_parameters(handler: WebSocketHandler, name: Hook, hook: Function, hub:
         del services[Connection]  # there is none yet
     names = parameter_names(handler.options.path, source_of(hook))
     return read_parameters(hook, names, services, takes_message=False)
-
-
-def _limits(options: _Options, config: Config) -> Limits:
-    if options.max_message_bytes is None:
-        return config.limits
-    return replace(config.limits, max_message_bytes=options.max_message_bytes)
 
 
 def _is_async(function: Function) -> bool:

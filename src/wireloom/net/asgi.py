@@ -31,12 +31,15 @@ async def serve_websocket(listener: Listener, scope: Scope, receive: Receive, se
         carrier = _Carrier(listener, listener.plan(endpoint), head, scope, send)
         carrier.connection.path_params, carrier.connection.query_params = path_params, query_params
         since = listener.hub.logins.revocations
-        await admit(carrier.connection)
-        listener.check_room(endpoint)
+        await admit(listener, carrier.connection)
+        listener.enter(carrier)
     except Deny as deny:
         await _refuse(deny, scope, send)
         return
-    await carrier.run(receive, since)
+    try:
+        await carrier.run(receive, since)
+    finally:
+        listener.leave(carrier)
 
 
 def _head(scope: Scope) -> RequestHead:
@@ -178,7 +181,6 @@ class _Carrier:
         await self._send({"type": "websocket.accept", "subprotocol": self.subprotocol, "headers": []})
         self._accepted = True
         self._outbox.begin(self)
-        listener.shells.add(self)
         listener.hub.register(self.connection, since)
         sender = asyncio.ensure_future(self._pass_on())
         try:
@@ -191,7 +193,7 @@ class _Carrier:
             self._gone = True
             self._room.set()
             sender.cancel()
-            listener.shells.discard(self)
+            listener.leave(self)
             listener.hub.unregister(self.connection)
             self._outbox.end()
             await run_hook(self._plan.endpoint, "on_disconnect", self.connection)

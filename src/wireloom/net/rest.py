@@ -53,7 +53,7 @@ class RestCaller:
         self.cancelled = False
         self.proof: Any = None
         self._request = request
-        self._limit = endpoint.limits.max_message_bytes
+        self._limit = endpoint.limits.max_body_bytes
         self._body: bytes | None = None
 
     @property
@@ -69,7 +69,7 @@ class RestCaller:
             RequestError: ``TOO_LARGE`` or ``TIMEOUT``.
         """
         if self._body is None:
-            self._body = await read_body(self._request, self._limit or _UNLIMITED)
+            self._body = await read_body(self._request, self._limit)
         return self._body
 
     def send(self, data: Any) -> None:
@@ -83,9 +83,6 @@ class RestCaller:
 
     async def drain(self) -> None:
         """Nothing waits."""
-
-
-_UNLIMITED = 2**62
 
 
 def _path(request: HTTPRequest) -> str:

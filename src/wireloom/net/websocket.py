@@ -146,7 +146,6 @@ class WebSocketShell(asyncio.Protocol):
         listener, endpoint = self._listener, self._plan.endpoint
         self._state = _OPENING
         self._outbox.begin(self._transport, self._descriptor())
-        listener.shells.add(self)
         self._connections.add(self)
         listener.hub.register(self.connection, since)
         interval = endpoint.limits.ping_interval_seconds
@@ -452,7 +451,7 @@ class WebSocketShell(asyncio.Protocol):
         self._outbox.end()
         listener = self._listener
         listener.wheel.remove(self)
-        listener.shells.discard(self)
+        listener.leave(self)
         self._connections.discard(self)
         listener.hub.unregister(self.connection)
         self._outbox.release()

@@ -49,6 +49,7 @@ from wireloom.faces.events.messages import (
     encode_frame,
 )
 from wireloom.faces.events.policy import Allow, Kind, allow_guarded, allow_open
+from wireloom.hub.census import TooManyConnections
 from wireloom.hub.connection import Connection
 from wireloom.hub.hub import Hub
 from wireloom.identity.bearer import BEARER_SUBPROTOCOL, find_token
@@ -250,7 +251,11 @@ class _EventSocket:
                 found = await self._authenticate(token)
             except TokenInvalid as invalid:
                 problems = {"auth_error": invalid.reason}
-        connection.change_user(found)
+        try:
+            connection.change_user(found)
+        except TooManyConnections as refusal:
+            found, problems = None, {"auth_error": refusal.message}
+            connection.change_user(None)
         self._hub.logins.forget(connection)
         if found is not None and connection.is_open:
             self._hub.logins.track(connection, self._log_out, _warn, since=since)
