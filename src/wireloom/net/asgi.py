@@ -10,9 +10,9 @@ from wireloom.core.dispatch import run_hook
 from wireloom.errors import ConnectionClosed, Deny, require_sendable
 from wireloom.hub.connection import Connection
 from wireloom.hub.outbox import Outbox, Sink
+from wireloom.net.drain import advise
 from wireloom.net.listener import Listener, Plan
 from wireloom.net.opening import admit, find_endpoint
-from wireloom.net.websocket import shutdown_reason
 from wireloom.wire.frames import frame_payload, is_text_frame
 from wireloom.wire.handshake import RequestHead, choose_subprotocol, deny_body
 
@@ -129,12 +129,12 @@ class _Carrier:
 
     def abort(self) -> None:
         """Ends it; ASGI knows no harder way than a close."""
-        if self.is_open:
-            self.close(1012, shutdown_reason())
+        self.restart()
 
-    def restart(self) -> None:
+    def restart(self, reason: str | None = None) -> None:
         """Closes with 1012."""
-        self.abort()
+        if self.is_open:
+            self.close(1012, advise() if reason is None else reason)
 
     @property
     def path(self) -> str:
