@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -326,3 +327,153 @@ async def test_a_delay_is_for_balancers_to_find_it_not_ready(serve: Callable[...
         with pytest.raises(OSError):
             await asyncio.open_connection("127.0.0.1", port)
     assert await end_of(server) == 0
+
+
+# -- workers, one after another ----------------------------------------------------------------------------------------
+
+COUNTING = """\
+import asyncio
+import os
+
+import redis.asyncio
+
+from wireloom import App, notify
+
+app = App()
+app.events()
+store = redis.asyncio.from_url(os.environ["STORE"])
+
+
+@app.event("where")
+async def where() -> int:
+    return os.getpid()
+
+
+@app.event("count")
+async def count(message: dict) -> int:
+    await asyncio.sleep(0.005)
+    await store.rpush("stored", message["number"])
+    notify.channels(["counted"], message)
+    return message["number"]
+"""
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    with redis_service() as running:
+        yield running
+
+
+@pytest.fixture
+def counting(tmp_path: Path, service: Service) -> Iterator[Callable[..., Running]]:
+    """Starts servers of one application and one backplane; each stores what it counts in Redis."""
+    (tmp_path / "app.py").write_text(COUNTING)
+    started: list[Running] = []
+
+    def start(*flags: str) -> Running:
+        command = ("serve", "app.py", "--port", "0", "--backplane", service.url, *flags)
+        started.append(Running(command, tmp_path, {"STORE": service.url}))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.kill()
+
+
+class CountingClient:
+    """A client that sends numbers until it is told to stop, three at a time and each until it is acknowledged."""
+
+    def __init__(self, first: int) -> None:
+        self._numbers = itertools.count(first)
+        self.acknowledged: list[int] = []
+        self.lost = 0  # requests of which it learned that the connection had ended
+        self.returns: list[tuple[float, float]] = []  # seconds that it was told to stay away, and those that it did
+        self.stopping = False
+
+    async def run(self, url: str) -> None:
+        async with connect(f"{url}/websocket", on_state=self._note) as self._ws:
+            await asyncio.gather(*(self._count_on() for _ in range(3)))
+
+    async def _count_on(self) -> None:
+        while not self.stopping:
+            await self._count(next(self._numbers))
+
+    async def _count(self, number: int) -> None:
+        event = {"type": "walker", "walker": "count", "context": {"number": number}}
+        while True:
+            try:
+                reply = await self._ws.request(event, timeout=SECONDS)
+            except ConnectionClosed as closed:
+                assert closed.code == 1012, closed
+                self.lost += 1
+                continue
+            assert reply["reports"] == [number]
+            self.acknowledged.append(number)
+            return
+
+    def _note(self, state: str) -> None:
+        now = asyncio.get_running_loop().time()
+        if state == "away":
+            told = json.loads(self._ws.close_reason)["reconnect_in_ms"] / 1000
+            self._left = now, told
+        elif state == "connected" and self.acknowledged:
+            left, told = self._left
+            self.returns.append((told, now - left))
+
+
+async def test_a_rolling_restart_loses_nothing(counting: Callable[..., Running], service: Service) -> None:
+    """Twenty clients count on at two workers, each of which is replaced; a server beside them hears of all of it."""
+    server, beside = counting("--workers", "2"), counting()
+    url, beside_url = server.started(), beside.started()
+    heard: list[int] = []
+    async with connect(f"{beside_url}/websocket") as listener, asyncio.TaskGroup() as tasks:
+        await listener.subscribe("counted")
+
+        async def hear() -> None:
+            async for message in listener:
+                told = json.loads(message)
+                if "number" in told:
+                    heard.append(told["number"])
+
+        hearing = tasks.create_task(hear())
+        before = await places(url)
+        clients = [CountingClient(1_000_000 * index) for index in range(20)]
+        running = [tasks.create_task(client.run(url)) for client in clients]
+        while not all(client.acknowledged for client in clients):
+            await asyncio.sleep(0.01)
+        server.signal(signal.SIGHUP)
+        await until(server, "All workers are new")
+        seen = [len(client.acknowledged) for client in clients]
+        async with asyncio.timeout(SECONDS):
+            while any(len(client.acknowledged) < 5 + count for client, count in zip(clients, seen, strict=True)):
+                await asyncio.sleep(0.01)
+        for client in clients:
+            client.stopping = True
+        await asyncio.gather(*running)
+        acknowledged = sorted(number for client in clients for number in client.acknowledged)
+        with closing(redis.Redis.from_url(service.url)) as store:
+            stored = sorted(int(number) for number in store.lrange("stored", 0, -1))
+        assert stored == acknowledged  # none lost, and none counted twice
+        async with asyncio.timeout(SECONDS):
+            while len(heard) < len(stored):
+                await asyncio.sleep(0.01)
+        hearing.cancel()
+    assert sorted(heard) == stored
+    assert not before & await places(url)
+    assert sum(client.lost for client in clients)  # or nothing was on its way when connections were closed
+    returns = [each for client in clients for each in client.returns]
+    assert len(returns) >= 20  # each was closed at least once
+    assert all(told <= away for told, away in returns)
+    assert len({told for told, _ in returns}) > len(returns) // 2
+    server.signal(signal.SIGTERM)
+    assert await end_of(server) == 0
+
+
+async def places(url: str) -> set[int]:
+    """The processes that answer on a port."""
+    found = set()
+    for _ in range(20):
+        async with connect(f"{url}/websocket") as ws:
+            reply = await ws.request({"type": "walker", "walker": "where"})
+            found.add(reply["reports"][0])
+    return found
