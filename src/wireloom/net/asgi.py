@@ -85,6 +85,8 @@ class _Carrier:
         self._close: tuple[int, str] | None = None
         self._accepted = False
         self._gone = False
+        self._queue: asyncio.Queue[str | bytes] = asyncio.Queue(plan.endpoint.limits.inbound_queue or 1)
+        self._leaving: asyncio.Task[None] | None = None  # closes behind the messages that have come
         self.cancelled = False
         self.close_code: int | None = None
         self.close_reason = ""
@@ -129,12 +131,21 @@ class _Carrier:
 
     def abort(self) -> None:
         """Ends it; ASGI knows no harder way than a close."""
-        self.restart()
+        if self.is_open:
+            self.close(1012, advise())
 
     def restart(self, reason: str | None = None) -> None:
-        """Closes with 1012."""
+        """Lets running handlers end, then closes with 1012; what comes meanwhile is not handled any more."""
+        reason = advise() if reason is None else reason
+        if self._plan.endpoint.streams and self.is_open:
+            self.close(1012, reason)
+        elif self.is_open and self._leaving is None:
+            self._leaving = asyncio.ensure_future(self._close_behind(reason))
+
+    async def _close_behind(self, reason: str) -> None:
+        await self._queue.join()
         if self.is_open:
-            self.close(1012, advise() if reason is None else reason)
+            self.close(1012, reason)
 
     @property
     def path(self) -> str:
@@ -191,6 +202,8 @@ class _Carrier:
             self._gone = True
             self._room.set()
             sender.cancel()
+            if self._leaving is not None:
+                self._leaving.cancel()
             listener.shells.discard(self)
             listener.hub.unregister(self.connection)
             self._outbox.end()
@@ -198,7 +211,7 @@ class _Carrier:
 
     async def _receive(self, receive: Receive) -> None:
         """Reads ahead by the queue's limit while handlers run in order, `concurrency` at a time."""
-        queue: asyncio.Queue[str | bytes] = asyncio.Queue(self._plan.endpoint.limits.inbound_queue or 1)
+        queue = self._queue
         workers = [asyncio.ensure_future(self._work(queue)) for _ in range(self._plan.endpoint.concurrency)]
         try:
             while True:
@@ -209,7 +222,7 @@ class _Carrier:
                 payload = text if text is not None else event["bytes"]
                 if self._is_too_large(payload):
                     self.close(1009, "message too big")
-                else:
+                elif self._leaving is None:
                     await queue.put(payload)
             self.close_code = self.close_code or event.get("code", 1005)
             self._gone = True

@@ -25,6 +25,7 @@ from wireloom.wire.messages import ReaderRules
 __all__ = ["Listener", "Plan", "Shell", "Swapped"]
 
 _LAST_HOOKS_SECONDS = 1.0  # for on_disconnect when the drain's time is over
+_LOOK_SECONDS = 0.02
 
 StartTask: TypeAlias = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 
@@ -113,6 +114,13 @@ class Listener:
         """The server stops: its time is running, and connections are closed by the drain's schedule."""
         self.ready = False
         self._drain.begin()
+
+    async def drain(self) -> None:
+        """Closes every connection, as the stop of our own server does, and waits for that within the drain's time."""
+        self.begin_drain()
+        while self.shells and self.loop.time() < (self._drain.ends or 0.0):
+            await asyncio.sleep(_LOOK_SECONDS)
+        await self.end_connections()
 
     async def stop(self) -> None:
         """Ends what is left, then the hub."""
