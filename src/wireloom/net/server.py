@@ -110,9 +110,10 @@ class DrainingServer(uvicorn.Server):
             connection.shutdown()
         now = asyncio.get_running_loop().time
         ends = now() + min(listener.config.drain_timeout_seconds, self.config.timeout_graceful_shutdown or math.inf)
-        while (self.server_state.connections or self.server_state.tasks) and now() < ends and not self.force_exit:
+        state = self.server_state
+        while (state.connections or state.tasks) and now() < ends and not self.force_exit:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_SECONDS)
-        for task in self.server_state.tasks:
+        for task in state.tasks:
             task.cancel()
         await listener.end_connections()
         await self._stop_application(max(ends - now(), _LEAST_FOR_APPLICATION_SECONDS))
