@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 import redis
+from bench.crowd import Crowd
 
 from tests.cli.processes import Running
 from tests.net.raw import Peer, dial, eventually, request_head
@@ -23,8 +24,6 @@ from tests.services import Service, redis_service
 from wireloom import ConnectionClosed, connect
 from wireloom.clients.connection import ClientConnection, open_connection
 from wireloom.wire.frames import TEXT, mask_frame
-
-from .crowd import Crowd
 
 pytestmark = [
     pytest.mark.anyio,

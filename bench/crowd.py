@@ -62,6 +62,7 @@ class Member(asyncio.Protocol):
             self._crowd.told.set()
             if self._crowd.answers:
                 self.send(CLOSE, payload[:2])
+            self._crowd.has_closed(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._crowd.gone += 1
@@ -111,6 +112,9 @@ class Crowd:
             members = [member for _, member in await asyncio.gather(*dialled)]
             await asyncio.gather(*(member.opened for member in members))
             self.members += members
+
+    def has_closed(self, member: Member) -> None:
+        """One was told to close; for those who want to know."""
 
     @property
     def open(self) -> Iterator[Member]:
