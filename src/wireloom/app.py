@@ -364,6 +364,13 @@ class App:
             notify.attach(self.hub)
             undo.pop_all()
 
+    async def drain(self) -> None:
+        """Closes every connection with 1012 and the advice when to come back, within `drain_timeout_seconds`, and lets
+        nobody in any more. For servers that leave WebSockets open when they stop; ours does it by itself.
+        """
+        if self.listener is not None:
+            await self.listener.drain()
+
     async def reload(self, other: App) -> Swapped:
         """Serves what another application declares, while connections stay open: the next message of each runs the new
         code. All or nothing. Options stay as they are, and no lifespan is entered or left.

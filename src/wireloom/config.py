@@ -101,6 +101,14 @@ class Config:
         False, "compress by what was sent before: smaller, but some 350 KiB a connection, and nothing is shared"
     )
     drain_timeout_seconds: float = _option(30.0, "time to shut down in, at most", "seconds")
+    drain_spread_seconds: float = _option(
+        15.0,
+        "time over which open connections are closed, at most; few take less; half of the whole at most",
+        "seconds",
+    )
+    drain_delay_seconds: float = _option(
+        0.0, "time between a signal and the shutdown, for load balancers to find that it is no longer ready", "seconds"
+    )
     backplane: str = _option(
         "memory", "what carries publications between processes: memory, redis://… or nats://…", secret=True
     )

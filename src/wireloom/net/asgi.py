@@ -10,9 +10,9 @@ from wireloom.core.dispatch import run_hook
 from wireloom.errors import ConnectionClosed, Deny, require_sendable
 from wireloom.hub.connection import Connection
 from wireloom.hub.outbox import Outbox, Sink
+from wireloom.net.drain import advise
 from wireloom.net.listener import Listener, Plan
 from wireloom.net.opening import admit, find_endpoint
-from wireloom.net.websocket import shutdown_reason
 from wireloom.wire.frames import frame_payload, is_text_frame
 from wireloom.wire.handshake import RequestHead, choose_subprotocol, deny_body
 
@@ -88,6 +88,8 @@ class _Carrier:
         self._close: tuple[int, str] | None = None
         self._accepted = False
         self._gone = False
+        self._queue: asyncio.Queue[str | bytes] = asyncio.Queue(plan.endpoint.limits.inbound_queue or 1)
+        self._leaving: asyncio.Task[None] | None = None  # closes behind the messages that have come
         self.cancelled = False
         self.close_code: int | None = None
         self.close_reason = ""
@@ -133,11 +135,20 @@ class _Carrier:
     def abort(self) -> None:
         """Ends it; ASGI knows no harder way than a close."""
         if self.is_open:
-            self.close(1012, shutdown_reason())
+            self.close(1012, advise())
 
-    def restart(self) -> None:
-        """Closes with 1012."""
-        self.abort()
+    def restart(self, reason: str | None = None) -> None:
+        """Lets running handlers end, then closes with 1012; what comes meanwhile is not handled any more."""
+        reason = advise() if reason is None else reason
+        if self._plan.endpoint.streams and self.is_open:
+            self.close(1012, reason)
+        elif self.is_open and self._leaving is None:
+            self._leaving = asyncio.ensure_future(self._close_behind(reason))
+
+    async def _close_behind(self, reason: str) -> None:
+        await self._queue.join()
+        if self.is_open:
+            self.close(1012, reason)
 
     @property
     def path(self) -> str:
@@ -193,6 +204,8 @@ class _Carrier:
             self._gone = True
             self._room.set()
             sender.cancel()
+            if self._leaving is not None:
+                self._leaving.cancel()
             listener.leave(self)
             listener.hub.unregister(self.connection)
             self._outbox.end()
@@ -200,7 +213,7 @@ class _Carrier:
 
     async def _receive(self, receive: Receive) -> None:
         """Reads ahead by the queue's limit while handlers run in order, `concurrency` at a time."""
-        queue: asyncio.Queue[str | bytes] = asyncio.Queue(self._plan.endpoint.limits.inbound_queue or 1)
+        queue = self._queue
         workers = [asyncio.ensure_future(self._work(queue)) for _ in range(self._plan.endpoint.concurrency)]
         try:
             while True:
@@ -211,7 +224,7 @@ class _Carrier:
                 payload = text if text is not None else event["bytes"]
                 if self._is_too_large(payload):
                     self.close(1009, "message too big")
-                else:
+                elif self._leaving is None:
                     await queue.put(payload)
             self.close_code = self.close_code or event.get("code", 1005)
             self._gone = True

@@ -18,6 +18,7 @@ from wireloom.hub.census import Census, TooManyConnections
 from wireloom.hub.connection import Connection
 from wireloom.hub.hub import Hub
 from wireloom.hub.outbox import OutboxRules
+from wireloom.net.drain import Drain, Restarted, advise
 from wireloom.net.wheel import Wheel
 from wireloom.wire.deflate import DeflateSettings, ServerDeflate
 from wireloom.wire.messages import ReaderRules
@@ -26,6 +27,7 @@ __all__ = ["Listener", "Plan", "Shell", "Swapped"]
 
 _COME_BACK_SECONDS = "5"  # that a client which found no room is told
 _LAST_HOOKS_SECONDS = 1.0  # for on_disconnect when the drain's time is over
+_LOOK_SECONDS = 0.02
 
 StartTask: TypeAlias = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 
@@ -49,7 +51,7 @@ class Swapped:
     closed: int
 
 
-class Shell(Protocol):
+class Shell(Restarted, Protocol):
     """An open connection, as far as the end of the server and live reloads go."""
 
     connection: Connection
@@ -60,9 +62,6 @@ class Shell(Protocol):
 
     def abort(self) -> None:
         """Ends it without a word."""
-
-    def restart(self) -> None:
-        """Closes it with 1012 and the advice when to come back."""
 
     def swap(self, plan: Plan) -> bool:
         """Handles what comes from now on by another plan; says whether it can."""
@@ -97,7 +96,8 @@ class Listener:
         self.shells: set[Shell] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.stopping = False
-        self._drain_ends: float | None = None
+        self.ready = True  # whether balancers may send further clients
+        self._drain = Drain(self.shells, config, loop)
         self._plans: dict[Endpoint, Plan] = {}
 
     async def start(self) -> None:
@@ -111,29 +111,46 @@ class Listener:
     @property
     def draining(self) -> bool:
         """Whether the server is about to stop."""
-        return self._drain_ends is not None
+        return self._drain.ends is not None
 
     def begin_drain(self) -> None:
-        """The server stops: its time is running."""
-        if self._drain_ends is None:
-            self._drain_ends = self.loop.time() + self.config.drain_timeout_seconds
+        """The server stops: its time is running, and connections are closed by the drain's schedule."""
+        self.ready = False
+        self._drain.begin()
+
+    async def drain(self) -> None:
+        """Closes every connection, as the stop of our own server does, and waits for that within the drain's time."""
+        self.begin_drain()
+        while self.shells and self.loop.time() < (self._drain.ends or 0.0):  # noqa: ASYNC110  # nobody tells
+            await asyncio.sleep(_LOOK_SECONDS)
+        await self.end_connections()
 
     async def stop(self) -> None:
+        """Ends what is left, then the hub."""
+        await self.end_connections()
+        self.wheel.stop()
+        await self.hub.stop()
+        gc.unfreeze()
+
+    async def end_connections(self) -> None:
         """Ends every connection that is left; the last hooks have what remains of the drain's time, then end too."""
         self.begin_drain()
-        self.wheel.stop()
+        self._drain.end()
+        for shell in list(self.shells):
+            shell.connection.close(1012, advise())
+        for _ in range(2 if self.shells else 0):  # the transports write within these turns; an abort drops the rest
+            await asyncio.sleep(0)
         for shell in list(self.shells):
             shell.abort()
-        until = max(self._drain_ends or 0.0, self.loop.time() + _LAST_HOOKS_SECONDS)
+        until = max(self._drain.ends or 0.0, self.loop.time() + _LAST_HOOKS_SECONDS)
         while (self.shells or self.tasks) and self.loop.time() < until:
             # a connection leaves a turn or two after its abort and may begin its last hook then
             await asyncio.wait({*self.tasks, self.loop.create_task(asyncio.sleep(0.01))}, return_when="FIRST_COMPLETED")
         self.stopping = True
         for task in list(self.tasks):
             task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-        await self.hub.stop()
-        gc.unfreeze()
+        if self.tasks:  # one that does not heed it is left behind
+            await asyncio.wait(self.tasks, timeout=_LAST_HOOKS_SECONDS)
 
     def keep(self, task: asyncio.Task[None]) -> None:
         """Holds a task until it is done; the event loop itself only holds it weakly."""
