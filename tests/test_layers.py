@@ -14,7 +14,7 @@ import wireloom
 PACKAGE = Path(wireloom.__file__).parent
 BELOW_APP = {
     *("errors", "metrics", "config", "database", "wire", "core", "hub"),
-    *("identity", "graph", "faces", "net", "clients", "doors", "app"),
+    *("identity", "graph", "faces", "net", "clients", "doors", "storage", "app"),
 }
 # The table: what a room may import besides itself. `public` is `wireloom/__init__.py`, which is the app's face.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -32,7 +32,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "faces.routes": {"core", "hub", "errors", "config", "identity", "database"},
     "net": {"wire", "core", "hub", "errors", "config", "metrics"},
     "clients": {"wire", "errors"},
-    "doors": BELOW_APP - {"app", "net", "clients"},
+    "doors": BELOW_APP - {"app", "storage", "net", "clients"},
+    "storage": {"database", "identity", "graph", "faces.routes", "hub", "config", "errors"},
     "app": BELOW_APP,
     "server": {"app", "net.server", "faces.callback", "config", "errors"},
     "public": BELOW_APP | {"server"},

@@ -13,6 +13,7 @@ import msgspec
 from wireloom.config import Config
 from wireloom.core.actions import Actions
 from wireloom.core.endpoint import Door, Endpoint
+from wireloom.core.operation import Operation
 from wireloom.core.request import Request
 from wireloom.core.router import Router
 from wireloom.errors import ConfigError, Deny, Unauthorized, did_you_mean
@@ -23,6 +24,9 @@ from wireloom.hub.hub import Hub
 from wireloom.metrics import Counts
 
 if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+
+    from wireloom.faces.routes.dynamic import DynamicRoutes
     from wireloom.faces.routes.loading import RouteFiles, Served
     from wireloom.faces.routes.services import Services as RouteServices
     from wireloom.faces.routes.stores.stores import Stores
@@ -45,6 +49,8 @@ __all__ = [
     "needs_users",
     "refuse_paths",
     "route_services",
+    "user_operations",
+    "user_routes",
     "walker_services",
 ]
 
@@ -307,3 +313,41 @@ def route_services(
 
     stored = stores.sql, stores.store, stores.outbound
     return Services(config, hub, *stored, compiler.log_in, compiler.walk, visits)
+
+
+def user_operations(config: Config, events: bool) -> list[Operation]:
+    """What documents say of the HTTP endpoints that come with users.
+
+    Args:
+        events: whether there is an event socket.
+    """
+    from wireloom.faces.accounts import account_operations
+    from wireloom.faces.notify import notify_operation
+
+    operations = [*account_operations(), *([notify_operation()] if events else [])]
+    if config.dynamic_routes:
+        from wireloom.faces.routes.register import register_operations
+
+        operations += register_operations()
+    return operations
+
+
+def user_routes(
+    config: Config, hub: Hub, identity: Identity, dynamic: DynamicRoutes | None, admins_only: bool | None
+) -> list[BaseRoute]:
+    """The HTTP endpoints that come with users.
+
+    Args:
+        admins_only: whether only administrators' keys may notify; None: there is no event socket, so nobody may.
+    """
+    from wireloom.faces.accounts import account_routes
+    from wireloom.faces.notify import notify_route
+
+    routes: list[BaseRoute] = [*account_routes(identity, config)]
+    if admins_only is not None:
+        routes.append(notify_route(hub, identity.check_api_key, admins_only=admins_only))
+    if dynamic is not None:
+        from wireloom.faces.routes.register import register_routes
+
+        routes += register_routes(dynamic, identity.authenticate)
+    return routes
