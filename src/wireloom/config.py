@@ -74,6 +74,9 @@ class Config:
         False, "swap declarations when their files change, while connections stay open; for development"
     )
     log_level: Literal["debug", "info", "warning", "error"] = _option("info", "least severe level that is logged")
+    log_format: Literal["text", "json"] = _option(
+        "text", "how it is logged: lines for people, or JSON, one object a line"
+    )
     ssl_certfile: str | None = _option(None, "certificate chain in PEM; turns TLS on")
     ssl_keyfile: str | None = _option(None, "private key in PEM")
     forwarded_allow_ips: str = _option("127.0.0.1,::1", "proxies whose X-Forwarded headers are believed, or *")

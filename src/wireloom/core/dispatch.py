@@ -308,9 +308,9 @@ def log_bug(endpoint: Endpoint, error: BaseException, where: str) -> str:
     error_id = new_error_id()
     endpoint.counts.bugs[where] += 1
     place = f" ({endpoint.source})" if endpoint.source else ""
-    logger.error(
-        "error %s in %s of %s %s%s", error_id, where, endpoint.door.value, endpoint.path, place, exc_info=error
-    )
+    door = endpoint.door.value
+    told = {"error_id": error_id, "door": door, "endpoint": endpoint.label}
+    logger.error("error %s in %s of %s %s%s", error_id, where, door, endpoint.path, place, exc_info=error, extra=told)
     return error_id
 
 

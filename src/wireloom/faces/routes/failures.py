@@ -48,7 +48,14 @@ class Failures:
         path, source = (place.path, f" ({place.source})") if place is not None else (hook, "")
         error_id = new_error_id()
         line = "error %s: route %r, %s%s failed on %s: %s (%s)"
-        extra = {"route": self._route, "hook": hook, "operation": path, "connection": visit.connection_id}
+        extra = {
+            "error_id": error_id,
+            "endpoint": visit.connection.endpoint.label,
+            "route": self._route,
+            "hook": hook,
+            "operation": path,
+            "connection": visit.connection_id,
+        }
         why = one_line(error.message), one_line(error.code)
         told = (error_id, self._route, path, source, visit.connection_id, *why)
         _logger.warning(line, *told, extra=extra)
