@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": set(),
     "config": {"errors"},
     "wire": {"errors"},
-    "core": {"errors", "config"},
+    "core": {"errors", "config", "metrics"},
     "hub": {"errors", "config", "metrics", "wire.frames", "core.topic", "core.caller", "core.plain", "core.network"},
     "database": {"errors"},
     "identity": {"errors", "config", "core.topic", "core.network", "database"},

@@ -41,7 +41,7 @@ from wireloom.hub.hub import Hub
 from wireloom.hub.notify import notify
 from wireloom.net.asgi import serve_websocket
 from wireloom.net.documents import Documents
-from wireloom.net.http import HEALTH, HTTPDoor
+from wireloom.net.http import HTTPDoor, metrics_routes, own_paths
 from wireloom.net.listener import Listener, Swapped
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class App:
         self.pages: Pages | None = None  # only with the option `reload`
         self._declarations: list[Declaration] = []
         self._events: EventOptions | None = None
-        self._doors = Doors()
+        self._doors = Doors(counts=self.hub.counts)
         self._documents = Documents(self._sources)
         self._channels: dict[Connection, str] = {}  # of the event socket's connections
         self._tokens: dict[Connection, str] = {}  # that connections of walkers came with
@@ -454,9 +454,9 @@ class App:
             self._swap()
 
     def _routes(self) -> list[BaseRoute]:
-        """The HTTP endpoints that come with users, and the documents."""
+        """The HTTP endpoints that come with users, the documents and the metrics."""
         documents = self._documents.routes() if self.config.docs else []
-        return [*self._user_routes(), *documents]
+        return [*self._user_routes(), *documents, *metrics_routes(self.config, self.hub, self._doors)]
 
     def _user_routes(self) -> list[BaseRoute]:
         storage, events = self._storage, self._events
@@ -476,14 +476,14 @@ class App:
 
     def _make_doors(self, config: Config, registered: Sequence[RouteFiles]) -> tuple[Doors, Services | None]:
         """The endpoints of all declarations, and what walkers among them share."""
-        doors, compiler = Doors(), self._compiler(config)
+        doors, compiler = Doors(counts=self.hub.counts), self._compiler(config)
         for declaration in (*self._declarations, *registered):
             for endpoint in compiler.compile(declaration):
                 doors.add(endpoint)
         if self._events is not None:
             doors.add(self._compile_events(self._events, config, doors.events))
         compiler.check()
-        refuse_paths(doors, [*HEALTH, *(each.path for each in self._operations())])
+        refuse_paths(doors, [*own_paths(config), *(each.path for each in self._operations())])
         if self.identity is not None:
             compiler.close_off(doors)
         if self.pages is not None:

@@ -6,6 +6,7 @@ from these declarations. Precedence: flag, environment, file, default.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import tomllib
@@ -22,14 +23,24 @@ __all__ = ["Config", "Limits", "Option", "choose_options", "load_config", "optio
 T = TypeVar("T")
 
 
-def _option(default: T, help: str, unit: str = "", *, secret: bool = False, within: tuple[int, int] | None = None) -> T:
+def _option(
+    default: T,
+    help: str,
+    unit: str = "",
+    *,
+    secret: bool = False,
+    within: tuple[int, int] | None = None,
+    addresses: bool = False,
+) -> T:
     """Declares one option of a dataclass. The return type is that of the value, as dataclass fields want it.
 
     Args:
         secret: its value is not shown where the configuration is printed.
         within: the least and the greatest number that it may be.
+        addresses: its texts are IP addresses, networks or ``*``.
     """
-    return field(default=default, repr=not secret, metadata={"help": help, "unit": unit, "within": within})
+    told = {"help": help, "unit": unit, "within": within, "addresses": addresses}
+    return field(default=default, repr=not secret, metadata=told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +89,9 @@ class Config:
         False, "swap declarations when their files change, while connections stay open; for development"
     )
     log_level: Literal["debug", "info", "warning", "error"] = _option("info", "least severe level that is logged")
+    log_format: Literal["text", "json"] = _option(
+        "text", "how it is logged: lines for people, or JSON, one object a line"
+    )
     ssl_certfile: str | None = _option(None, "certificate chain in PEM; turns TLS on")
     ssl_keyfile: str | None = _option(None, "private key in PEM")
     forwarded_allow_ips: str = _option("127.0.0.1,::1", "proxies whose X-Forwarded headers are believed, or *")
@@ -157,6 +171,10 @@ class Config:
     )
     routes_max_seconds: float = _option(30.0, "time of one run of a hook of a declarative route", "seconds")
     docs: bool = _option(True, "serve /docs, /openapi.json and /asyncapi.json")
+    metrics: bool = _option(True, "serve /metrics to this machine and to metrics_allow")
+    metrics_allow: tuple[str, ...] = _option(
+        (), "who else may read /metrics: addresses, networks such as 10.0.0.0/8, or * for everybody", addresses=True
+    )
     limits: Limits = field(default_factory=Limits)
 
 
@@ -171,6 +189,7 @@ class Option:
     unit: str
     of_limits: bool
     within: tuple[int, int] | None = None
+    addresses: bool = False
 
     @property
     def flag(self) -> str:
@@ -191,7 +210,8 @@ def options() -> Iterator[Option]:
             if entry.default is not MISSING:
                 told = entry.metadata
                 kind, of_limits = hints[entry.name], owner is Limits
-                yield Option(entry.name, kind, entry.default, told["help"], told["unit"], of_limits, told["within"])
+                bounds = told["within"], told["addresses"]
+                yield Option(entry.name, kind, entry.default, told["help"], told["unit"], of_limits, *bounds)
 
 
 def load_config(
@@ -289,7 +309,7 @@ def _fit(option: Option, value: Any, place: str) -> Any:
         if get_origin(wanted) is Literal:
             return _choice(get_args(wanted), value)
         if get_origin(wanted) is tuple:
-            return _texts(value)
+            return _addresses(_texts(value)) if option.addresses else _texts(value)
         return _in_range(option, _scalar(wanted, value))
     except ValueError as error:
         raise ConfigError(f"{option.name} {error}, not {value!r}", place) from None
@@ -312,6 +332,15 @@ def _texts(value: Any) -> tuple[str, ...]:
     if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
         raise ValueError("must be a list of texts")
     return tuple(texts)
+
+
+def _addresses(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        try:
+            text == "*" or ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise ValueError(f"must be addresses, networks or *, and {text!r} is none") from None
+    return texts
 
 
 def _scalar(wanted: type, value: Any) -> Any:

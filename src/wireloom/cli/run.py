@@ -26,7 +26,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import multiprocess
 
 from wireloom import App
-from wireloom.cli.logs import configure_logging
+from wireloom.cli.logs import configure_logging, say
 from wireloom.cli.output import explain
 from wireloom.cli.target import load_app
 from wireloom.config import Config
@@ -108,7 +108,7 @@ class _Server(ForegroundServer):
         if self._reloader is not None:
             await self._reloader.stop()
         if self.server_state.connections:
-            click.echo(_STOPPING, err=True)
+            say(_STOPPING)
         await super().shutdown(sockets)
         _leave_within(_SECONDS_TO_LEAVE)
 
@@ -138,7 +138,7 @@ def _leave_within(seconds: float) -> None:
 def _run_workers(config: Config, targets: tuple[str, ...], sockets: list[socket.socket], announcement: str) -> int:
     if config.backplane == "memory":
         note = "a publication reaches only the clients of its own worker; give --backplane redis://… or nats://…"
-        click.echo(f"warning: {config.workers} workers without a backplane: {note}", err=True)
+        say(f"{config.workers} workers without a backplane: {note}", logging.WARNING)
     factory = partial(_load_in_worker, targets, config)
     multiprocess.Process = _Worker  # type: ignore[misc]  # uvicorn's supervisor offers no other way to choose the server
     served = uvicorn_config(factory, config, factory=True)
@@ -304,7 +304,7 @@ class _Workers(multiprocess.Multiprocess):
         while any(process.process.is_alive() for process in (*self.processes, *self._retired)):
             self.handle_signals()
             if not told and time.monotonic() > begun + _QUIET_SECONDS:
-                click.echo(_STOPPING, err=True)
+                say(_STOPPING)
                 told = True
             if self.impatient or time.monotonic() > deadline:
                 for process in (*self.processes, *self._retired):

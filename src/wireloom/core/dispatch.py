@@ -7,6 +7,7 @@ import types
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import aclosing
 from contextvars import Context, copy_context
+from time import perf_counter
 from typing import Any, TypeAlias
 
 import anyio
@@ -25,6 +26,7 @@ from wireloom.errors import (
     Unauthorized,
     new_error_id,
 )
+from wireloom.metrics import EndpointCounts
 
 __all__ = [
     "Direct",
@@ -36,6 +38,8 @@ __all__ = [
     "invoke",
     "log_bug",
     "run_hook",
+    "time_direct",
+    "time_rest",
 ]
 
 logger = logging.getLogger(__name__)
@@ -106,6 +110,35 @@ def _begin_directly(endpoint: Endpoint) -> Direct:
         return None
 
     return lambda context, connection, payload: context.copy().run(handle, connection, payload)
+
+
+def time_direct(direct: Direct, counts: EndpointCounts, now: float) -> Direct:
+    """Handles messages as `direct` does, and counts how long each takes."""
+
+    def timed(context: Context, connection: Caller, payload: str | bytes) -> Coroutine[Any, Any, None] | None:
+        begun = perf_counter()
+        rest = direct(context, connection, payload)
+        if rest is not None:
+            return time_rest(rest, counts, now, begun)
+        counts.time(perf_counter() - begun, now)
+        return None
+
+    return timed
+
+
+async def time_rest(
+    rest: Coroutine[Any, Any, None], counts: EndpointCounts, now: float, begun: float | None = None
+) -> None:
+    """Goes on with the handling of a message to its end, and counts how long it takes.
+
+    Args:
+        begun: when it did; None: now.
+    """
+    begun = perf_counter() if begun is None else begun
+    try:
+        await rest
+    finally:
+        counts.time(perf_counter() - begun, now)
 
 
 def context_of(connection: Caller) -> Context:
@@ -265,6 +298,7 @@ async def invoke(request: Request, payload: Any, *, authorized: bool = False) ->
         ConnectionClosed: the handler found its connection ended.
     """
     endpoint = request.endpoint
+    begun = perf_counter()
     try:
         if endpoint.authorize is not None and not authorized:
             await _authorize(request)
@@ -279,6 +313,8 @@ async def invoke(request: Request, payload: Any, *, authorized: bool = False) ->
         if _ends_everything(error, request.connection):
             raise
         raise InternalError(log_bug(endpoint, error, "handler"), error) from error
+    finally:
+        endpoint.counts.timings.add(perf_counter() - begun)
 
 
 async def authorize(request: Request) -> None:
@@ -313,10 +349,11 @@ async def _authorize(request: Request) -> None:
 def log_bug(endpoint: Endpoint, error: BaseException, where: str) -> str:
     """Logs an unexpected exception once, with its traceback, and gives the id that the log line carries."""
     error_id = new_error_id()
+    endpoint.counts.bugs[where] += 1
     place = f" ({endpoint.source})" if endpoint.source else ""
-    logger.error(
-        "error %s in %s of %s %s%s", error_id, where, endpoint.door.value, endpoint.path, place, exc_info=error
-    )
+    door = endpoint.door.value
+    told = {"error_id": error_id, "door": door, "endpoint": endpoint.label}
+    logger.error("error %s in %s of %s %s%s", error_id, where, door, endpoint.path, place, exc_info=error, extra=told)
     return error_id
 
 
@@ -352,6 +389,7 @@ def _tell_bug(endpoint: Endpoint, connection: Caller, error: BaseException) -> N
 
 
 def _tell(endpoint: Endpoint, connection: Caller, error: RequestError) -> None:
+    endpoint.counts.tell(error.code)
     told = endpoint.codec.encode_error(error)
     if told:
         connection.send_encoded(told)

@@ -11,6 +11,7 @@ from wireloom.config import Limits
 from wireloom.core.codec import Codec
 from wireloom.core.request import Request
 from wireloom.errors import Deny
+from wireloom.metrics import EndpointCounts
 
 __all__ = ["ANY_PATH", "Authorize", "Bind", "Door", "Endpoint", "Handler"]
 
@@ -70,6 +71,7 @@ class Endpoint:
         source: ``file:line`` of the declaration.
         takes_over: asked in a live reload whether it goes on with a connection of the endpoint in whose place it comes.
             None: with those of endpoints that have none either.
+        counts: what has happened at it.
     """
 
     name: str
@@ -98,11 +100,17 @@ class Endpoint:
     summary: str = ""
     source: str = ""
     takes_over: Callable[[Any], bool] | None = None
+    counts: EndpointCounts = field(default_factory=EndpointCounts)
 
     @property
     def takes_any_path(self) -> bool:
         """Whether it takes what nothing else does."""
         return self.path == ANY_PATH
+
+    @property
+    def label(self) -> str:
+        """What metrics and traces call it: its path template; of the door event, its name."""
+        return self.name if self.door is Door.EVENT else self.path
 
     @property
     def needs_login(self) -> bool:

@@ -242,7 +242,8 @@ class _Answers:
         except Exception:
             error_id = new_error_id()
             error = RequestError("INTERNAL_ERROR", f"Internal error, id {error_id}")
-            logger.exception("a bug, error id %s: %s %s", error_id, request.method, request.url.path)
+            told = {"error_id": error_id, "door": "rest", "endpoint": request.url.path}
+            logger.exception("a bug, error id %s: %s %s", error_id, request.method, request.url.path, extra=told)
         status = error.http_status
         return refuse(error, status, _headers_of(error, status))
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from wireloom.core.caller import current_caller
-from wireloom.core.dispatch import run_hook
+from wireloom.core.dispatch import run_hook, time_rest
 from wireloom.errors import ConnectionClosed, Deny, require_sendable
 from wireloom.hub.connection import Connection
 from wireloom.hub.outbox import Outbox, Sink
@@ -34,6 +34,7 @@ async def serve_websocket(listener: Listener, scope: Scope, receive: Receive, se
         await admit(listener, carrier.connection)
         listener.enter(carrier)
     except Deny as deny:
+        listener.hub.counts.refused[deny.status] += 1
         await _refuse(deny, scope, send)
         return
     try:
@@ -192,6 +193,9 @@ class _Carrier:
         await self._send({"type": "websocket.accept", "subprotocol": self.subprotocol, "headers": []})
         self._accepted = True
         self._outbox.begin(self)
+        counts = self._outbox.counts
+        counts.open += 1
+        counts.opened += 1
         listener.hub.register(self.connection, since)
         sender = asyncio.ensure_future(self._pass_on())
         try:
@@ -209,6 +213,7 @@ class _Carrier:
             listener.leave(self)
             listener.hub.unregister(self.connection)
             self._outbox.end()
+            counts.close(self.close_code or 1006)
             await run_hook(self._plan.endpoint, "on_disconnect", self.connection)
 
     async def _receive(self, receive: Receive) -> None:
@@ -222,6 +227,7 @@ class _Carrier:
                     break
                 text = event.get("text")
                 payload = text if text is not None else event["bytes"]
+                self._count(payload)
                 if self._is_too_large(payload):
                     self.close(1009, "message too big")
                 elif self._leaving is None:
@@ -237,6 +243,11 @@ class _Carrier:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
 
+    def _count(self, payload: str | bytes) -> None:
+        counts = self._outbox.counts
+        counts.received += 1
+        counts.received_bytes += len(payload.encode() if isinstance(payload, str) else payload)
+
     def _is_too_large(self, payload: str | bytes) -> bool:
         limit = self._plan.endpoint.limits.max_message_bytes
         if not limit or 4 * len(payload) <= limit:
@@ -248,7 +259,11 @@ class _Carrier:
             payload = await queue.get()
             if self._close is None:
                 current_caller.set(self.connection)
-                await self._plan.dispatch(self.connection, payload)
+                now, counts = self._listener.wheel.now, self._outbox.counts
+                if counts.timed_until == now:
+                    await self._plan.dispatch(self.connection, payload)
+                else:
+                    await time_rest(self._plan.dispatch(self.connection, payload), counts, now)
             queue.task_done()
 
     async def _pass_on(self) -> None:
@@ -290,6 +305,8 @@ class _MessageOutbox(Outbox):
             return
         frames = self.frames[:]
         self.frames.clear()
+        self.counts.sent += len(frames)
+        self.counts.sent_bytes += sum(map(len, frames))
         self._write_all(self._sink, frames)
 
     def _write_all(self, sink: Sink, frames: list[bytes]) -> None:

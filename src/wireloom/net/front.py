@@ -252,6 +252,7 @@ class Front(asyncio.Protocol):
         assert transport is not None
         self._forget()
         self._refused = True
+        self._listener.hub.counts.refused[deny.status] += 1
         if transport.is_closing():
             return
         transport.write(deny_response(deny))

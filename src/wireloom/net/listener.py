@@ -168,7 +168,7 @@ class Listener:
                 compile_dispatch(endpoint),
                 compile_direct(endpoint),
                 ReaderRules(True, limits.max_message_bytes, limits.max_fragments),
-                OutboxRules(limits.outbox_bytes, limits.outbox_policy),
+                OutboxRules(limits.outbox_bytes, limits.outbox_policy, endpoint.counts),
             )
         return plan
 

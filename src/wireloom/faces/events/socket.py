@@ -377,14 +377,21 @@ class _EventSocket:
         endpoint = self._actions.find(event.walker)
         if endpoint is None:
             raise EventError("walker", "Invalid request! Please use valid walker event!", event.id)
+        payload, counts = bytes(event.context), endpoint.counts
+        counts.received += 1
+        counts.received_bytes += len(payload)
         try:
-            reports = await invoke(Request(endpoint, connection, None, event.node), bytes(event.context))
+            reports = await invoke(Request(endpoint, connection, None, event.node), payload)
         except Unauthorized as error:
+            counts.tell(error.code)
             raise EventError("walker", f"Event {event.walker} requires to be authenticated!", event.id) from error
         except RequestError as error:
+            counts.tell(error.code)
             raise EventError("walker", error_object(error), event.id) from error
         if not event.response:
             return None
+        counts.sent += 1
+        counts.sent_bytes += len(reports)
         return encode_frame({"status": 200, "reports": msgspec.Raw(reports)}, event.id)
 
 
