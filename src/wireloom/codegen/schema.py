@@ -114,7 +114,7 @@ class Schemas:
         return found
 
     def _without_itself(self, type_: Type, above: frozenset[str]) -> Type:
-        """A type without the definitions above as its arms, which no language takes: ``A`` as ``int | A`` is ``int``."""
+        """A type without the definitions above as arms, which no language takes: ``A`` as ``int | A`` is ``int``."""
         if isinstance(type_, Union):
             return union_of(self._without_itself(arm, above) for arm in type_.arms)
         if not isinstance(type_, Named) or self._leads_elsewhere(type_.name, above):
@@ -250,7 +250,9 @@ def _merged(objects: list[Members]) -> Members:
         for field in each.fields:
             known = fields.get(field.name)
             needed = field.required or (known is not None and known.required)
-            fields[field.name] = Field(field.name, field.type, needed, field.comment or (known.comment if known else ""))
+            fields[field.name] = Field(
+                field.name, field.type, needed, field.comment or (known.comment if known else "")
+            )
     return Members(tuple(fields.values()), any(each.is_open for each in objects))
 
 

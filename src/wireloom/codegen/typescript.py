@@ -11,6 +11,7 @@ from textwrap import indent
 from typing import Any
 
 from wireloom.codegen.contract import Action, Contract, Operation, Parameter, Socket, read_contract
+from wireloom.codegen.layout import listed, one_line
 from wireloom.codegen.names import Names, camel_case, identifier
 from wireloom.codegen.types import (
     STRING,
@@ -38,7 +39,19 @@ _PLAIN = {
     "bytes": "Uint8Array",
     "file": "Blob",
 }
-_OWN_TYPES = {"Client", "Events", "Rest", "Array", "Object", "Function", "Symbol", "Partial", "Readonly", "Date", "Error"}
+_OWN_TYPES = {
+    "Client",
+    "Events",
+    "Rest",
+    "Array",
+    "Object",
+    "Function",
+    "Symbol",
+    "Partial",
+    "Readonly",
+    "Date",
+    "Error",
+}
 _OF_OBJECTS = {
     *("constructor", "prototype", "then", "toString", "toLocaleString", "valueOf", "hasOwnProperty", "isPrototypeOf"),
     *("propertyIsEnumerable", "__proto__"),
@@ -148,8 +161,7 @@ def _comment(text: str, *further: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    printable = "".join(character if character.isprintable() else " " for character in text)
-    return printable.replace("*/", "*\\/").strip()
+    return one_line(text).replace("*/", "*\\/")
 
 
 def _title(text: str) -> str:
@@ -181,31 +193,29 @@ def _operation(operation: Operation, name: str, contract: Contract) -> str:
     }
     comment = _comment(operation.comment, f"{operation.method} {operation.path}")
     answer = _type(operation.answer)
-    return (
-        f"{comment}{name}({arguments}): Promise<{answer}> {{\n"
-        f"  return this.http.call<{answer}>({_literal(told)}, {passed});\n}}\n"
-    )
+    call = listed(f"return this.http.call<{answer}>(", [_literal(told), *passed], ");", "  ")
+    return f"{comment}{name}({arguments}): Promise<{answer}> {{\n{_within(call)}\n}}\n"
 
 
-def _arguments(operation: Operation, contract: Contract) -> tuple[str, str, str]:
+def _arguments(operation: Operation, contract: Contract) -> tuple[str, str, list[str]]:
     """The parameters of a method, what becomes the body, and what is handed on."""
     parameters, body = _parameters(operation.parameters), operation.body
     if body is None:
-        return (parameters, "none", "parameters") if parameters else ("", "none", "{}")
+        return parameters, "none", ["parameters"] if parameters else ["{}"]
     members = contract.members(body)
     own = {each.name for each in operation.parameters}
     written = _type(body)
     if members is not None and not own & {each.name for each in members.fields}:
         optional = not operation.body_required and not any(each.required for each in members.fields)
         if not parameters:
-            return f"body: {written}{' = {}' if optional else ''}", "rest", "body"
+            return f"body: {written}{' = {}' if optional else ''}", "rest", ["body"]
         needed = not optional or any(each.required for each in operation.parameters)
         both = f"{_object_of(operation.parameters)} & ({written})"
-        return f"parameters: {both}{'' if needed else ' = {}'}", "rest", "parameters"
+        return f"parameters: {both}{'' if needed else ' = {}'}", "rest", ["parameters"]
     last = f"body{'' if operation.body_required else '?'}: {written}"
     if not parameters:
-        return last, "value", "{}, body"
-    return f"parameters: {_object_of(operation.parameters)}, {last}", "value", "parameters, body"
+        return last, "value", ["{}", "body"]
+    return f"parameters: {_object_of(operation.parameters)}, {last}", "value", ["parameters", "body"]
 
 
 def _parameters(parameters: tuple[Parameter, ...]) -> str:
@@ -256,14 +266,17 @@ def _client(contract: Contract) -> str:
             "/** The event socket; opened when it is first asked for, and anew after it was closed. */\n"
             "get events(): Events {\n"
             '  if (this.#events === null || this.#events.state === "over") {\n'
-            f"    this.#events = this.keep(new Events(this.settings, this.sockets, {json.dumps(contract.event_path)}));\n"
+            f"    const events = new Events(this.settings, this.sockets, {json.dumps(contract.event_path)});\n"
+            "    this.#events = this.keep(events);\n"
             "  }\n"
             "  return this.#events;\n"
             "}",
         ]
     parts += [_socket(each, names.take(camel_case(each.name))) for each in contract.sockets]
     body = _within("\n\n".join(parts))
-    start = f"{_title('the application')}\n\n/** A client of the application. */\nexport class Client extends BaseClient "
+    start = (
+        f"{_title('the application')}\n\n/** A client of the application. */\nexport class Client extends BaseClient "
+    )
     return f"{start}{{\n{body}\n}}" if body else f"{start}{{}}"
 
 
@@ -278,11 +291,10 @@ def _socket(socket: Socket, name: str) -> str:
         "errors": socket.errors,
         "protocols": list(socket.protocols),
     }
-    passed = "parameters" if parameters else "{}"
-    return (
-        f"{_comment(socket.comment, f'WebSocket {socket.path}')}{name}({parameters}): {type_} {{\n"
-        f"  return this.keep(new {type_}(this.settings, this.sockets, {_literal(told)}, {passed}));\n}}"
-    )
+    handed_on = ["this.settings", "this.sockets", _literal(told), "parameters" if parameters else "{}"]
+    made = listed(f"return this.keep(new {type_}(", handed_on, "));", "  ")
+    comment = _comment(socket.comment, f"WebSocket {socket.path}")
+    return f"{comment}{name}({parameters}): {type_} {{\n{_within(made)}\n}}"
 
 
 def _literal(value: dict[str, Any]) -> str:
