@@ -31,6 +31,7 @@ __all__ = [
     "EventSocket",
     "File",
     "OperationOf",
+    "Query",
     "Rest",
     "Token",
     "TypedClient",
@@ -46,6 +47,9 @@ Token: TypeAlias = str | Callable[[], str | Awaitable[str | None] | None]
 
 File: TypeAlias = bytes | tuple[str, bytes]
 """The content of a file, with its name before it or without."""
+
+Query: TypeAlias = Mapping[str, Any]
+"""Query parameters of an endpoint that does not say which it takes."""
 
 OnError: TypeAlias = Callable[[RequestError], object]
 

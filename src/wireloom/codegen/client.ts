@@ -6,6 +6,9 @@ export type Token = string | (() => string | null | undefined | Promise<string |
 /** `connected`; `away`: it will come back; `over`: it will not. */
 export type State = "connected" | "away" | "over";
 
+/** Query parameters of an endpoint that does not say which it takes. */
+export type Query = Record<string, string | number | boolean | null | undefined | ReadonlyArray<string | number>>;
+
 export interface ClientOptions {
   /** Of a user, where there are users. */
   token?: Token;
@@ -69,9 +72,9 @@ export class QueueFull extends Error {
   override readonly name: string = "QueueFull";
 }
 
-type Settings = Required<Omit<ClientOptions, "token" | "apiKey" | "WebSocket" | "fetch">> & ClientOptions;
-type Json = Record<string, unknown>;
-type Values = Readonly<Record<string, unknown>>;
+type ClientSettings = Required<Omit<ClientOptions, "token" | "apiKey" | "WebSocket" | "fetch">> & ClientOptions;
+type JsonObject = Record<string, unknown>;
+type ParameterValues = Readonly<Record<string, unknown>>;
 
 const COME_BACK: readonly number[] = [1001, 1006, 1011, 1012, 1013, 1014, 4401];
 const BEARER = "wireloom.bearer";
@@ -79,7 +82,7 @@ const PROVEN_MS = 10_000;
 const MAX_DELAY_MS = 600_000;
 const CHANNELS_IN_ONE_EVENT = 1000;
 
-function settingsOf(options: ClientOptions): Settings {
+function settingsOf(options: ClientOptions): ClientSettings {
   const defaults = {
     timeoutSeconds: 30,
     maxQueue: 1000,
@@ -97,7 +100,7 @@ async function currentToken(token: Token | undefined): Promise<string | null> {
 }
 
 /** A path and query with their parameters in it. */
-function targetOf(path: string, query: readonly string[], values: Values): string {
+function targetOf(path: string, query: readonly string[], values: ParameterValues, further: Query = {}): string {
   const filled = path.replace(/\{([^/{}]+)\}/g, (_, name: string) => {
     const value = String(values[name] ?? "");
     if (value === "" || value === "." || value === "..") {
@@ -106,8 +109,8 @@ function targetOf(path: string, query: readonly string[], values: Values): strin
     return encodeURIComponent(value);
   });
   const search = new URLSearchParams();
-  for (const name of query) {
-    const value = values[name];
+  const known = query.map((name) => [name, values[name]] as const);
+  for (const [name, value] of [...known, ...Object.entries(further)]) {
     for (const each of Array.isArray(value) ? value : [value]) {
       if (each !== undefined && each !== null) search.append(name, String(each));
     }
@@ -115,12 +118,12 @@ function targetOf(path: string, query: readonly string[], values: Values): strin
   return search.size > 0 ? `${filled}?${search}` : filled;
 }
 
-function isObject(value: unknown): value is Json {
+function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** An error as the server words it: text, or an object with code, message and perhaps path and id. */
-function refusalOf(error: unknown, beside: Json = {}, status?: number): RequestError {
+function refusalOf(error: unknown, beside: JsonObject = {}, status?: number): RequestError {
   const told = isObject(error) ? error : { ...beside, message: error };
   const text = (name: string): string | undefined => (told[name] === undefined ? undefined : String(told[name]));
   return new RequestError(text("code") ?? "REFUSED", text("message") ?? "", status, text("path"), text("id"));
@@ -155,7 +158,7 @@ async function within<T>(seconds: number, promise: Promise<T>, whatFor: string):
 
 // -- a WebSocket that comes back --------------------------------------------------------------------------------------
 
-interface Listener {
+interface LastingListener {
   /** A connection has opened: what is sent here goes before what has waited. */
   opened(): void;
   message(data: string | Uint8Array): void;
@@ -184,8 +187,8 @@ class Lasting {
   constructor(
     private readonly url: string,
     private readonly protocols: readonly string[],
-    private readonly settings: Settings,
-    private readonly listener: Listener,
+    private readonly settings: ClientSettings,
+    private readonly listener: LastingListener,
   ) {
     void this.#open();
   }
@@ -384,7 +387,7 @@ function tell<T>(listeners: Iterable<(value: T) => unknown>, value: T): void {
 /** Messages for listeners and iterations; until the first of them they wait. */
 class Inbox<T> {
   readonly #listeners = new Set<(message: T) => unknown>();
-  readonly #readers = new Set<Reader<T>>();
+  readonly #readers = new Set<InboxReader<T>>();
   #backlog: T[] = [];
   #wasRead = false;
   #end: { error: Error | null } | null = null;
@@ -409,7 +412,7 @@ class Inbox<T> {
   }
 
   read(): AsyncIterableIterator<T> {
-    const reader: Reader<T> = new Reader<T>(this.most, this.#takeBacklog(), () => this.#readers.delete(reader));
+    const reader: InboxReader<T> = new InboxReader<T>(this.most, this.#takeBacklog(), () => this.#readers.delete(reader));
     this.#readers.add(reader);
     if (this.#end !== null) reader.end(this.#end.error);
     return reader;
@@ -428,7 +431,7 @@ class Inbox<T> {
   }
 }
 
-class Reader<T> implements AsyncIterableIterator<T> {
+class InboxReader<T> implements AsyncIterableIterator<T> {
   #waiting: Deferred<void> | null = null;
   #end: { error: Error | null } | null = null;
 
@@ -476,7 +479,7 @@ class Reader<T> implements AsyncIterableIterator<T> {
 
 // -- connections of endpoints -----------------------------------------------------------------------------------------
 
-interface Endpoint {
+interface SocketEndpoint {
   readonly path: string;
   readonly query: readonly string[];
   /** Messages are JSON; else text or bytes as they are. */
@@ -487,14 +490,14 @@ interface Endpoint {
 }
 
 /** What all connections have in common. `Received` is what comes. */
-abstract class Heard<Received> implements AsyncIterable<Received> {
+abstract class BaseConnection<Received> implements AsyncIterable<Received> {
   protected readonly lasting: Lasting;
   protected readonly inbox: Inbox<Received>;
   readonly #errors = new Set<(error: RequestError) => unknown>();
   readonly #states = new Set<(state: State) => unknown>();
 
   constructor(
-    protected readonly settings: Settings,
+    protected readonly settings: ClientSettings,
     url: string,
     protocols: readonly string[],
   ) {
@@ -558,14 +561,15 @@ function isQuiet(ending: ConnectionClosed): boolean {
 }
 
 /** A connection of one endpoint. Comes back by itself; what is sent while it is away waits. */
-export class Connection<Sent, Received> extends Heard<Received> {
+export class Connection<Sent, Received> extends BaseConnection<Received> {
   constructor(
-    settings: Settings,
+    settings: ClientSettings,
     base: string,
-    private readonly endpoint: Endpoint,
-    parameters: Values,
+    private readonly endpoint: SocketEndpoint,
+    parameters: ParameterValues,
+    query: Query = {},
   ) {
-    super(settings, base + targetOf(endpoint.path, endpoint.query, parameters), endpoint.protocols);
+    super(settings, base + targetOf(endpoint.path, endpoint.query, parameters, query), endpoint.protocols);
   }
 
   /** Sends a message; throws `QueueFull` or `ConnectionClosed`. */
@@ -605,7 +609,7 @@ export class Connection<Sent, Received> extends Heard<Received> {
 }
 
 /** The error of a message of a typed endpoint: `{"error", "code"?, "id"?, "details"?}`, or that it was no JSON. */
-function typedFailure(message: Json): RequestError | null {
+function typedFailure(message: JsonObject): RequestError | null {
   if (message["type"] === "error" && typeof message["message"] === "string" && Object.keys(message).length === 2) {
     return new RequestError("INVALID_JSON", message["message"]);
   }
@@ -628,15 +632,15 @@ function failureIn(text: string): RequestError | null {
   }
 }
 
-interface Expected<Received> {
+interface ExpectedAnswer<Received> {
   /** Null: of a `send`; its answer is a message like any other. */
   readonly answer: Deferred<Received> | null;
 }
 
 /** A connection of an endpoint that answers each message with one, in their order. */
 export class AnsweringConnection<Sent, Received> extends Connection<Sent, Received> {
-  #expected: Expected<Received>[] = []; // of what was sent on this connection
-  #kept: Expected<Received>[] = []; // of what waits to be sent
+  #expected: ExpectedAnswer<Received>[] = []; // of what was sent on this connection
+  #kept: ExpectedAnswer<Received>[] = []; // of what waits to be sent
   #turn: Promise<unknown> = Promise.resolve();
 
   override send(message: Sent): void {
@@ -714,14 +718,14 @@ export interface Whereabouts {
 }
 
 /** One connection for everything: named events, users, channels and other clients. `Data` is what others publish. */
-export class EventSocket<Data = unknown> extends Heard<Data> {
-  readonly #waiting = new Map<string, Deferred<Json>>();
+export class EventSocket<Data = unknown> extends BaseConnection<Data> {
+  readonly #waiting = new Map<string, Deferred<JsonObject>>();
   readonly #channels = new Set<string>();
   #whereabouts: Whereabouts | null = null;
   #isFirst = true;
   #isRefreshing = false;
 
-  constructor(settings: Settings, base: string, path: string) {
+  constructor(settings: ClientSettings, base: string, path: string) {
     super(settings, base + path, [BEARER]);
   }
 
@@ -769,13 +773,13 @@ export class EventSocket<Data = unknown> extends Heard<Data> {
     return (reply["reports"] as unknown[] | undefined) ?? [];
   }
 
-  #send(event: Json): void {
+  #send(event: JsonObject): void {
     this.lasting.send(JSON.stringify(event));
   }
 
-  #ask(event: Json): Promise<Json> {
+  #ask(event: JsonObject): Promise<JsonObject> {
     let isLate = false;
-    const all = async (): Promise<Json> => {
+    const all = async (): Promise<JsonObject> => {
       await this.lasting.connected();
       if (isLate) throw this.lasting.ending;
       return await this.#begin(event);
@@ -783,9 +787,9 @@ export class EventSocket<Data = unknown> extends Heard<Data> {
     return within(this.settings.timeoutSeconds, all(), String(event["type"])).finally(() => (isLate = true));
   }
 
-  #begin(event: Json): Promise<Json> {
+  #begin(event: JsonObject): Promise<JsonObject> {
     const id = newId();
-    const coming = new Deferred<Json>();
+    const coming = new Deferred<JsonObject>();
     this.#waiting.set(id, coming);
     this.lasting.sendNow(JSON.stringify({ ...event, id }));
     return coming.promise;
@@ -832,7 +836,7 @@ export class EventSocket<Data = unknown> extends Heard<Data> {
     this.inbox.put(message as Data);
   }
 
-  #isHandled(message: Json): boolean {
+  #isHandled(message: JsonObject): boolean {
     if (this.#isFirst && message["type"] === "connection") {
       // Only the first frame is surely the server's own: what clients send each other may look like any other
       this.#isFirst = false;
@@ -876,7 +880,7 @@ function newId(): string {
 
 // -- HTTP -------------------------------------------------------------------------------------------------------------
 
-interface Operation {
+interface HttpOperation {
   readonly method: string;
   readonly path: string;
   readonly query: readonly string[];
@@ -888,13 +892,13 @@ interface Operation {
 
 class HTTP {
   constructor(
-    private readonly settings: Settings,
+    private readonly settings: ClientSettings,
     private readonly base: string,
   ) {}
 
-  async call<T>(operation: Operation, parameters: object, value?: unknown): Promise<T> {
-    const values = parameters as Values;
-    const url = this.base + targetOf(operation.path, operation.query, values);
+  async call<T>(operation: HttpOperation, parameters: object, value?: unknown, query: Query = {}): Promise<T> {
+    const values = parameters as ParameterValues;
+    const url = this.base + targetOf(operation.path, operation.query, values, query);
     const headers = await this.#headers(operation);
     const content = operation.body === "rest" ? restOf(values, operation) : value;
     const signal = AbortSignal.timeout(Math.min(this.settings.timeoutSeconds * 1000, 2 ** 31 - 1));
@@ -916,7 +920,7 @@ class HTTP {
     }
   }
 
-  async #headers(operation: Operation): Promise<Record<string, string>> {
+  async #headers(operation: HttpOperation): Promise<Record<string, string>> {
     const { token, apiKey } = this.settings;
     if (operation.auth === "api_key") return apiKey === undefined ? {} : { "X-API-Key": apiKey };
     const current = await currentToken(token);
@@ -924,7 +928,7 @@ class HTTP {
   }
 }
 
-function restOf(values: Values, operation: Operation): Json {
+function restOf(values: ParameterValues, operation: HttpOperation): JsonObject {
   const isParameter = (name: string): boolean => operation.path.includes(`{${name}}`) || operation.query.includes(name);
   return Object.fromEntries(Object.entries(values).filter(([name]) => !isParameter(name)));
 }
@@ -958,7 +962,7 @@ function parsed(text: string): unknown {
 function failureOf(status: number, told: unknown): RequestError {
   const error = isObject(told) ? told["error"] : undefined;
   if (error === undefined || error === null) return new RequestError(`HTTP_${status}`, `HTTP status ${status}`, status);
-  return refusalOf(error, { code: `HTTP_${status}`, ...(told as Json) }, status);
+  return refusalOf(error, { code: `HTTP_${status}`, ...(told as JsonObject) }, status);
 }
 
 // -- a client ---------------------------------------------------------------------------------------------------------
@@ -972,17 +976,17 @@ function basesOf(url: string | URL): [string, string] {
   return [(scheme === "ws:" ? "http:" : "https:") + rest, scheme + rest];
 }
 
-interface Kept {
+interface KeptConnection {
   close(): Promise<void>;
   onState(listener: (state: State) => unknown): unknown;
 }
 
 /** What every client of an application has. */
 class BaseClient {
-  protected readonly settings: Settings;
+  protected readonly settings: ClientSettings;
   protected readonly http: HTTP;
   protected readonly sockets: string;
-  readonly #open = new Set<Kept>();
+  readonly #open = new Set<KeptConnection>();
 
   /**
    * @param url where the application is served, such as `https://example.com`; in a browser, by default where the page
@@ -1000,7 +1004,7 @@ class BaseClient {
     await Promise.all([...this.#open].map((each) => each.close()));
   }
 
-  protected keep<T extends Kept>(connection: T): T {
+  protected keep<T extends KeptConnection>(connection: T): T {
     this.#open.add(connection);
     connection.onState((state) => {
       if (state === "over") this.#open.delete(connection);

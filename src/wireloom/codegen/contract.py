@@ -75,6 +75,7 @@ class Socket:
         sent: what a client sends.
         received: what it gets, errors aside.
         answers: each message is answered by one, in their order.
+        any_query: it does not say which query parameters it takes.
         protocols: the subprotocols that it speaks.
     """
 
@@ -86,6 +87,7 @@ class Socket:
     sent: Type
     received: Type
     answers: bool
+    any_query: bool
     protocols: tuple[str, ...]
     errors: ErrorShape
 
@@ -123,6 +125,11 @@ class Operation:
     enveloped: bool
     answer: Type
     auth: str
+
+    @property
+    def any_query(self) -> bool:
+        """It does not say which query parameters it takes."""
+        return not self.enveloped and all(each.in_path for each in self.parameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +283,7 @@ class _SocketReader:
             sent=self._place(self._union(messages)),
             received=self._place(self._without_failures(received) if shape == "walker" else received),
             answers="reply" in receive,
+            any_query="query" not in binding,
             protocols=_protocols(binding),
             errors=shape,
         )

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from textwrap import indent
 from typing import Any
 
-from wireloom.codegen.contract import BEARER, Action, Contract, Operation, Parameter, Socket, read_contract
+from wireloom.codegen.contract import BEARER, Action, Contract, Operation, Socket, read_contract
 from wireloom.codegen.layout import listed, one_line
 from wireloom.codegen.names import Names, camel_case, identifier, snake_case, type_name
 from wireloom.codegen.types import STRING, Constant, Field, Items, Mapped, Members, Named, Plain, Tuple, Type, Union
@@ -36,6 +36,7 @@ _CLIENTS = (
     "EventSocket",
     "File",
     "OperationOf",
+    "Query",
     "Rest",
     "TypedClient",
 )
@@ -183,7 +184,7 @@ class _Writer:
         told = [_quoted(operation.method), _quoted(operation.path)]
         told += [f"auth={_quoted(operation.auth)}"] if operation.auth else []
         told += [] if operation.enveloped else ["enveloped=False"]
-        signature, passed = self._parameters(operation.parameters, place)
+        signature, passed = self._parameters(operation, place)
         body, given = "", [f"OperationOf({', '.join(told)})"]
         if operation.body is not None:
             written = self._type(operation.body, f"{place}_body")
@@ -197,9 +198,10 @@ class _Writer:
             f"{_within(call)}\n    return answer"
         )
 
-    def _parameters(self, parameters: tuple[Parameter, ...], place: str) -> tuple[list[str], list[str]]:
+    def _parameters(self, of: Operation | Socket, place: str) -> tuple[list[str], list[str]]:
         """Keyword parameters, and what is handed on of them."""
-        names = Names({*_OF_METHODS, "answer", "body"})
+        parameters = of.parameters
+        names = Names({*_OF_METHODS, "answer", "body", "query"})
         own = {each.name: names.take(identifier(each.name)) for each in parameters}
         needed, optional = [], []
         for each in parameters:
@@ -218,6 +220,9 @@ class _Writer:
             )
             if chosen
         ]
+        if of.any_query:
+            optional.append("query: Query = {}")
+            passed.append("query=query")
         return [*needed, *optional], passed
 
     # -- WebSockets ---------------------------------------------------------------------------------------------------
@@ -272,7 +277,7 @@ class _Writer:
         place = type_name(snake_case(socket.name))
         kind = "AnsweringConnection" if socket.answers else "Connection"
         sent, received = self._type(socket.sent, f"{place}_sent"), self._type(socket.received, f"{place}_received")
-        signature, passed = self._parameters(socket.parameters, place)
+        signature, passed = self._parameters(socket, place)
         protocols = [each for each in socket.protocols if each != BEARER]
         told = [_quoted(socket.path)]
         told += [] if socket.json else ["json=False"]

@@ -57,6 +57,7 @@ _OF_OBJECTS = {
     *("propertyIsEnumerable", "__proto__"),
 }
 _OF_CLIENTS = {*_OF_OBJECTS, "close", "events", "http", "keep", "rest", "settings", "sockets"}
+_QUERY = "query: Query = {}"
 _IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*\Z")
 
 
@@ -183,6 +184,9 @@ def _rest(contract: Contract) -> Iterator[str]:
 
 def _operation(operation: Operation, name: str, contract: Contract) -> str:
     arguments, how, passed = _arguments(operation, contract)
+    if operation.any_query:
+        arguments = ", ".join([*([arguments] if arguments else []), _QUERY])
+        passed += [*(["undefined"] if len(passed) == 1 else []), "query"]
     told = {
         "method": operation.method,
         "path": operation.path,
@@ -291,10 +295,12 @@ def _socket(socket: Socket, name: str) -> str:
         "errors": socket.errors,
         "protocols": list(socket.protocols),
     }
+    arguments = ", ".join([*([parameters] if parameters else []), *([_QUERY] if socket.any_query else [])])
     handed_on = ["this.settings", "this.sockets", _literal(told), "parameters" if parameters else "{}"]
+    handed_on += ["query"] if socket.any_query else []
     made = listed(f"return this.keep(new {type_}(", handed_on, "));", "  ")
     comment = _comment(socket.comment, f"WebSocket {socket.path}")
-    return f"{comment}{name}({parameters}): {type_} {{\n{_within(made)}\n}}"
+    return f"{comment}{name}({arguments}): {type_} {{\n{_within(made)}\n}}"
 
 
 def _literal(value: dict[str, Any]) -> str:
