@@ -56,6 +56,8 @@ class Endpoint:
         limits: what a connection may cost.
         subprotocols: those spoken, most wanted first.
         concurrency: messages of one connection handled at a time; above 1 replies are unordered.
+        query: JSON Schema of an object whose members are the query parameters; None: it takes none, or nobody knows.
+        answers: whether documents say that each message is answered by one, in their order.
         streams: whether `on_message` gives an asynchronous iterator of replies.
         waits: whether `on_message` may wait for something; one that never does needs no task.
         begin: as `on_message`, but a plain function: gives the reply at once, or a coroutine of it where there is
@@ -88,6 +90,8 @@ class Endpoint:
     limits: Limits = field(default_factory=Limits)
     subprotocols: tuple[str, ...] = ()
     concurrency: int = 1
+    query: dict[str, Any] | None = None
+    answers: bool = False
     streams: bool = False
     waits: bool = True
     begin: Callable[[Request], Any] | None = None

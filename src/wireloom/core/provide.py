@@ -16,9 +16,10 @@ from urllib.parse import parse_qs
 
 import anyio.to_thread
 
+from wireloom.core.components import embeddable
 from wireloom.core.endpoint import Bind, Handler
 from wireloom.core.request import Request
-from wireloom.core.schema import compile_parameter
+from wireloom.core.schema import compile_parameter, describe_parameter
 from wireloom.errors import ConfigError, Deny
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Query",
     "compile_bind",
     "compile_call",
+    "describe_query",
     "hints_of",
     "may_wait",
     "read_parameters",
@@ -289,6 +291,28 @@ def _with_factories(parameters: list[Parameters]) -> Iterator[Parameters]:
 def uses_query(parameters: Parameters) -> bool:
     """Whether a function or a factory behind it asks for a query parameter."""
     return any(one.query for one in _with_factories([parameters]))
+
+
+def describe_query(parameters: list[Parameters]) -> dict[str, Any] | None:
+    """JSON Schema of an object whose members are the query parameters of functions; None where there are none.
+
+    Args:
+        parameters: of the handler and all hooks, as for `compile_bind`.
+    """
+    properties: dict[str, Any] = {}
+    required: dict[str, None] = {}
+    definitions: dict[str, Any] = {}
+    for one in _with_factories(parameters):
+        for query in one.query.values():
+            schema, inner = embeddable(describe_parameter(query.annotation), query.name)
+            definitions.update(inner)
+            properties[query.name] = schema
+            if query.default is inspect.Parameter.empty and not query.many:
+                required[query.name] = None
+    if not properties:
+        return None
+    described = {"type": "object", "properties": properties, "required": list(required)}
+    return {**described, "$defs": definitions} if definitions else described
 
 
 def _convert_path(path: dict[str, str], converters: dict[str, Callable[[str], Any]]) -> dict[str, Any]:

@@ -26,7 +26,15 @@ from wireloom.core.plain import plain_of
 from wireloom.core.pydantic_schema import Marks, compile_adapter, decoder_of, encoder_of, marks_of
 from wireloom.errors import ConfigError, RequestError, ValidationFailed
 
-__all__ = ["Decoding", "Encoding", "compile_message", "compile_parameter", "compile_response", "encode_raw"]
+__all__ = [
+    "Decoding",
+    "Encoding",
+    "compile_message",
+    "compile_parameter",
+    "compile_response",
+    "describe_parameter",
+    "encode_raw",
+]
 
 Schema = dict[str, Any] | bool
 
@@ -171,6 +179,16 @@ def compile_parameter(annotation: Any, *, owner: str, source: str, name: str) ->
         if all(isinstance(member, (*_STRUCTURES, msgspec.inspect.NoneType)) for member in members):
             raise TypeError("a path or query value is one string; use a scalar type")
         return lambda text: msgspec.convert(text, annotation, strict=False)
+
+
+def describe_parameter(annotation: Any) -> dict[str, Any]:
+    """JSON Schema of a path or query string value, for the documents; of an annotation that could be compiled."""
+    marks = marks_of(annotation)
+    if marks.pydantic:
+        described: dict[str, Any] = compile_adapter(annotation, marks).json_schema()
+        return described
+    untyped = _is_untyped(annotation, marks) and _bare(annotation) is not list
+    return _TEXT if untyped else _native_schema(annotation)
 
 
 def encode_raw(reply: Any) -> str | bytes:

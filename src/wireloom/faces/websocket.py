@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -17,6 +17,7 @@ from wireloom.core.provide import (
     Parameters,
     compile_bind,
     compile_call,
+    describe_query,
     hints_of,
     may_wait,
     read_parameters,
@@ -265,17 +266,20 @@ def compile_websocket(
         raise ConfigError(f"{function.__name__!r}: no parameter takes the message", source)
     hooks = {name: (hook, _hook_parameters(handler, name, hook, hub)) for name, hook in handler.hooks.items()}
     compiled: dict[str, Any] = {name: compile_call(hook, found) for name, (hook, found) in hooks.items()}
+    everybody = [parameters, *(found for _, found in hooks.values())]
     return Endpoint(
         name=options.name or function.__name__,
         path=options.path,
         door=Door.WEBSOCKET,
         codec=_compile_codec(handler, parameters.message[1], source, config),
         on_message=compile_call(function, parameters),
-        bind=compile_bind([parameters, *(found for _, found in hooks.values())]),
+        bind=compile_bind(everybody),
         authorize=_authorize(options.auth, function.__name__, source, login),
         limits=config.limits.sized(options.max_message_bytes),
         subprotocols=options.subprotocols if options.auth is False else (*options.subprotocols, BEARER_SUBPROTOCOL),
         concurrency=options.concurrency,
+        query=describe_query(everybody),
+        answers=options.concurrency == 1 and _always_replies(function),
         streams=inspect.isasyncgenfunction(function),
         waits=may_wait(function, parameters),
         summary=(inspect.getdoc(function) or "").partition("\n")[0],
@@ -342,6 +346,14 @@ def _compile_codec(handler: WebSocketHandler, annotation: Any, source: str, conf
 def _return_annotation(function: Function) -> Any:
     annotation = hints_of(function).get("return", inspect.Parameter.empty)
     return None if annotation is type(None) else annotation
+
+
+def _always_replies(function: Function) -> bool:
+    """Whether a function says that it returns one reply, and never None."""
+    annotation = hints_of(function).get("return")
+    if annotation in (None, Any, object) or inspect.isasyncgenfunction(function):
+        return False
+    return type(None) not in (annotation, *get_args(annotation))
 
 
 def _encode_error(error: RequestError) -> bytes:

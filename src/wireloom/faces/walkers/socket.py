@@ -68,6 +68,7 @@ class WalkerSocket:
             "on_disconnect": self.on_disconnect,
             "begin": self.begin if direct else None,
             "subprotocols": (BEARER_SUBPROTOCOL,),
+            "answers": not self._spec.broadcast,
             "takes_over": self.takes_over,
         }
 
