@@ -40,7 +40,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "public": BELOW_APP | {"server"},
     "cli": {
         *("app", "doors", "clients", "codegen", "public", "errors", "config"),
-        *("server", "database", "identity", "graph", "net.server", "core.describe"),
+        *("server", "database", "identity", "graph", "net.server", "core.describe", "core.caller"),
+        "faces.routes.dynamic",
     },
     "testing": {"app", "clients", "public", "errors", "net.server"},
     "__main__": {"cli"},  # not in the table: `python -m wireloom` is the cli's door

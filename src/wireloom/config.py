@@ -246,8 +246,12 @@ def load_config(
     return _apply(base or Config(), values, known)
 
 
-def choose_options(chosen: Mapping[str, Any]) -> Config:
+def choose_options(chosen: Mapping[str, Any], owner: str = "App") -> Config:
     """The configuration that an application asks for in code, over the defaults.
+
+    Args:
+        chosen: options by name.
+        owner: the function that was given them, for errors.
 
     Raises:
         ConfigError: an unknown option, with the nearest known one, or a value that does not fit.
@@ -255,8 +259,8 @@ def choose_options(chosen: Mapping[str, Any]) -> Config:
     known = {option.name: option for option in options()}
     for name in chosen:
         if name not in known:
-            raise ConfigError(f"App has no option {name!r}{did_you_mean(name, known)}")
-    return _apply(Config(), {name: _fit(known[name], value, "App") for name, value in chosen.items()}, known)
+            raise ConfigError(f"{owner} has no option {name!r}{did_you_mean(name, known)}")
+    return _apply(Config(), {name: _fit(known[name], value, owner) for name, value in chosen.items()}, known)
 
 
 def _apply(base: Config, values: Mapping[str, Any], known: Mapping[str, Option]) -> Config:
