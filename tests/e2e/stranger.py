@@ -2,9 +2,10 @@
 
     python tests/e2e/stranger.py [--keep] [--skip-demo]
 
-Blocks with a title that names a file are that file. ``console`` blocks are typed into the terminal of their title: ``$ ``
-a command, ``> `` a line for the program that runs, ``^C`` Ctrl-C, all else what is shown; ``…`` is anything, and alone any
-number of lines. A command that serves stays until ``^C``, or the end of a section of README.md. Needs redis-server.
+Blocks with a title that names a file are that file. ``console`` blocks are typed into the terminal of their title:
+``$ `` a command, ``> `` a line for the program that runs, ``^C`` Ctrl-C, all else what is shown; ``…`` is anything,
+and alone any number of lines. A command that serves stays until ``^C``, or the end of a section of README.md.
+Needs redis-server.
 
 Three things are not to the letter: ports are free ones, ``pip install wireloom`` takes a wheel that is built from this
 repository, and ``python3 dev.py`` runs in a copy of it.
@@ -39,6 +40,7 @@ STAYS = re.compile(
     r"wireloom (serve|demo)|python echo\.py|redis-server|python3 dev\.py demo|wireloom connect(?!.*--once)"
 )
 COMMAND_SECONDS, SHOWN_SECONDS, DEMO_SECONDS = 300.0, 20.0, 600.0
+PIP_SAYS = re.compile(r"WARNING: |\[notice\]|$")  # of the machine's own pip; and empty lines
 PORTS = ("8000", "8001", "3000", "6379")
 
 
@@ -91,6 +93,7 @@ class Terminal:
         )
         self.process: subprocess.Popen[str] | None = None
         self.unread = ""
+        self._lock = threading.Lock()  # between what is read and what is compared
         self._reader: threading.Thread | None = None
         self._command = ""
 
@@ -149,7 +152,9 @@ class Terminal:
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
         for line in process.stdout:
-            self.unread += line
+            if not PIP_SAYS.match(line):
+                with self._lock:
+                    self.unread += line
 
     def _say(self, text: str) -> None:
         if self.process is None or self.process.stdin is None:
@@ -164,13 +169,19 @@ class Terminal:
             return
         pattern, end = _pattern(self.machine.mapped(shown)), time.monotonic() + seconds
         while not (found := pattern.match(self.unread)):
-            gone = self.process is None or self.process.poll() is not None
-            if time.monotonic() > end or (gone and not (self._reader and self._reader.is_alive())):
+            if time.monotonic() > end or self._gone or _contradicts(self.machine.mapped(shown), self.unread):
                 raise Mismatch(_difference(self.name, self._command, self.machine.mapped(shown), self.unread))
             if self._reader is not None:
                 self._reader.join(0.02)
-        self.unread = self.unread[found.end() :]
+        with self._lock:
+            self.unread = self.unread[found.end() :]
         _print(shown)
+
+    @property
+    def _gone(self) -> bool:
+        """Whether nothing more can come."""
+        ended = self.process is None or self.process.poll() is not None
+        return ended and not (self._reader is not None and self._reader.is_alive())
 
     def _finish(self, shown: str) -> None:
         """Waits for the end of a command, which shows exactly these lines, or whatever it likes where none are told."""
@@ -240,6 +251,15 @@ def _pattern(shown: str) -> re.Pattern[str]:
     return re.compile("".join(lines))
 
 
+def _contradicts(shown: str, told: str) -> bool:
+    """Whether a whole line is another one already, so that waiting is of no use."""
+    lines = shown.splitlines(keepends=True)
+    if "…\n" in lines:
+        return False
+    pairs = zip(lines, told.splitlines(keepends=True), strict=False)
+    return any(line.endswith("\n") and not _pattern(wanted).fullmatch(line) for wanted, line in pairs)
+
+
 def _difference(name: str, command: str, wanted: str, told: str) -> str:
     return f"{name}: `{command}`\n--- the documentation shows\n{wanted}--- it showed\n{told}---"
 
@@ -282,7 +302,7 @@ class Stranger:
         print(f"  saved {name}, {text.count(chr(10))} lines")
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_text(self.machine.mapped(text), encoding="utf-8")
         self.files += 1
 
     def _open(self, url: str) -> None:

@@ -162,7 +162,7 @@ async def ask(client: ClientConnection) -> dict[str, str]:
     return answer
 
 
-async def test_the_page_is_a_configuration(tmp_path: Path, certificate: tuple[str, str]) -> None:
+def test_the_page_is_a_configuration(tmp_path: Path, certificate: tuple[str, str]) -> None:
     """`nginx -t` has nothing to say against it, not even a warning."""
     file = configuration(tmp_path, certificate, {"listen 80;": "listen 127.0.0.1:1;", "listen 443": "listen 8443"})
     command = [nginx(), "-t", "-p", str(tmp_path), "-e", "stderr", "-c", str(file)]
@@ -233,7 +233,7 @@ def read_timeout_seconds() -> int:
     return int(found[1])
 
 
-async def test_the_time_out_is_longer_than_the_silence_before_a_ping() -> None:
+def test_the_time_out_is_longer_than_the_silence_before_a_ping() -> None:
     limits = Config().limits
     assert read_timeout_seconds() > limits.ping_interval_seconds + limits.ping_timeout_seconds
 
