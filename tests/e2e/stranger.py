@@ -109,6 +109,8 @@ class Terminal:
                 self._expect(shown)
             elif typed == "^C":
                 self.stop()
+                if "connect" in self._command and self.unread.strip():
+                    raise Mismatch(f"{self.name}: `{self._command}` also showed\n{self.unread}")
             else:
                 self._expect(shown)
         return commands
@@ -214,8 +216,6 @@ class Terminal:
             raise Mismatch(f"{self.name}: `{self._command}` goes on after Ctrl-C; it showed\n{self.unread}") from None
         finally:
             self.kill()
-        if "connect" in self._command and self.unread.strip():
-            raise Mismatch(f"{self.name}: `{self._command}` also showed\n{self.unread}")
 
     def kill(self) -> None:
         """Leaves nothing behind."""
