@@ -16,8 +16,8 @@ from pathlib import Path
 
 import click
 import pytest
-
 from tests.docs.blocks import PAGES, ROOT, Block, blocks_of
+
 from wireloom.cli.main import cli
 from wireloom.config import options
 

@@ -11,9 +11,9 @@ from textwrap import indent
 
 import anyio
 import pytest
+from tests.docs.blocks import PAGES, ROOT, Block, blocks_of, name_of
 
 import wireloom
-from tests.docs.blocks import PAGES, ROOT, Block, blocks_of, name_of
 from wireloom import App
 from wireloom.faces.routes.loading import read_routes
 from wireloom.testing import TestServer

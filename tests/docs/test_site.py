@@ -1,4 +1,4 @@
-"""The site is built without a warning, every link within it leads to a page and a place, and nothing comes from elsewhere."""
+"""The site is built without a warning, every link in it leads to a page and a place, nothing comes from elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import pytest
-
 from tests.docs.blocks import ROOT
 
 BASE = "http://site.invalid/"
