@@ -146,7 +146,7 @@ def check_wireloom(words: list[str]) -> None:
 
 def check_pip(words: list[str]) -> None:
     for word in words[2:]:
-        if word in ("celery",):
+        if word == "celery":
             continue
         found = re.fullmatch(r"wireloom(?:\[(\w+(?:,\w+)*)\])?", word)
         assert found, f"what is {word}?"

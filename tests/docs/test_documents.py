@@ -114,5 +114,6 @@ def run(command: list[str], folder: Path) -> None:
     """Runs a command to its end and shows what it printed if it fails."""
     source = str(Path(wireloom.__file__).parents[1])  # this very package, wherever the command runs
     environment = {**os.environ, "PYTHONPATH": source, "PYTHONWARNINGS": "error"}
+    environment["DJANGO_SETTINGS_MODULE"] = "settings"  # of how-to/from-channels.md
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
