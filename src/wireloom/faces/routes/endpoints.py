@@ -325,9 +325,10 @@ def _http(route: Route, compiled: Compiled, services: Services) -> Endpoint:
 
 
 def _admitting(route: Route, services: Services) -> Callable[[Request], Any] | None:
-    rate = route.callers
-    if rate is None and not route.auth:
+    if route.rate is None and not route.auth:
         return None
+    what = f"route {', '.join(route.methods)} {route.path}"
+    rate = None if route.rate is None else services.rates.of(what, *route.rate)
 
     async def authorize(request: Request) -> None:
         if route.auth:

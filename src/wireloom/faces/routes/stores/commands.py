@@ -84,10 +84,7 @@ COMMANDS: dict[str, Command] = {
 
 
 class KeyValueStore(Protocol):
-    """What RedisOp works on."""
-
-    async def start(self) -> None:
-        """Makes it ready; a server need not be there yet."""
+    """What RedisOp works on. It opens itself with the first command; a server need not be there before."""
 
     async def stop(self) -> None:
         """Ends its connections."""

@@ -58,9 +58,6 @@ class MemoryStore:
         """What keys and values take, roughly."""
         return self._bytes
 
-    async def start(self) -> None:
-        """There is nothing to do."""
-
     async def stop(self) -> None:
         """There is nothing to do; what is kept stays."""
 

@@ -72,9 +72,6 @@ class SqlStore:
         """What the database is, for people."""
         return self._database.shown
 
-    async def start(self) -> None:
-        """Does nothing yet: the first statement opens the database."""
-
     async def stop(self) -> None:
         """Closes the database, when what is being done has been done."""
         await self._database.close()
