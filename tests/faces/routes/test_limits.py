@@ -227,6 +227,9 @@ async def test_message_schema(tmp_path: Path) -> None:
         for message, code in (('{"n": "x"}', "VALIDATION_ERROR"), ("{}", "VALIDATION_ERROR"), ("no", "INVALID_JSON")):
             await client.send_text(message)
             assert (await client.receive_json())["code"] == code
+        await client.send_text("{}")
+        told = {"error": 'Message validation failed: "n" is a required property', "path": "$"}
+        assert await client.receive_json() == {**told, "code": "VALIDATION_ERROR"}
 
 
 @pytest.mark.parametrize("schema", ["{type: nonsense}", "{$ref: 'http://example.com/x'}"])
