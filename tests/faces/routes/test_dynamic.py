@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
+from sqlalchemy import text
 
 from wireloom import App, HandshakeFailed, Root, Walker, entry, spec
 from wireloom.testing import TestServer
@@ -343,6 +344,37 @@ async def test_what_another_process_has_registered_is_known_at_once_to_who_regis
         route_id = await first.registered(ECHO)
         assert (await second.register(ECHO)).status_code == 400
         assert (await second.server.http.delete(f"{PATH}/{route_id}", headers=second.admin)).status_code == 200
+
+
+async def test_there_is_a_bound_to_how_many_are_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wireloom.faces.routes.dynamic._MAX_ROUTES", 1)
+    async with site() as here:
+        await here.registered(ECHO)
+        answer = await here.register(json.dumps(JSON_ROUTE), "application/json")
+        assert (answer.status_code, answer.json()["error"]) == (400, "Parse error")
+        assert answer.json()["details"][0]["message"] == "there are 1 registered routes already"
+
+
+async def test_what_a_removed_route_stood_in_the_way_of_is_served_then(tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path}/app.db"
+    async with site(database) as here:
+        first = await here.registered(ECHO)
+        row = {"route_id": "raced", "format": "yaml", "text": ECHO.replace("Echo:", "Raced:"), "created_at": "9999"}
+        assert here.app._storage is not None
+        async with here.app._storage.database.writing() as connection:  # as a process that registers in the same moment
+            columns = ", ".join(row)
+            await connection.execute(text(f"INSERT INTO wireloom_routes ({columns}) VALUES (:{', :'.join(row)})"), row)
+        other = await here.registered(json.dumps(JSON_ROUTE), "application/json")
+        listed = (await here.server.http.get(PATH, headers=here.admin)).json()["routes"]
+        assert {each["route_id"]: each.get("status") for each in listed} == {
+            first: None,
+            other: None,
+            "raced": "NOT_SERVED",
+        }
+        await here.server.http.delete(f"{PATH}/{first}", headers=here.admin)
+        async with here.server.websocket("/ws/echo") as ws:
+            await ws.send_text("hi")
+            assert await ws.receive_text() == "Raced: hi"
 
 
 async def test_a_registration_gives_nobody_new_requests_under_a_limit() -> None:

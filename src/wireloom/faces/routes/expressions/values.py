@@ -200,7 +200,9 @@ def parse_json(text: str) -> Any:
         Failure: ``INVALID_JSON``, or it is too large.
     """
     try:
-        value = bounded(_decode(text))
+        value = _decode(text)
+        if len(text) > MAX_ITEMS or text.count("[") + text.count("{") > MAX_DEPTH:
+            bounded(value)  # a shorter text has nothing to measure: an item, a level and a character each take one
         return _narrow(value) if _MANY_DIGITS.search(text) else value
     except (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError):
         raise Failure("the text is not JSON", "INVALID_JSON") from None
