@@ -448,6 +448,18 @@ async def test_a_statement_that_runs_too_long_is_interrupted(database: str, make
         assert await store.query("SELECT 1 AS one") == [{"one": 1}]
 
 
+async def test_the_server_too_ends_a_statement_that_runs_too_long(
+    postgresql_url: str, make_store: Callable[..., Store]
+) -> None:
+    store = make_store(postgresql_url, max_seconds=0.5)
+    with pytest.raises(Failure, match="took too long"):
+        await store.query(ENDLESS)
+    running = "SELECT count(*) AS n FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%RECURSIVE n(i)%'"
+    with anyio.fail_after(SECONDS):
+        while await store.query_one(running) != {"n": 1}:  # noqa: ASYNC110 – the one that asks
+            await anyio.sleep(0.05)
+
+
 # -- what goes wrong ---------------------------------------------------------------------------------------------------
 
 SECRET = "pass-phrase"

@@ -54,7 +54,7 @@ class SqlStore:
     """
 
     def __init__(self, url: str, *, max_rows: int = 10_000, max_seconds: float = 30.0) -> None:
-        self._database = Database(url)
+        self._database = Database(url, statement_seconds=max_seconds + 1)
         if self._database.is_postgresql and importlib.util.find_spec("asyncpg") is None:
             raise ConfigError("a database postgresql:// needs the extra: pip install 'wireloom[postgres]'")
         self._password = str(Address.parse(url).url.password or "")
