@@ -11,7 +11,7 @@ from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response
 
 from wireloom.core.codec import error_object
-from wireloom.errors import RequestError
+from wireloom.errors import InternalError, RequestError
 
 __all__ = ["BODY_SECONDS", "Incoming", "answer", "read_body", "refuse"]
 
@@ -44,8 +44,11 @@ def answer(data: Any, status: int = 200) -> Response:
 
 
 def refuse(error: RequestError, status: int, headers: Mapping[str, str] | None = None) -> Response:
-    """What did not: ``{"ok": false, "type": "error", "error": {"code", "message"}}``."""
-    return _response({"ok": False, "type": "error", "data": None, "error": error_object(error)}, status, headers)
+    """What did not: ``{"ok": false, "type": "error", "error": {"code", "message"}}``; of a bug with its ``id``."""
+    told = error_object(error)
+    if isinstance(error, InternalError):
+        told |= {"code": error.code, "message": error.message}  # no walker has run here
+    return _response({"ok": False, "type": "error", "data": None, "error": told}, status, headers)
 
 
 async def read_body(request: HTTPRequest, limit: int) -> bytes:

@@ -44,16 +44,19 @@ class WalkerSocket:
         spec: how it was declared.
         fields: how it is made of a message.
         runner: runs it.
+        rate: how often one caller may run it; None: as it likes.
         services: what the application has.
     """
 
-    def __init__(self, name: str, spec: Spec, fields: Fields, runner: Runner, services: Services) -> None:
+    def __init__(
+        self, name: str, spec: Spec, fields: Fields, runner: Runner, rate: Rate | None, services: Services
+    ) -> None:
         self._spec = spec
         self._fields = fields
         self._runner = runner
         self._services = services
         self._topic = walker_topic(name) if spec.broadcast else None
-        self._rate = Rate(spec.rate_per_minute) if spec.rate_per_minute else None
+        self._rate = rate
         self._tokens = services.tokens
         encode_error = socket_errors(services.config.dev)
         message_schema = fields.schema_with_token()
