@@ -355,7 +355,7 @@ def _properties(message: Mapping[str, Any]) -> Mapping[str, Any]:
 def _protocols(binding: Mapping[str, Any]) -> tuple[str, ...]:
     """The subprotocols that an endpoint speaks."""
     header = _object(_object(_object(binding.get("headers")).get("properties")).get("Sec-WebSocket-Protocol"))
-    listed = _object(header.get("items")).get("enum")
+    listed = header.get("enum")
     return tuple(map(str, listed)) if isinstance(listed, list) else ()
 
 

@@ -135,18 +135,33 @@ class _Builder:
             channel["summary"] = endpoint.summary
         names = parameter_names(endpoint.path, endpoint.source)
         if names:
-            channel["parameters"] = {each: {"description": f"The segment {each} of the path."} for each in names}
+            typed = {each.name: each.schema for each in endpoint.parameters if each.place == "path"}
+            channel["parameters"] = {each: self._path_parameter(each, typed.get(each)) for each in names}
         if endpoint.tags:
             channel["tags"] = [{"name": tag} for tag in endpoint.tags]
-        return {**channel, "messages": messages, "bindings": {"ws": self._binding(endpoint, name)}}
+        return {**channel, "messages": messages, "bindings": {"ws": self._binding(endpoint)}}
 
-    def _binding(self, endpoint: Endpoint, name: str) -> dict[str, Any]:
-        """What a handshake may bring besides the path: query parameters, and the subprotocols that are spoken."""
+    def _path_parameter(self, name: str, schema: dict[str, Any] | None) -> dict[str, Any]:
+        """A parameter of the address. AsyncAPI knows texts only, so its type stands in an extension."""
+        told: dict[str, Any] = {"description": f"The segment {name} of the path."}
+        if schema is None:
+            return told
+        if "description" in schema:
+            told["description"] = schema["description"]
+        if all(isinstance(each, str) for each in schema.get("enum", [None])):
+            told["enum"] = schema["enum"]
+        return {**told, "x-wireloom-schema": self.components.place(schema, name)}
+
+    def _binding(self, endpoint: Endpoint) -> dict[str, Any]:
+        """What the handshake takes besides the path (WebSockets binding 0.1.0)."""
         binding: dict[str, Any] = {"method": "GET"}
-        if endpoint.query is not None:
-            binding["query"] = self.components.place(endpoint.query, f"{name}_query")
+        asked = [each for each in endpoint.parameters if each.place == "query"]
+        if asked:
+            query = {each.name: self.components.place(each.schema, each.name) for each in asked}
+            required = [each.name for each in asked if each.required]
+            binding["query"] = {"type": "object", "properties": query, **({"required": required} if required else {})}
         if endpoint.subprotocols:
-            spoken = {"type": "array", "items": {"type": "string", "enum": list(endpoint.subprotocols)}}
+            spoken = {"type": "string", "enum": list(endpoint.subprotocols)}
             binding["headers"] = {"type": "object", "properties": {"Sec-WebSocket-Protocol": spoken}}
         return binding
 
@@ -200,9 +215,14 @@ def _raw_messages(name: str, schema: dict[str, Any]) -> Iterator[_Message]:
     """Payloads that go through as they are: text, bytes, or either."""
     arms = schema.get("anyOf", [schema])
     for arm in arms:
-        kind = _BINARY if arm.get("contentMediaType") == _BINARY else _TEXT
+        kind = _BINARY if arm.get("contentMediaType") == _BINARY else _JSON if _is_json(arm) else _TEXT
         prefix = "" if len(arms) == 1 else "binary " if kind == _BINARY else "text "
         yield _Message(prefix + name, arm, kind)
+
+
+def _is_json(schema: dict[str, Any]) -> bool:
+    """Whether a payload that goes through as it is must be JSON all the same, as routes have it."""
+    return bool(schema) and schema.get("type") != "string"
 
 
 def _arms(schema: dict[str, Any], name: str) -> Iterator[_Message]:

@@ -182,13 +182,18 @@ def compile_parameter(annotation: Any, *, owner: str, source: str, name: str) ->
 
 
 def describe_parameter(annotation: Any) -> dict[str, Any]:
-    """JSON Schema of a path or query string value, for the documents; of an annotation that could be compiled."""
+    """JSON Schema of one path or query value, for the documents.
+
+    Args:
+        annotation: one that `compile_parameter` has compiled.
+    """
     marks = marks_of(annotation)
+    if not any(marks) and any(_bare(annotation) is known for known in (inspect.Parameter.empty, None, Any, object)):
+        return dict(_TEXT)
     if marks.pydantic:
-        described: dict[str, Any] = compile_adapter(annotation, marks).json_schema()
-        return described
-    untyped = _is_untyped(annotation, marks) and _bare(annotation) is not list
-    return _TEXT if untyped else _native_schema(annotation)
+        schema: dict[str, Any] = compile_adapter(annotation, marks).json_schema()
+        return schema
+    return _native_schema(annotation)
 
 
 def encode_raw(reply: Any) -> str | bytes:

@@ -17,7 +17,7 @@ from wireloom.core.provide import (
     Parameters,
     compile_bind,
     compile_call,
-    describe_query,
+    describe_parameters,
     hints_of,
     may_wait,
     read_parameters,
@@ -266,19 +266,19 @@ def compile_websocket(
         raise ConfigError(f"{function.__name__!r}: no parameter takes the message", source)
     hooks = {name: (hook, _hook_parameters(handler, name, hook, hub)) for name, hook in handler.hooks.items()}
     compiled: dict[str, Any] = {name: compile_call(hook, found) for name, (hook, found) in hooks.items()}
-    everybody = [parameters, *(found for _, found in hooks.values())]
+    declared = [parameters, *(found for _, found in hooks.values())]
     return Endpoint(
         name=options.name or function.__name__,
         path=options.path,
         door=Door.WEBSOCKET,
         codec=_compile_codec(handler, parameters.message[1], source, config),
         on_message=compile_call(function, parameters),
-        bind=compile_bind(everybody),
+        bind=compile_bind(declared),
+        parameters=describe_parameters(declared),
         authorize=_authorize(options.auth, function.__name__, source, login),
         limits=config.limits.sized(options.max_message_bytes),
         subprotocols=options.subprotocols if options.auth is False else (*options.subprotocols, BEARER_SUBPROTOCOL),
         concurrency=options.concurrency,
-        query=describe_query(everybody),
         answers=options.concurrency == 1 and _always_replies(function),
         streams=inspect.isasyncgenfunction(function),
         waits=may_wait(function, parameters),

@@ -20,7 +20,7 @@ from wireloom.config import Config
 from wireloom.core.actions import Actions
 from wireloom.core.codec import Codec, error_object
 from wireloom.core.dispatch import invoke, log_bug
-from wireloom.core.endpoint import Door, Endpoint, Handler
+from wireloom.core.endpoint import Door, Endpoint, Handler, Parameter
 from wireloom.core.provide import compile_call, read_parameters
 from wireloom.core.request import Request
 from wireloom.core.topic import Topic, channel, client, user
@@ -59,6 +59,12 @@ __all__ = ["Authenticate", "EventOptions", "compile_event_socket"]
 
 _EVENT_BYTES = 16 * 1024 * 1024  # that one event may send in all
 _SETTLE_SECONDS = 5.0  # for the backplane to acknowledge a subscription
+_CHANNEL_ID = Parameter(
+    "channel_id",
+    "query",
+    {"type": "string", "description": "The connection's own channel; without it, one that nobody guesses."},
+    required=False,
+)
 _UNAVAILABLE = {
     "code": "UNAVAILABLE",
     "message": "Subscribed in this process; the others cannot be reached now and follow when they can",
@@ -126,6 +132,7 @@ def compile_event_socket(
             response_schema=msgspec.json.schema(Answer),
         ),
         on_message=events.on_message,
+        parameters=(_CHANNEL_ID,),
         on_connect=events.on_connect,
         on_disconnect=events.on_disconnect,
         limits=config.limits,
