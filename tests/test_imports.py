@@ -14,6 +14,7 @@ import wireloom
 HEAVY = {
     *("sqlalchemy", "aiosqlite", "asyncpg", "argon2", "jwt", "cryptography", "httpx", "httpcore", "uvicorn", "uvloop"),
     *("pydantic", "yaml", "rich", "prompt_toolkit", "watchfiles", "redis", "nats", "opentelemetry", "python_socks"),
+    "prometheus_client",
 }
 SERVING = {"starlette", "anyio", "msgspec", "jsonschema_rs", "asyncio"}
 

@@ -13,7 +13,7 @@ def test_help_names_the_commands(run: Run) -> None:
     listed = result.stdout.partition("Commands:\n")[2].partition("\n\n")[0]
     commands = [line.split()[0] for line in listed.splitlines()]
     assert commands == [
-        *("demo", "serve", "check", "routes", "connect"),
+        *("demo", "serve", "check", "routes", "connect", "client"),
         *("openapi", "asyncapi", "user", "key", "token", "db"),
     ]
     assert run("--help").stdout == result.stdout
