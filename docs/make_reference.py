@@ -249,7 +249,22 @@ BY_HAND = {  # objects and another library's class have no docstring of their ow
     "EVERYONE": "The topic of all connections: `await hub.publish(EVERYONE, data)`.",
     "UploadFile": "Starlette's: a field of a walker that is an uploaded file. [Uploads](walkers.md).",
     "WEBSOCKET_MANAGER": "`notify` under the name that the older system has for it.",
-    "notify": "The `Notify` of this process.\n\n::: wireloom.hub.notify.Notify\n    options: {heading_level: 4}",
+    "notify": "The `Notify` of this process.\n\n::: wireloom.hub.notify.Notify\n    options:\n      heading_level: 4\n      members: [self, users, channels, clients, connect, flush]",
+}
+
+
+MEMBERS = {  # of classes that have others for the rooms of this project
+    "App": "websocket event walker events add add_routes check mount static openapi asyncapi describe running",
+    "ClientConnection": "send drain receive close wait_closed abort is_open close_code close_reason",
+    "Connection": (
+        "client_id path_params query headers client subprotocol channels backlog is_open is_closed close_code"
+        " close_reason send send_text send_bytes join leave drain close"
+    ),
+    "Hub": "publish connections count users",
+    "LastingConnection": (
+        "send send_json receive request subscribe unsubscribe wait_connected close state subprotocol close_code"
+        " close_reason"
+    ),
 }
 
 
@@ -273,7 +288,15 @@ each line that begins with `:::` stands for an object; the site shows it.)
 
 
 def _api_entry(name: str) -> str:
-    return f"### `{name}`\n\n{BY_HAND[name]}" if name in BY_HAND else f"::: wireloom.{name}"
+    if name in BY_HAND:
+        return f"### `{name}`\n\n{BY_HAND[name]}"
+    if name not in MEMBERS:
+        return f"::: wireloom.{name}"
+    members = MEMBERS[name].split()
+    missing = [each for each in members if not hasattr(getattr(wireloom, name), each)]
+    if missing:
+        raise SystemExit(f"MEMBERS in make_reference.py: {name} has no {missing}")
+    return f"::: wireloom.{name}\n    options:\n      members: [{', '.join(members)}]"
 
 
 PAGES: dict[str, Callable[[], str]] = {
