@@ -26,9 +26,9 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import multiprocess
 
 from wireloom import App
-from wireloom.cli.logs import configure_logging
+from wireloom.cli.logs import configure_logging, say
 from wireloom.cli.output import explain
-from wireloom.cli.target import load_app
+from wireloom.cli.target import failed, load_app
 from wireloom.config import Config
 from wireloom.errors import ConfigError
 from wireloom.net.server import DrainingServer, ForegroundServer, longest_stop_seconds, uvicorn_config
@@ -69,6 +69,7 @@ def run(
     """
     if config.workers > 1:
         return _run_workers(config, targets, sockets, announcement)
+    _tell_failure(app, config)
     server = _Server(uvicorn_config(app, config), announcement, reloader, longest_stop_seconds(config))
     try:
         server.run(sockets)
@@ -77,6 +78,31 @@ def run(
             raise
         return 1
     return 0
+
+
+class _Failure(logging.Filter):
+    """Tells why an application did not start, as a mistake with its place, instead of uvicorn's log."""
+
+    def __init__(self, app: App, config: Config) -> None:
+        super().__init__()
+        self._app = app
+        self._config = config
+        self._told = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is logged."""
+        error = self._app.failure
+        if error is not None and not self._told:
+            self._told = True
+            problem = error if isinstance(error, ConfigError) else failed(error)
+            if self._config.dev:
+                click.echo(getattr(problem, "traceback", ""), err=True, nl=False)
+            click.echo(explain(problem), err=True)
+        return error is None
+
+
+def _tell_failure(app: App, config: Config) -> None:
+    logging.getLogger("uvicorn.error").addFilter(_Failure(app, config))
 
 
 # -- one process -------------------------------------------------------------------------------------------------------
@@ -108,7 +134,7 @@ class _Server(ForegroundServer):
         if self._reloader is not None:
             await self._reloader.stop()
         if self.server_state.connections:
-            click.echo(_STOPPING, err=True)
+            say(_STOPPING)
         await super().shutdown(sockets)
         _leave_within(_SECONDS_TO_LEAVE)
 
@@ -138,7 +164,9 @@ def _leave_within(seconds: float) -> None:
 def _run_workers(config: Config, targets: tuple[str, ...], sockets: list[socket.socket], announcement: str) -> int:
     if config.backplane == "memory":
         note = "a publication reaches only the clients of its own worker; give --backplane redis://… or nats://…"
-        click.echo(f"warning: {config.workers} workers without a backplane: {note}", err=True)
+        say(f"{config.workers} workers without a backplane: {note}", logging.WARNING)
+    # a worker has told its reason itself
+    logging.getLogger("uvicorn.error").addFilter(lambda record: "failed to start" not in record.getMessage())
     factory = partial(_load_in_worker, targets, config)
     multiprocess.Process = _Worker  # type: ignore[misc]  # uvicorn's supervisor offers no other way to choose the server
     served = uvicorn_config(factory, config, factory=True)
@@ -159,6 +187,7 @@ def _load_in_worker(targets: tuple[str, ...], config: Config) -> App:
         sys.exit(STARTUP_FAILURE)
     configure_logging(config)
     app.configure(config)
+    _tell_failure(app, config)
     return app
 
 
@@ -304,7 +333,7 @@ class _Workers(multiprocess.Multiprocess):
         while any(process.process.is_alive() for process in (*self.processes, *self._retired)):
             self.handle_signals()
             if not told and time.monotonic() > begun + _QUIET_SECONDS:
-                click.echo(_STOPPING, err=True)
+                say(_STOPPING)
                 told = True
             if self.impatient or time.monotonic() > deadline:
                 for process in (*self.processes, *self._retired):

@@ -216,12 +216,13 @@ class Front(asyncio.Protocol):
     async def _admit(self, shell: WebSocketShell, head: RequestHead, accept: str) -> None:
         since = self._listener.hub.logins.revocations
         try:
-            await admit(shell.connection)
-            self._listener.check_room(shell.connection.endpoint)
+            await admit(self._listener, shell.connection)
         except Deny as deny:
             self._refuse(deny)
             return
         assert self._transport is not None
+        if self._refused or self._transport.is_closing():  # a hook has survived its cancellation
+            return
         self._transport.resume_reading()
         self._switch(shell, head, accept, self._received, since)
 
@@ -231,6 +232,11 @@ class Front(asyncio.Protocol):
         """101: from now on the shell has the transport."""
         transport = self._transport
         assert transport is not None
+        try:
+            self._listener.enter(shell)
+        except Deny as deny:
+            self._refuse(deny)
+            return
         self._forget()
         shell.subprotocol = choose_subprotocol(head, shell.connection.endpoint.subprotocols)
         head.compact()
@@ -246,6 +252,7 @@ class Front(asyncio.Protocol):
         assert transport is not None
         self._forget()
         self._refused = True
+        self._listener.hub.counts.refused[deny.status] += 1
         if transport.is_closing():
             return
         transport.write(deny_response(deny))

@@ -14,6 +14,7 @@ from wireloom.core.dispatch import Direct, Dispatch, compile_direct, compile_dis
 from wireloom.core.endpoint import Endpoint
 from wireloom.core.router import Router
 from wireloom.errors import Deny
+from wireloom.hub.census import Census, TooManyConnections
 from wireloom.hub.connection import Connection
 from wireloom.hub.hub import Hub
 from wireloom.hub.outbox import OutboxRules
@@ -24,6 +25,7 @@ from wireloom.wire.messages import ReaderRules
 
 __all__ = ["Listener", "Plan", "Shell", "Swapped"]
 
+_COME_BACK_SECONDS = "5"  # that a client which found no room is told
 _LAST_HOOKS_SECONDS = 1.0  # for on_disconnect when the drain's time is over
 _LOOK_SECONDS = 0.02
 
@@ -88,6 +90,7 @@ class Listener:
     def __init__(self, router: Router, hub: Hub, config: Config, loop: asyncio.AbstractEventLoop) -> None:
         self.router = router
         self.hub = hub
+        self.hub.census = Census(config.max_connections_per_ip, config.max_connections_per_user)
         self.config = config
         self.loop = loop
         self.start_task = _task_starter(self.loop)
@@ -168,7 +171,7 @@ class Listener:
                 compile_dispatch(endpoint),
                 compile_direct(endpoint),
                 ReaderRules(True, limits.max_message_bytes, limits.max_fragments),
-                OutboxRules(limits.outbox_bytes, limits.outbox_policy),
+                OutboxRules(limits.outbox_bytes, limits.outbox_policy, endpoint.counts),
             )
         return plan
 
@@ -198,6 +201,35 @@ class Listener:
         connection.endpoint, connection.path_params, connection.query_params = endpoint, path_params, query_params
         return True
 
+    def enter(self, shell: Shell) -> None:
+        """Takes in a connection that was let in and is about to open. `leave` gives back what it takes.
+
+        Raises:
+            Deny: 429 or 503: there is no room for it.
+        """
+        self.check_room(shell.connection.endpoint)
+        try:
+            self.hub.census.enter(shell.connection)
+        except TooManyConnections as refusal:
+            raise _too_many(refusal) from refusal
+        self.shells.add(shell)
+
+    def leave(self, shell: Shell) -> None:
+        """A connection has ended."""
+        self.shells.discard(shell)
+        self.hub.census.leave(shell.connection)
+
+    def check_address(self, connection: Connection) -> None:
+        """Refuses a further connection of an address before its endpoint is asked.
+
+        Raises:
+            Deny: 429.
+        """
+        try:
+            self.hub.census.check_address(connection)
+        except TooManyConnections as refusal:
+            raise _too_many(refusal) from refusal
+
     def check_room(self, endpoint: Endpoint | None = None) -> None:
         """Refuses a further connection when there are as many as may be, or when the server is about to stop.
 
@@ -211,7 +243,12 @@ class Listener:
             raise Deny(503, "The server was reloaded meanwhile", {"Retry-After": "1"})
         limit = self.config.max_connections
         if self.draining or (limit and len(self.shells) >= limit):
-            raise Deny(503, "The server takes no further connections", {"Retry-After": "5"})
+            raise Deny(503, "The server takes no further connections", {"Retry-After": _COME_BACK_SECONDS})
+
+
+def _too_many(refusal: TooManyConnections) -> Deny:
+    # 429 rather than 503: it is this client that has too many, and proxies take a server that says 503 for a sick one
+    return Deny(refusal.http_status, refusal.message, {"Retry-After": _COME_BACK_SECONDS})
 
 
 def _deflate(config: Config) -> ServerDeflate | None:

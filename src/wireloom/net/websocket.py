@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from wireloom.core.caller import current_caller
-from wireloom.core.dispatch import Direct, context_of, run_hook
+from wireloom.core.dispatch import Direct, context_of, run_hook, time_direct, time_rest
 from wireloom.errors import ConnectionClosed, ProtocolError, require_sendable
 from wireloom.hub.connection import Connection
 from wireloom.hub.outbox import DeflatingOutbox, Outbox
@@ -154,7 +154,9 @@ class WebSocketShell(asyncio.Protocol):
         listener, endpoint = self._listener, self._plan.endpoint
         self._state = _OPENING
         self._outbox.begin(self._transport, self._descriptor())
-        listener.shells.add(self)
+        counts = self._outbox.counts
+        counts.open += 1
+        counts.opened += 1
         self._connections.add(self)
         listener.hub.register(self.connection, since)
         interval = endpoint.limits.ping_interval_seconds
@@ -180,9 +182,14 @@ class WebSocketShell(asyncio.Protocol):
         self.seen = self._listener.wheel.now
         outbox, reader = self._outbox, self._reader
         outbox.marked = True
-        self._handle(reader.feed(data))
+        events, counts = reader.feed(data), outbox.counts
+        counts.received += len(events)
+        counts.received_bytes += len(data)
+        self._handle(events)
         while reader.holds and self._reading:
-            self._handle(reader.feed(b""))
+            events = reader.feed(b"")
+            counts.received += len(events)
+            self._handle(events)
         outbox.marked = False
         if outbox.frames:
             outbox.flush()
@@ -203,6 +210,9 @@ class WebSocketShell(asyncio.Protocol):
         connection, context = self.connection, self._context
         if context is None:
             context = self._context = context_of(connection)
+        now, counts = self._listener.wheel.now, self._outbox.counts
+        if counts.timed_until != now:
+            direct = time_direct(direct, counts, now)
         left = iter(events)
         for event in left:
             if (type(event) is not str and type(event) is not bytes) or self._state != _OPEN:
@@ -216,16 +226,23 @@ class WebSocketShell(asyncio.Protocol):
                     break
 
     def _take(self, events: list[Event]) -> None:
+        counts = self._outbox.counts
         if self._state == _CLOSING:
+            counts.received -= len(events)
             if any(isinstance(event, (Close, ProtocolError)) for event in events):
                 self._transport.close()
             return
         work: list[Work] = []
         for event in events:
-            if isinstance(event, (str, bytes, Close, ProtocolError)):
+            if isinstance(event, (str, bytes)):
+                work.append(event)
+                continue
+            counts.received -= 1
+            if isinstance(event, (Close, ProtocolError)):
                 work.append(event)
             elif isinstance(event, Ping):
                 # RFC 6455 §5.5.2: a pong MUST carry the ping's payload, as soon as is practical
+                counts.control += 1
                 self._outbox.push(encode_frame(PONG, event.payload))
         if work and self._plan.endpoint.streams and isinstance(work[-1], (Close, ProtocolError)):
             # nobody waits for a stream any more: those that run end now, those in the queue never begin
@@ -278,7 +295,12 @@ class WebSocketShell(asyncio.Protocol):
             elif isinstance(item, _Restart):
                 self.close(1012, item.reason)
             else:
-                await self._dispatch(connection, item)  # looked up for each: a live reload may have swapped it
+                # looked up for each: a live reload may have swapped it
+                now, counts = self._listener.wheel.now, self._outbox.counts
+                if counts.timed_until == now:
+                    await self._dispatch(connection, item)
+                else:
+                    await time_rest(self._dispatch(connection, item), counts, now)
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = self._listener.start_task(coroutine)
@@ -467,9 +489,10 @@ class WebSocketShell(asyncio.Protocol):
             self.close_code = 1006
         self._state = _CLOSED
         self._outbox.end()
+        self._outbox.counts.close(self.close_code)
         listener = self._listener
         listener.wheel.remove(self)
-        listener.shells.discard(self)
+        listener.leave(self)
         self._connections.discard(self)
         listener.hub.unregister(self.connection)
         self._outbox.release()
@@ -503,7 +526,7 @@ class WebSocketShell(asyncio.Protocol):
             return
         if not self._reading and not self._outbox.paused:
             # It is we who do not listen; writing tells whether the peer is still there.
-            self._outbox.push(encode_frame(PING, b""))
+            self._ping()
             wheel.add(self, limits.ping_interval_seconds)
             return
         silence = wheel.now - self.seen
@@ -512,10 +535,14 @@ class WebSocketShell(asyncio.Protocol):
             self._transport.close()
         elif silence >= limits.ping_interval_seconds:
             self.seen = _NOT_SINCE_PING
-            self._outbox.push(encode_frame(PING, b""))
+            self._ping()
             wheel.add(self, limits.ping_timeout_seconds)
         else:
             wheel.add(self, limits.ping_interval_seconds - silence)
+
+    def _ping(self) -> None:
+        self._outbox.counts.control += 1
+        self._outbox.push(encode_frame(PING, b""))
 
 
 class BufferedWebSocketShell(WebSocketShell, asyncio.BufferedProtocol):

@@ -115,9 +115,7 @@ async def make_store() -> AsyncIterator[Callable[..., Store]]:
 @pytest.fixture
 async def store(database: str, make_store: Callable[..., Store]) -> Store:
     """A store on an empty database of each kind."""
-    store = make_store(database)
-    await store.store.start()
-    return store
+    return make_store(database)
 
 
 @pytest.fixture
@@ -578,7 +576,6 @@ def test_what_is_told_of_errors(error: Exception, code: str, message: str) -> No
 async def test_no_file_before_the_first_statement(tmp_path: Path, make_store: Callable[..., Store]) -> None:
     file = tmp_path / "data" / "routes.db"
     store = make_store(f"sqlite:///{file}")
-    await store.store.start()
     assert not file.parent.exists()
     await store.execute("CREATE TABLE a (b integer)")
     assert file.exists()
