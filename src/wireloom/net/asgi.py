@@ -90,6 +90,7 @@ class _Carrier:
         self._accepted = False
         self._gone = False
         self._queue: asyncio.Queue[str | bytes] = asyncio.Queue(plan.endpoint.limits.inbound_queue or 1)
+        self._busy = 0  # handlers that run
         self._leaving: asyncio.Task[None] | None = None  # closes behind the messages that have come
         self.cancelled = False
         self.close_code: int | None = None
@@ -133,10 +134,14 @@ class _Carrier:
         if not self.is_open:
             raise ConnectionClosed(self.close_code or 1006, self.close_reason)
 
+    def cut(self, reason: str) -> None:
+        """Closes at once: with 1001 where a handler runs, whose reply will not come, else with 1012."""
+        if self.is_open:
+            self.close(1001 if self._busy else 1012, reason)
+
     def abort(self) -> None:
         """Ends it; ASGI knows no harder way than a close."""
-        if self.is_open:
-            self.close(1012, advise())
+        self.cut(advise())
 
     def restart(self, reason: str | None = None) -> None:
         """Lets running handlers end, then closes with 1012; what comes meanwhile is not handled any more."""
@@ -259,11 +264,13 @@ class _Carrier:
             payload = await queue.get()
             if self._close is None:
                 current_caller.set(self.connection)
+                self._busy += 1
                 now, counts = self._listener.wheel.now, self._outbox.counts
                 if counts.timed_until == now:
                     await self._plan.dispatch(self.connection, payload)
                 else:
                     await time_rest(self._plan.dispatch(self.connection, payload), counts, now)
+                self._busy -= 1
             queue.task_done()
 
     async def _pass_on(self) -> None:

@@ -60,6 +60,9 @@ class Shell(Restarted, Protocol):
     def path(self) -> str:
         """What the router found it by."""
 
+    def cut(self, reason: str) -> None:
+        """Closes it at once: with 1001 where a handler runs, whose reply will not come, else with 1012."""
+
     def abort(self) -> None:
         """Ends it without a word."""
 
@@ -137,7 +140,7 @@ class Listener:
         self.begin_drain()
         self._drain.end()
         for shell in list(self.shells):
-            shell.connection.close(1012, advise())
+            shell.cut(advise())
         for _ in range(2 if self.shells else 0):  # the transports write within these turns; an abort drops the rest
             await asyncio.sleep(0)
         for shell in list(self.shells):

@@ -442,6 +442,10 @@ class WebSocketShell(asyncio.Protocol):
         else:
             self._wait([_Restart(reason)])
 
+    def cut(self, reason: str) -> None:
+        """Closes at once: with 1001 where a handler runs, whose reply will not come, else with 1012."""
+        self.close(1012 if self._tasks is None else 1001, reason)
+
     @property
     def path(self) -> str:
         """What the router found it by."""
