@@ -51,10 +51,10 @@ async def test_no_more_is_read_while_many_listeners_run_and_nothing_is_lost() ->
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while ws._connection is None or ws._connection._reading:  # noqa: ASYNC110
                 await asyncio.sleep(0)
-            before = len(started)
+            before = len(ws._tasks)
             for _ in range(1000):
                 await asyncio.sleep(0)
-            assert before == len(started) < MOST
+            assert before == len(ws._tasks) < MOST
             go.set()
             await ws.wait_closed()
             while ws._tasks:  # noqa: ASYNC110
