@@ -497,17 +497,17 @@ class App:
         from wireloom.faces.accounts import account_routes
         from wireloom.faces.notify import notify_route
 
-        identity, most = self.identity, self.config.limits.max_body_bytes
+        identity, limits = self.identity, self.config.limits
         if identity is None:
             return []
         routes: list[BaseRoute] = [*account_routes(identity, self.config)]
         if self._events is not None:
             only = self._events.allow is not None
-            routes.append(notify_route(self.hub, identity.check_api_key, admins_only=only, max_body_bytes=most))
+            routes.append(notify_route(self.hub, identity.check_api_key, admins_only=only, limits=limits))
         if self._dynamic is not None:
             from wireloom.faces.routes.register import register_routes
 
-            routes += register_routes(self._dynamic, self._authenticate, most)
+            routes += register_routes(self._dynamic, self._authenticate, limits)
         return routes
 
     async def _watch_logins(self, identity: Identity) -> None:
