@@ -20,10 +20,10 @@ from dataclasses import dataclass
 
 from wireloom.wire.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, mask_frame
 
-__all__ = ["ABUSES", "Abuse", "Abuser"]
+__all__ = ["ABUSES", "Abuse", "Peer"]
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
-PATIENCE_SECONDS = 30.0  # after which an abuser was not dealt with
+PATIENCE_SECONDS = 30.0  # after which an peer was not dealt with
 MIB = 1024 * 1024
 MASK = b"\x00\x00\x00\x00"
 
@@ -46,7 +46,7 @@ DEEP = mask_frame(TEXT, b"[" * 100_000)
 CHUNKS = (b"10000\r\n" + bytes(65536) + b"\r\n") * 17
 
 
-class Abuser:
+class Peer:
     """One TCP connection after the other, from an address of its own.
 
     Args:
@@ -163,39 +163,39 @@ def post(*headers: str) -> bytes:
 # -- handshakes --------------------------------------------------------------------------------------------------------
 
 
-async def silent(abuser: Abuser) -> str:
+async def silent(peer: Peer) -> str:
     """Connects and says nothing."""
-    await abuser.dial()
-    return await abuser.refusal()
+    await peer.dial()
+    return await peer.refusal()
 
 
-async def half_a_head(abuser: Abuser) -> str:
+async def half_a_head(peer: Peer) -> str:
     """Begins a handshake and never ends it."""
-    await abuser.dial()
-    abuser.say(upgrade("/echo")[:-2])
-    return await abuser.refusal()
+    await peer.dial()
+    peer.say(upgrade("/echo")[:-2])
+    return await peer.refusal()
 
 
-async def slow_head(abuser: Abuser) -> str:
+async def slow_head(peer: Peer) -> str:
     """Says a head byte by byte."""
-    await abuser.dial()
-    await abuser.drip(upgrade("/echo", f"X-Filler: {'x' * 200}"))
-    return await abuser.refusal()
+    await peer.dial()
+    await peer.drip(upgrade("/echo", f"X-Filler: {'x' * 200}"))
+    return await peer.refusal()
 
 
-async def large_head(abuser: Abuser) -> str:
+async def large_head(peer: Peer) -> str:
     """Says a head that is too large."""
-    await abuser.dial()
-    abuser.say(upgrade("/echo", f"X-Filler: {'x' * 20_000}"))
-    return await abuser.refusal()
+    await peer.dial()
+    peer.say(upgrade("/echo", f"X-Filler: {'x' * 20_000}"))
+    return await peer.refusal()
 
 
-async def many_of_one_address(abuser: Abuser) -> str:
+async def many_of_one_address(peer: Peer) -> str:
     """Opens connections until it is refused."""
-    others: list[Abuser] = []
+    others: list[Peer] = []
     try:
         while len(others) < 200:
-            others.append(Abuser(*abuser._target, "127.0.0.99"))
+            others.append(Peer(*peer._target, "127.0.0.99"))
             status = await others[-1].open()
             if status != 101:
                 return f"status {status}"
@@ -205,129 +205,129 @@ async def many_of_one_address(abuser: Abuser) -> str:
             other.abort()
 
 
-async def reconnects(abuser: Abuser) -> str:
+async def reconnects(peer: Peer) -> str:
     """Comes and goes, as fast as it can."""
     for _ in range(20):
-        if await abuser.open() != 101:
+        if await peer.open() != 101:
             return "refused"
-        abuser.abort()
+        peer.abort()
     return "let in"
 
 
 # -- frames ------------------------------------------------------------------------------------------------------------
 
 
-async def large_message(abuser: Abuser) -> str:
+async def large_message(peer: Peer) -> str:
     """Sends a message of one byte too many."""
-    await abuser.open()
-    abuser.say(LARGE)
-    return await abuser.verdict()
+    await peer.open()
+    peer.say(LARGE)
+    return await peer.verdict()
 
 
-async def large_claim(abuser: Abuser) -> str:
+async def large_claim(peer: Peer) -> str:
     """Claims to send more than there is."""
-    await abuser.open()
-    abuser.say(b"\x82\xff" + (2**62).to_bytes(8, "big") + MASK)
-    return await abuser.verdict()
+    await peer.open()
+    peer.say(b"\x82\xff" + (2**62).to_bytes(8, "big") + MASK)
+    return await peer.verdict()
 
 
-async def large_in_fragments(abuser: Abuser) -> str:
+async def large_in_fragments(peer: Peer) -> str:
     """Sends a message of too many bytes piece by piece."""
-    await abuser.open()
-    abuser.say(FRAGMENTS)
-    return await abuser.verdict()
+    await peer.open()
+    peer.say(FRAGMENTS)
+    return await peer.verdict()
 
 
-async def many_fragments(abuser: Abuser) -> str:
+async def many_fragments(peer: Peer) -> str:
     """Sends a message of too many pieces."""
-    await abuser.open()
-    abuser.say(MANY_FRAGMENTS)
-    return await abuser.verdict()
+    await peer.open()
+    peer.say(MANY_FRAGMENTS)
+    return await peer.verdict()
 
 
-async def bad_utf8(abuser: Abuser) -> str:
+async def bad_utf8(peer: Peer) -> str:
     """Sends text that is none."""
-    await abuser.open()
-    abuser.say(mask_frame(TEXT, b"\xed\xa0\x80"))
-    return await abuser.verdict()
+    await peer.open()
+    peer.say(mask_frame(TEXT, b"\xed\xa0\x80"))
+    return await peer.verdict()
 
 
-async def invalid_frame(abuser: Abuser) -> str:
+async def invalid_frame(peer: Peer) -> str:
     """Sends a frame with reserved bits."""
-    await abuser.open()
-    abuser.say(b"\xf1\x80" + MASK)
-    return await abuser.verdict()
+    await peer.open()
+    peer.say(b"\xf1\x80" + MASK)
+    return await peer.verdict()
 
 
-async def unmasked(abuser: Abuser) -> str:
+async def unmasked(peer: Peer) -> str:
     """Sends a frame without a mask."""
-    await abuser.open()
-    abuser.say(b"\x81\x02{}")
-    return await abuser.verdict()
+    await peer.open()
+    peer.say(b"\x81\x02{}")
+    return await peer.verdict()
 
 
-async def never_closes(abuser: Abuser) -> str:
+async def never_closes(peer: Peer) -> str:
     """Breaks the protocol and does not go when it is told to."""
-    await abuser.open()
-    abuser.say(b"\xf1\x80" + MASK)
-    said = await abuser.verdict()
+    await peer.open()
+    peer.say(b"\xf1\x80" + MASK)
+    said = await peer.verdict()
     with suppress(ConnectionError, asyncio.IncompleteReadError):
-        while not abuser.reader.at_eof():
-            await abuser.reader.read(MIB)
+        while not peer.reader.at_eof():
+            await peer.reader.read(MIB)
         while True:  # what is written to a connection that has ended fails in the end
-            abuser.writer.write(mask_frame(PING, b""))
-            await abuser.writer.drain()
+            peer.writer.write(mask_frame(PING, b""))
+            await peer.writer.drain()
             await asyncio.sleep(0.1)
     return said
 
 
-async def bomb(abuser: Abuser) -> str:
+async def bomb(peer: Peer) -> str:
     """Sends 10 KiB that stand for 10 MiB."""
-    await abuser.open("/echo", "Sec-WebSocket-Extensions: permessage-deflate")
-    abuser.say(BOMB)
-    return await abuser.verdict()
+    await peer.open("/echo", "Sec-WebSocket-Extensions: permessage-deflate")
+    peer.say(BOMB)
+    return await peer.verdict()
 
 
-async def ping_flood(abuser: Abuser) -> str:
+async def ping_flood(peer: Peer) -> str:
     """Sends more pings than it may."""
-    await abuser.open()
-    abuser.say(PINGS)
-    return await abuser.verdict()
+    await peer.open()
+    peer.say(PINGS)
+    return await peer.verdict()
 
 
 # -- messages ----------------------------------------------------------------------------------------------------------
 
 
-async def message_flood(abuser: Abuser) -> str:
+async def message_flood(peer: Peer) -> str:
     """Sends more messages than it may."""
-    await abuser.open()
-    abuser.say(MESSAGES)
-    return await abuser.verdict()
+    await peer.open()
+    peer.say(MESSAGES)
+    return await peer.verdict()
 
 
-async def bad_json_flood(abuser: Abuser) -> str:
+async def bad_json_flood(peer: Peer) -> str:
     """Sends more messages than it may, and none is JSON."""
-    await abuser.open()
-    abuser.say(UNREADABLE)
-    return await abuser.verdict()
+    await peer.open()
+    peer.say(UNREADABLE)
+    return await peer.verdict()
 
 
-async def deep_json(abuser: Abuser) -> str:
+async def deep_json(peer: Peer) -> str:
     """Sends JSON that is all brackets."""
-    await abuser.open()
-    abuser.say(DEEP)
-    _, payload = await abuser.message()
+    await peer.open()
+    peer.say(DEEP)
+    _, payload = await peer.message()
     return "error" if b'"error"' in payload else "answered"
 
 
-async def channels(abuser: Abuser) -> str:
+async def channels(peer: Peer) -> str:
     """Wants to hear more channels than it may."""
-    await abuser.open("/websocket")
+    await peer.open("/websocket")
     for number in range(0, 200, 10):
         names = [f"{number}/{each}" for each in range(10)]
-        abuser.text(json.dumps({"type": "subscribe", "channel_ids": names}))
+        peer.text(json.dumps({"type": "subscribe", "channel_ids": names}))
     while True:
-        opcode, payload = await abuser.message()
+        opcode, payload = await peer.message()
         if opcode == CLOSE:
             return f"close {int.from_bytes(payload[:2], 'big')}"
         if b"TOO_MANY_CHANNELS" in payload:
@@ -337,53 +337,53 @@ async def channels(abuser: Abuser) -> str:
 # -- time --------------------------------------------------------------------------------------------------------------
 
 
-async def never_reads(abuser: Abuser) -> str:
+async def never_reads(peer: Peer) -> str:
     """Hears what is published and reads nothing of it, as long as the server does not give up."""
-    await abuser.open("/news", receive_buffer=4096)
-    abuser.writer.transport.pause_reading()  # type: ignore[attr-defined]
-    connection = abuser.writer.get_extra_info("socket")
+    await peer.open("/news", receive_buffer=4096)
+    peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    connection = peer.writer.get_extra_info("socket")
     while connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == 1:  # ESTABLISHED
-        abuser.say(mask_frame(PONG, b""))  # what is sent to a socket that was closed is answered by a reset
+        peer.say(mask_frame(PONG, b""))  # what is sent to a socket that was closed is answered by a reset
         await asyncio.sleep(0.1)
     return "cut"
 
 
-async def no_pong(abuser: Abuser) -> str:
+async def no_pong(peer: Peer) -> str:
     """Answers no ping."""
-    await abuser.open()
-    return await abuser.verdict()
+    await peer.open()
+    return await peer.verdict()
 
 
-async def half_closed(abuser: Abuser) -> str:
+async def half_closed(peer: Peer) -> str:
     """Sends no more and waits."""
-    await abuser.open()
-    abuser.writer.write_eof()
-    return await abuser.verdict()
+    await peer.open()
+    peer.writer.write_eof()
+    return await peer.verdict()
 
 
 # -- bodies ------------------------------------------------------------------------------------------------------------
 
 
-async def large_body(abuser: Abuser) -> str:
+async def large_body(peer: Peer) -> str:
     """Announces a body that is too large."""
-    await abuser.dial()
-    abuser.say(post(f"Content-Length: {MIB + 1}") + bytes(64 * 1024))
-    return await abuser.refusal()
+    await peer.dial()
+    peer.say(post(f"Content-Length: {MIB + 1}") + bytes(64 * 1024))
+    return await peer.refusal()
 
 
-async def endless_body(abuser: Abuser) -> str:
+async def endless_body(peer: Peer) -> str:
     """Sends a body without saying how large it is."""
-    await abuser.dial()
-    abuser.say(post("Transfer-Encoding: chunked") + CHUNKS)
-    return await abuser.refusal()
+    await peer.dial()
+    peer.say(post("Transfer-Encoding: chunked") + CHUNKS)
+    return await peer.refusal()
 
 
-async def slow_body(abuser: Abuser) -> str:
+async def slow_body(peer: Peer) -> str:
     """Sends a body byte by byte."""
-    await abuser.dial()
-    abuser.say(post("Content-Length: 1000"))
-    await abuser.drip(bytes(1000))
-    return await abuser.refusal()
+    await peer.dial()
+    peer.say(post("Content-Length: 1000"))
+    await peer.drip(bytes(1000))
+    return await peer.refusal()
 
 
 # -- all of them -------------------------------------------------------------------------------------------------------
@@ -398,7 +398,7 @@ class Abuse:
         dealt: all that the server may do.
     """
 
-    act: Callable[[Abuser], Awaitable[str]]
+    act: Callable[[Peer], Awaitable[str]]
     dealt: tuple[str, ...]
 
 
@@ -467,16 +467,16 @@ class Flood:
         address = f"127.0.{1 + number // 200}.{1 + number % 200}"
         done = 0
         while True:
-            abuser = Abuser(*self._target, address)
+            peer = Peer(*self._target, address)
             try:
                 async with asyncio.timeout(PATIENCE_SECONDS):
-                    outcome = await ABUSES[kind].act(abuser)
+                    outcome = await ABUSES[kind].act(peer)
             except TimeoutError:
                 outcome = "not dealt with"
             except (OSError, asyncio.IncompleteReadError) as error:
                 outcome = f"failed: {type(error).__name__}"
             finally:
-                abuser.abort()
+                peer.abort()
             self.outcomes[kind][outcome] += 1
             done += 1
             if done == self._rounds:
