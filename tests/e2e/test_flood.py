@@ -1,4 +1,4 @@
-"""100 abusive connections break every limit over and over; 100 well-behaved clients notice no error and lose nothing."""
+"""100 abusive connections break every limit over and over; 100 well-behaved clients see no error and lose nothing."""
 
 from __future__ import annotations
 
