@@ -52,6 +52,9 @@ class Limits:
     max_body_bytes: int = _option(
         1024 * 1024, "size of the body of one HTTP request, of a webhook too; above it the answer is 413", "bytes"
     )
+    body_timeout_seconds: float = _option(
+        30.0, "time for the body of an HTTP request to come; after it the answer is 408; 0 for no limit", "seconds"
+    )
     messages_per_second: float = _option(
         0.0,
         "messages of one connection; more are refused, and if that goes on it ends: 1008; 0: no limit",

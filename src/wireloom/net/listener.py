@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from wireloom.config import Config
-from wireloom.core.dispatch import Direct, Dispatch, compile_direct, compile_dispatch
+from wireloom.core.dispatch import Direct, Dispatch, IsRefused, compile_direct, compile_dispatch, compile_rate
 from wireloom.core.endpoint import Endpoint
 from wireloom.core.router import Router
 from wireloom.errors import Deny
@@ -39,6 +39,7 @@ class Plan:
     endpoint: Endpoint
     dispatch: Dispatch
     direct: Direct | None
+    is_refused: IsRefused | None
     reader_rules: ReaderRules
     outbox_rules: OutboxRules
 
@@ -170,6 +171,7 @@ class Listener:
                 endpoint,
                 compile_dispatch(endpoint),
                 compile_direct(endpoint),
+                compile_rate(endpoint),
                 ReaderRules(True, limits.max_message_bytes, limits.max_fragments),
                 OutboxRules(limits.outbox_bytes, limits.outbox_policy, endpoint.counts),
             )

@@ -16,10 +16,11 @@ from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response
 
+from wireloom.config import Limits
 from wireloom.core.dispatch import authorize, invoke
 from wireloom.core.endpoint import Door, Endpoint
 from wireloom.core.request import Request
-from wireloom.core.rest import BODY_SECONDS, Incoming, read_body
+from wireloom.core.rest import Incoming, read_body
 from wireloom.core.router import Router
 from wireloom.errors import ConnectionClosed, Disconnect, RequestError
 from wireloom.wire.handshake import RequestHead
@@ -54,7 +55,7 @@ class RestCaller:
         self.cancelled = False
         self.proof: Any = None
         self._request = request
-        self._limit = endpoint.limits.max_body_bytes
+        self._limits = endpoint.limits
         self._body: bytes | None = None
 
     @property
@@ -70,7 +71,7 @@ class RestCaller:
             RequestError: ``TOO_LARGE`` or ``TIMEOUT``.
         """
         if self._body is None:
-            self._body = await read_body(self._request, self._limit)
+            self._body = await read_body(self._request, self._limits)
             self.endpoint.counts.received_bytes += len(self._body)
         return self._body
 
@@ -154,13 +155,13 @@ async def _read(http: HTTPRequest, caller: RestCaller, endpoint: Endpoint) -> tu
         return b"", None
     kind = http.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind == "multipart/form-data" and endpoint.door is Door.REST:
-        return b"", await _read_form(http, await caller.read_body())
+        return b"", await _read_form(http, await caller.read_body(), endpoint.limits)
     if kind != "application/json" and endpoint.door is Door.REST:
         raise RequestError("UNSUPPORTED_MEDIA_TYPE", "The body must be application/json or multipart/form-data")
     return await caller.read_body(), None
 
 
-async def _read_form(http: HTTPRequest, body: bytes) -> Any:
+async def _read_form(http: HTTPRequest, body: bytes, limits: Limits) -> Any:
     """The fields of a form that has come whole and within its bound."""
 
     async def parts() -> Any:
@@ -175,7 +176,7 @@ async def _read_form(http: HTTPRequest, body: bytes) -> Any:
         headers, parts(), max_files=_MAX_FORM_FIELDS, max_fields=_MAX_FORM_FIELDS, max_part_size=len(body) + 1
     )
     try:
-        with anyio.fail_after(BODY_SECONDS):
+        with anyio.fail_after(limits.body_timeout_seconds or None):
             return await parser.parse()
     except (MultiPartException, KeyError, ValueError) as error:
         reason = getattr(error, "message", "the form cannot be read")

@@ -241,7 +241,8 @@ class WebSocketShell(asyncio.Protocol):
             elif isinstance(event, Ping):
                 # RFC 6455 §5.5.2: a pong MUST carry the ping's payload, as soon as is practical
                 counts.control += 1
-                self._outbox.push(encode_frame(PONG, event.payload))
+                if self._plan.is_refused is None or not self._plan.is_refused(self.connection):
+                    self._outbox.push(encode_frame(PONG, event.payload))
         if work and self._plan.endpoint.streams and isinstance(work[-1], (Close, ProtocolError)):
             # nobody waits for a stream any more: those that run end now, those in the queue never begin
             work, self._queue = work[-1:], None

@@ -10,6 +10,7 @@ from starlette.requests import Request as HTTPRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from wireloom.config import Limits
 from wireloom.core.operation import Operation
 from wireloom.core.rest import read_body
 from wireloom.errors import ConfigError, RequestError
@@ -27,18 +28,18 @@ _PATH = "/api/v1/dynamic-routes"
 _HEADERS = {"Cache-Control": "no-store"}
 
 
-def register_routes(routes: DynamicRoutes, authenticate: Authenticate, max_body_bytes: int) -> list[Route]:
+def register_routes(routes: DynamicRoutes, authenticate: Authenticate, limits: Limits) -> list[Route]:
     """The HTTP routes of the register.
 
     Args:
         routes: registers and removes.
         authenticate: gives the user of a token.
-        max_body_bytes: of a file that is registered; 0 for no limit.
+        limits: of bodies.
     """
 
     async def register(request: HTTPRequest) -> Response:
         try:
-            text = (await read_body(request, max_body_bytes)).decode()
+            text = (await read_body(request, limits)).decode()
         except UnicodeDecodeError:
             return _parse_error([{"line": 1, "column": 1, "message": "the text is not UTF-8"}])
         except RequestError as error:
