@@ -43,6 +43,7 @@ SAMPLES: dict[str, list[Any]] = {
     "float": [1.5, 2.5, 3.5, 4.5],
     "str": ["first", "second", "third", "fourth"],
     "tuple": [("https://a",), ("https://b", "https://*.b"), ("https://c", "null"), ("*",)],
+    "addresses": [("10.0.0.1",), ("10.0.0.0/8", "fd00::/8"), ("::1", "10.0.0.2"), ("*",)],
 }
 
 
@@ -52,6 +53,8 @@ def kind_of(option: Option) -> str:
         wanted = next(arm for arm in get_args(wanted) if arm is not type(None))
     if get_origin(wanted) is Literal:
         return "choice"
+    if option.addresses:
+        return "addresses"
     return "tuple" if get_origin(wanted) is tuple else wanted.__name__
 
 

@@ -31,13 +31,16 @@ async def serve_websocket(listener: Listener, scope: Scope, receive: Receive, se
         carrier = _Carrier(listener, listener.plan(endpoint), head, scope, send)
         carrier.connection.path_params, carrier.connection.query_params = path_params, query_params
         since = listener.hub.logins.revocations
-        await admit(carrier.connection)
-        listener.check_room(endpoint)
+        await admit(listener, carrier.connection)
     except Deny as deny:
         listener.hub.counts.refused[deny.status] += 1
         await _refuse(deny, scope, send)
         return
-    await carrier.run(receive, since)
+    try:
+        await carrier.run(receive, since)
+    finally:
+        if listener.tracing is not None:
+            listener.tracing.closed(carrier.connection)
 
 
 def _head(scope: Scope) -> RequestHead:

@@ -198,8 +198,7 @@ class Front(asyncio.Protocol):
     async def _admit(self, shell: WebSocketShell, head: RequestHead, accept: str) -> None:
         since = self._listener.hub.logins.revocations
         try:
-            await admit(shell.connection)
-            self._listener.check_room(shell.connection.endpoint)
+            await admit(self._listener, shell.connection)
         except Deny as deny:
             self._refuse(deny)
             return

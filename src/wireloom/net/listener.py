@@ -7,13 +7,13 @@ import functools
 import gc
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from wireloom.config import Config
 from wireloom.core.dispatch import Direct, Dispatch, compile_direct, compile_dispatch
 from wireloom.core.endpoint import Endpoint
 from wireloom.core.router import Router
-from wireloom.errors import Deny
+from wireloom.errors import ConfigError, Deny
 from wireloom.hub.connection import Connection
 from wireloom.hub.hub import Hub
 from wireloom.hub.outbox import OutboxRules
@@ -21,7 +21,10 @@ from wireloom.net.wheel import Wheel
 from wireloom.wire.deflate import DeflateSettings, ServerDeflate
 from wireloom.wire.messages import ReaderRules
 
-__all__ = ["Listener", "Plan", "Shell", "Swapped"]
+if TYPE_CHECKING:
+    from wireloom.tracing import Tracing
+
+__all__ = ["Listener", "Plan", "Shell", "Swapped", "make_tracing"]
 
 _LAST_HOOKS_SECONDS = 1.0  # for on_disconnect when the drain's time is over
 
@@ -91,6 +94,7 @@ class Listener:
         self.start_task = _task_starter(self.loop)
         self.wheel = Wheel(self.loop)
         self.deflate = _deflate(config)
+        self.tracing = hub.counts.observer = make_tracing(config)
         self.shells: set[Shell] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.stopping = False
@@ -145,12 +149,17 @@ class Listener:
             limits = endpoint.limits
             plan = self._plans[endpoint] = Plan(
                 endpoint,
-                compile_dispatch(endpoint),
-                compile_direct(endpoint),
+                *self._compile(endpoint),
                 ReaderRules(True, limits.max_message_bytes, limits.max_fragments),
                 OutboxRules(limits.outbox_bytes, limits.outbox_policy, endpoint.counts),
             )
         return plan
+
+    def _compile(self, endpoint: Endpoint) -> tuple[Dispatch, Direct | None]:
+        dispatch, direct, tracing = compile_dispatch(endpoint), compile_direct(endpoint), self.tracing
+        if tracing is None:
+            return dispatch, direct
+        return tracing.dispatch(endpoint, dispatch), direct and tracing.direct(endpoint, direct)
 
     def swap(self, router: Router) -> Swapped:
         """Serves other endpoints from now on. A connection goes on with the one at the path of its old one, and is
@@ -192,6 +201,21 @@ class Listener:
         limit = self.config.max_connections
         if self.draining or (limit and len(self.shells) >= limit):
             raise Deny(503, "The server takes no further connections", {"Retry-After": "5"})
+
+
+def make_tracing(config: Config) -> Tracing | None:
+    """What makes spans; None: nothing is traced.
+
+    Raises:
+        ConfigError: OpenTelemetry is not installed.
+    """
+    if not config.tracing:
+        return None
+    try:
+        from wireloom.tracing import Tracing
+    except ImportError:
+        raise ConfigError("the option tracing needs the extra: pip install 'wireloom[otel]'") from None
+    return Tracing()
 
 
 def _deflate(config: Config) -> ServerDeflate | None:

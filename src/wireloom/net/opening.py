@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 from wireloom.core.dispatch import log_bug
@@ -53,12 +54,18 @@ def _internal_error(endpoint: Endpoint, error: Exception) -> Deny:
     return Deny(500, {"error": "Internal error", "id": log_bug(endpoint, error, "handshake")})
 
 
-async def admit(connection: Connection) -> None:
+async def admit(listener: Listener, connection: Connection) -> None:
     """Asks the endpoint whether this connection may open; sets its user.
 
     Raises:
-        Deny: the application refuses, or fails (500, with the id of the log line).
+        Deny: the application refuses, or fails (500, with the id of the log line), or there is no room (any more).
     """
+    with listener.tracing.handshake(connection) if listener.tracing is not None else nullcontext():
+        await _ask(connection)
+        listener.check_room(connection.endpoint)
+
+
+async def _ask(connection: Connection) -> None:
     endpoint: Endpoint = connection.endpoint
     request = Request(endpoint, connection)
     try:

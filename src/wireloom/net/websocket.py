@@ -152,6 +152,8 @@ class WebSocketShell(asyncio.Protocol):
         listener.shells.add(self)
         self._connections.add(self)
         listener.hub.register(self.connection, since)
+        if listener.tracing is not None:
+            listener.tracing.opened(self.connection)
         interval = endpoint.limits.ping_interval_seconds
         if interval:
             listener.wheel.add(self, interval)
@@ -479,6 +481,8 @@ class WebSocketShell(asyncio.Protocol):
         listener.shells.discard(self)
         self._connections.discard(self)
         listener.hub.unregister(self.connection)
+        if listener.tracing is not None:
+            listener.tracing.closed(self.connection)
         self._outbox.release()
         self._reader.end()
         self._wake()
