@@ -205,9 +205,9 @@ class WebSocketShell(asyncio.Protocol):
         connection, context = self.connection, self._context
         if context is None:
             context = self._context = context_of(connection)
-        now, counts = self._listener.wheel.now, self._outbox.counts
-        if counts.timed_until != now:
-            direct = time_direct(direct, counts, now)
+        counts = self._outbox.counts
+        if counts.timed_until != self.seen:
+            direct = time_direct(direct, counts, self.seen)
         left = iter(events)
         for event in left:
             if (type(event) is not str and type(event) is not bytes) or self._state != _OPEN:
