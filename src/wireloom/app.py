@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
@@ -17,6 +16,7 @@ from wireloom.config import Config, choose_options, load_config
 from wireloom.core.actions import Actions
 from wireloom.core.describe import Description, describe
 from wireloom.core.operation import Operation, Sources
+from wireloom.core.rates import Rates
 from wireloom.doors import (
     Compiler,
     Declaration,
@@ -101,6 +101,7 @@ class App:
         self.identity: Identity | None = None
         self.graph: Graph | None = None
         self.listener: Listener | None = None
+        self.failure: Exception | None = None  # of the start or the end, where a server asked for them
         self.pages: Pages | None = None  # only with the option `reload`
         self._declarations: list[Declaration] = []
         self._events: EventOptions | None = None
@@ -109,6 +110,7 @@ class App:
         self._channels: dict[Connection, str] = {}  # of the event socket's connections
         self._tokens: dict[Connection, str] = {}  # that connections of walkers came with
         self._visits: dict[Connection, Visit] = {}  # of the connections of declarative routes
+        self._rates = Rates()  # of walkers and declarative routes
         self._stores: Stores | None = None  # of declarative routes
         self._storage: Storage | None = None  # only where anything asks who somebody is
         self._http = HTTPDoor()
@@ -365,6 +367,13 @@ class App:
             notify.attach(self.hub)
             undo.pop_all()
 
+    async def drain(self) -> None:
+        """Closes every connection with 1012 and the advice when to come back, within `drain_timeout_seconds`, and lets
+        nobody in any more. For servers that leave WebSockets open when they stop; ours does it by itself.
+        """
+        if self.listener is not None:
+            await self.listener.drain()
+
     async def reload(self, other: App) -> Swapped:
         """Serves what another application declares, while connections stay open: the next message of each runs the new
         code. All or nothing. Options stay as they are, and no lifespan is entered or left.
@@ -438,14 +447,23 @@ class App:
         undo.push_async_callback(storage.stop)
         self._storage, self.graph, self.identity = storage, storage.graph, storage.identity
         if config.dynamic_routes:
-            await storage.start_dynamic(partial(self._make_doors, config), self._serve_dynamic)
+            await storage.start_dynamic(self._compile_registered)
 
-    def _serve_dynamic(self) -> None:
-        """Serves the registered routes of today."""
-        if self.listener is not None:
-            self._compile(self.config)
+    def _compile_registered(self, registered: Sequence[RouteFiles]) -> Callable[[], None]:
+        """Compiles registered routes beside all else; gives what serves them."""
+        made, before = self._make_doors(self.config, registered), self._doors
+
+        def serve() -> None:
+            if self.listener is None:
+                return
+            if self._doors is before:
+                self._take(*made)
+            else:  # a live reload came between
+                self._compile(self.config)
             self._http.replace(self._http, self._doors.rest, self._routes())
             self._swap()
+
+        return serve
 
     def _routes(self) -> list[BaseRoute]:
         """The HTTP endpoints that come with users, the documents and the metrics."""
@@ -463,7 +481,11 @@ class App:
         """Makes the endpoints of all declarations anew."""
         dynamic = self._storage.dynamic if self._storage is not None else None
         registered = dynamic.declarations if dynamic is not None else ()
-        self._doors, services = self._make_doors(config, registered)
+        self._take(*self._make_doors(config, registered))
+
+    def _take(self, doors: Doors, services: Services | None) -> None:
+        """Has these endpoints from now on."""
+        self._doors = doors
         if self.graph is not None and services is not None:
             self.graph.types = services.types
         self._documents.forget()
@@ -489,8 +511,12 @@ class App:
             config,
             self.hub,
             self._authenticate,
-            lambda: walker_services(config, self.hub, self._authenticate, self.identity, self.graph, self._tokens),
-            lambda compiler: route_services(config, self.hub, compiler, self._stores_of(config), self._visits),
+            lambda: walker_services(
+                config, self.hub, self._authenticate, self.identity, self.graph, self._tokens, self._rates
+            ),
+            lambda compiler: route_services(
+                config, self.hub, compiler, self._stores_of(config), self._visits, self._rates
+            ),
         )
 
     def _stores_of(self, config: Config) -> Stores:
@@ -530,6 +556,7 @@ class App:
                 kind = "shutdown"
                 await receive()
         except Exception as error:
+            self.failure = error
             await send({"type": f"lifespan.{kind}.failed", "message": f"{type(error).__name__}: {error}"})
             raise
         await send({"type": "lifespan.shutdown.complete"})

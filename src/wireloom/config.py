@@ -49,6 +49,17 @@ class Limits:
 
     max_message_bytes: int = _option(1024 * 1024, "size of one message; above it the connection ends: 1009", "bytes")
     max_fragments: int = _option(100_000, "fragments of one message; above it the connection ends: 1009", "fragments")
+    max_body_bytes: int = _option(
+        1024 * 1024, "size of the body of one HTTP request, of a webhook too; above it the answer is 413", "bytes"
+    )
+    messages_per_second: float = _option(
+        0.0,
+        "messages of one connection; more are refused, and if that goes on it ends: 1008; 0: no limit",
+        "messages",
+    )
+    message_burst: int = _option(
+        0, "messages that may come at once; 0 for as many as may come in one second", "messages"
+    )
     inbound_queue: int = _option(64, "messages waiting for a handler before reading pauses", "messages")
     outbox_bytes: int = _option(1024 * 1024, "bytes waiting for a slow reader before its policy applies", "bytes")
     outbox_policy: Literal["close", "drop_oldest", "conflate"] = _option(
@@ -60,6 +71,10 @@ class Limits:
     ping_interval_seconds: float = _option(25.0, "silence after which a ping is sent; 0 turns pings off", "seconds")
     ping_timeout_seconds: float = _option(8.0, "time to answer a ping before the connection ends", "seconds")
     close_timeout_seconds: float = _option(10.0, "time for the peer to answer a close frame", "seconds")
+
+    def sized(self, size: int | None) -> Limits:
+        """The same for an endpoint that has a size of its own for one message or body, in bytes; None: it has none."""
+        return self if size is None else replace(self, max_message_bytes=size, max_body_bytes=size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +100,12 @@ class Config:
     handshake_timeout_seconds: float = _option(10.0, "time for a client to finish its handshake", "seconds")
     max_header_bytes: int = _option(16 * 1024, "size of a request head", "bytes")
     max_connections: int = _option(100_000, "open WebSocket connections of one process; 0 for no limit", "connections")
+    max_connections_per_ip: int = _option(
+        0, "open WebSocket connections of one address, of IPv6 its /64, in one process; 0 for no limit", "connections"
+    )
+    max_connections_per_user: int = _option(
+        0, "open WebSocket connections of one user in one process; 0 for no limit", "connections"
+    )
     compression: bool = _option(
         False, "permessage-deflate for clients that offer it; not where secrets and foreign text share a message"
     )
@@ -94,6 +115,14 @@ class Config:
         False, "compress by what was sent before: smaller, but some 350 KiB a connection, and nothing is shared"
     )
     drain_timeout_seconds: float = _option(30.0, "time to shut down in, at most", "seconds")
+    drain_spread_seconds: float = _option(
+        15.0,
+        "time over which open connections are closed, at most; few take less; half of the whole at most",
+        "seconds",
+    )
+    drain_delay_seconds: float = _option(
+        0.0, "time between a signal and the shutdown, for load balancers to find that it is no longer ready", "seconds"
+    )
     backplane: str = _option(
         "memory", "what carries publications between processes: memory, redis://… or nats://…", secret=True
     )
@@ -116,6 +145,9 @@ class Config:
     registration: bool = _option(True, "whether anyone may register as a user")
     login_attempts_per_minute: int = _option(
         10, "wrong passwords for one name from one address before logins have to wait; 0 for no limit", "attempts"
+    )
+    registrations_per_minute: int = _option(
+        10, "new users from one address, of IPv6 its /64, before others have to wait; 0 for no limit", "users"
     )
     peer_events: Literal["guarded", "open"] = _option(
         "guarded", "whom clients of the event socket may address: by the policy, or anyone"
@@ -215,8 +247,12 @@ def load_config(
     return _apply(base or Config(), values, known)
 
 
-def choose_options(chosen: Mapping[str, Any]) -> Config:
+def choose_options(chosen: Mapping[str, Any], owner: str = "App") -> Config:
     """The configuration that an application asks for in code, over the defaults.
+
+    Args:
+        chosen: options by name.
+        owner: the function that was given them, for errors.
 
     Raises:
         ConfigError: an unknown option, with the nearest known one, or a value that does not fit.
@@ -224,8 +260,8 @@ def choose_options(chosen: Mapping[str, Any]) -> Config:
     known = {option.name: option for option in options()}
     for name in chosen:
         if name not in known:
-            raise ConfigError(f"App has no option {name!r}{did_you_mean(name, known)}")
-    return _apply(Config(), {name: _fit(known[name], value, "App") for name, value in chosen.items()}, known)
+            raise ConfigError(f"{owner} has no option {name!r}{did_you_mean(name, known)}")
+    return _apply(Config(), {name: _fit(known[name], value, owner) for name, value in chosen.items()}, known)
 
 
 def _apply(base: Config, values: Mapping[str, Any], known: Mapping[str, Option]) -> Config:

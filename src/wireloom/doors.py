@@ -14,6 +14,7 @@ from wireloom.config import Config
 from wireloom.core.actions import Actions
 from wireloom.core.endpoint import Door, Endpoint
 from wireloom.core.operation import Operation
+from wireloom.core.rates import Rates
 from wireloom.core.request import Request
 from wireloom.core.router import Router
 from wireloom.errors import ConfigError, Deny, Unauthorized, did_you_mean
@@ -293,6 +294,7 @@ def walker_services(
     identity: Identity | None,
     graph: Graph | None,
     tokens: dict[Connection, str],
+    rates: Rates,
 ) -> Services:
     """What an application has for its walkers; before it has started, no users and no nodes."""
     from wireloom.faces.walkers.callers import Callers
@@ -300,19 +302,19 @@ def walker_services(
 
     callers = Callers(authenticate, hub)
     if identity is None:
-        return Services(config, hub, None, callers)
+        return Services(config, hub, None, callers, rates=rates)
     found, begin = identity.find_root, identity.begin_webhook
-    return Services(config, hub, graph, callers, find_user=found, begin_webhook=begin, tokens=tokens)
+    return Services(config, hub, graph, callers, find_user=found, begin_webhook=begin, tokens=tokens, rates=rates)
 
 
 def route_services(
-    config: Config, hub: Hub, compiler: Compiler, stores: Stores, visits: dict[Connection, Visit]
+    config: Config, hub: Hub, compiler: Compiler, stores: Stores, visits: dict[Connection, Visit], rates: Rates
 ) -> RouteServices:
     """What an application has for its routes."""
     from wireloom.faces.routes.services import Services
 
     stored = stores.sql, stores.store, stores.outbound
-    return Services(config, hub, *stored, compiler.log_in, compiler.walk, visits)
+    return Services(config, hub, *stored, compiler.log_in, compiler.walk, visits, rates)
 
 
 def user_operations(config: Config, events: bool) -> list[Operation]:
@@ -343,11 +345,12 @@ def user_routes(
     from wireloom.faces.accounts import account_routes
     from wireloom.faces.notify import notify_route
 
+    most = config.limits.max_body_bytes
     routes: list[BaseRoute] = [*account_routes(identity, config)]
     if admins_only is not None:
-        routes.append(notify_route(hub, identity.check_api_key, admins_only=admins_only))
+        routes.append(notify_route(hub, identity.check_api_key, admins_only=admins_only, max_body_bytes=most))
     if dynamic is not None:
         from wireloom.faces.routes.register import register_routes
 
-        routes += register_routes(dynamic, identity.authenticate)
+        routes += register_routes(dynamic, identity.authenticate, most)
     return routes

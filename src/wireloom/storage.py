@@ -64,16 +64,16 @@ class Storage:
             undo.pop_all()
         self._tasks.append(asyncio.create_task(self._watch_logins()))
 
-    async def start_dynamic(self, check: Callable[[Sequence[RouteFiles]], object], serve: Callable[[], None]) -> None:
+    async def start_dynamic(self, compile_registered: Callable[[Sequence[RouteFiles]], Callable[[], None]]) -> None:
         """Reads the routes that were registered, and takes in what others register.
 
         Args:
-            check: compiles declarations beside all others; raises `ConfigError`.
-            serve: called when there are others than before.
+            compile_registered: compiles declarations beside all others and gives what serves them; raises
+                `ConfigError`.
         """
         from wireloom.faces.routes.dynamic import DynamicRoutes
 
-        self.dynamic = DynamicRoutes(self.database, check, serve)
+        self.dynamic = DynamicRoutes(self.database, compile_registered)
         await self.dynamic.start()
         self._tasks.append(asyncio.create_task(self.dynamic.watch()))
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import Context
+from contextvars import Context, ContextVar
 from importlib.metadata import version
 from typing import Any
 
@@ -31,6 +31,7 @@ __all__ = ["Tracing"]
 # https://opentelemetry.io/docs/specs/semconv/http/http-spans/: any other method is _OTHER
 _METHODS = frozenset(("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"))
 _ROOT = TraceContext()
+_decided: ContextVar[tuple[Any, Link] | None] = ContextVar("_decided", default=None)  # the handshake of this task
 
 
 class Tracing:
@@ -48,22 +49,30 @@ class Tracing:
     @contextmanager
     def handshake(self, connection: Any) -> Iterator[None]:
         """The span of what decides on a handshake; `Deny` is its end."""
+        with self._handshake(connection) as span:
+            yield
+        _decided.set((connection, Link(span.get_span_context())))
+
+    @contextmanager
+    def _handshake(self, connection: Any) -> Iterator[Span]:
         attributes = _request_attributes(connection, connection.endpoint)
         attributes["network.protocol.name"] = "websocket"
         with self._request(connection, f"GET {connection.endpoint.label}", attributes) as span:
             try:
-                yield
+                yield span
             except Deny as deny:
                 _answered(span, deny.status)
                 raise
             _answered(span, 101)
-            self._links[connection] = Link(span.get_span_context())
 
     def opened(self, connection: Any) -> None:
-        """A connection has opened; where nothing had to be decided, its handshake has its span now."""
-        if connection not in self._links:
-            with self.handshake(connection):
-                pass
+        """A connection is about to open; where nothing had to be decided, its handshake has its span now."""
+        decided = _decided.get()
+        if decided is not None and decided[0] is connection:
+            self._links[connection] = decided[1]
+            return
+        with self._handshake(connection) as span:
+            self._links[connection] = Link(span.get_span_context())
 
     def closed(self, connection: Any) -> None:
         """A connection has ended."""

@@ -15,6 +15,7 @@ import anyio
 from wireloom.core.caller import Caller, current_caller
 from wireloom.core.codec import ReplyInvalid
 from wireloom.core.endpoint import Endpoint
+from wireloom.core.rate import MessageRate, TooOften
 from wireloom.core.request import Request
 from wireloom.errors import (
     ConnectionClosed,
@@ -57,9 +58,15 @@ def compile_direct(endpoint: Endpoint) -> Direct | None:
     (`context_of`) all the same, so that what a handler puts into context variables is gone with it.
     """
     if endpoint.begin is not None:
-        return _begin_directly(endpoint)
-    if endpoint.waits or endpoint.streams:
+        direct = _begin_directly(endpoint)
+    elif endpoint.waits or endpoint.streams:
         return None
+    else:
+        direct = _call_directly(endpoint)
+    return _limit_direct(endpoint, direct) if endpoint.limits.messages_per_second else direct
+
+
+def _call_directly(endpoint: Endpoint) -> Direct:
     dispatch = _call(endpoint)
     send = _start(dispatch)
 
@@ -162,7 +169,8 @@ def compile_dispatch(endpoint: Endpoint) -> Dispatch:
     Everything that depends on the endpoint alone is looked up here, once. Whoever runs it sets `current_caller` first,
     in the context that messages of the connection are handled in.
     """
-    return _stream(endpoint) if endpoint.streams else _call(endpoint)
+    dispatch = _stream(endpoint) if endpoint.streams else _call(endpoint)
+    return _limit_dispatch(endpoint, dispatch) if endpoint.limits.messages_per_second else dispatch
 
 
 def _call(endpoint: Endpoint) -> Dispatch:
@@ -202,6 +210,41 @@ def _stream(endpoint: Endpoint) -> Dispatch:
             _answer(endpoint, connection, error)
 
     return dispatch
+
+
+def _limit_direct(endpoint: Endpoint, direct: Direct) -> Direct:
+    """Counts messages before they are decoded, so that those which cannot be read count too."""
+    is_refused = _compile_rate(endpoint)
+
+    def limited(context: Context, connection: Caller, payload: str | bytes) -> Coroutine[Any, Any, None] | None:
+        return None if is_refused(connection) else direct(context, connection, payload)
+
+    return limited
+
+
+def _limit_dispatch(endpoint: Endpoint, dispatch: Dispatch) -> Dispatch:
+    is_refused = _compile_rate(endpoint)
+
+    async def limited(connection: Caller, payload: str | bytes) -> None:
+        if not is_refused(connection):
+            await dispatch(connection, payload)
+
+    return limited
+
+
+def _compile_rate(endpoint: Endpoint) -> Callable[[Any], bool]:
+    """Counts one message of a connection; says whether it is refused, which the client has been told then."""
+    take = MessageRate(endpoint.limits).take
+
+    def is_refused(connection: Any) -> bool:
+        try:
+            connection.allowance = take(connection.allowance)
+        except (TooOften, Disconnect) as refusal:
+            _answer(endpoint, connection, refusal)
+            return True
+        return False
+
+    return is_refused
 
 
 def _send_encoded(connection: Caller, payload: bytes) -> None:

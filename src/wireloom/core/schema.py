@@ -26,7 +26,15 @@ from wireloom.core.plain import plain_of
 from wireloom.core.pydantic_schema import Marks, compile_adapter, decoder_of, encoder_of, marks_of
 from wireloom.errors import ConfigError, RequestError, ValidationFailed
 
-__all__ = ["Decoding", "Encoding", "compile_message", "compile_parameter", "compile_response", "encode_raw"]
+__all__ = [
+    "Decoding",
+    "Encoding",
+    "compile_message",
+    "compile_parameter",
+    "compile_response",
+    "describe_parameter",
+    "encode_raw",
+]
 
 Schema = dict[str, Any] | bool
 
@@ -171,6 +179,21 @@ def compile_parameter(annotation: Any, *, owner: str, source: str, name: str) ->
         if all(isinstance(member, (*_STRUCTURES, msgspec.inspect.NoneType)) for member in members):
             raise TypeError("a path or query value is one string; use a scalar type")
         return lambda text: msgspec.convert(text, annotation, strict=False)
+
+
+def describe_parameter(annotation: Any) -> dict[str, Any]:
+    """JSON Schema of one path or query value, for the documents.
+
+    Args:
+        annotation: one that `compile_parameter` has compiled.
+    """
+    marks = marks_of(annotation)
+    if not any(marks) and any(_bare(annotation) is known for known in (inspect.Parameter.empty, None, Any, object)):
+        return dict(_TEXT)
+    if marks.pydantic:
+        schema: dict[str, Any] = compile_adapter(annotation, marks).json_schema()
+        return schema
+    return _native_schema(annotation)
 
 
 def encode_raw(reply: Any) -> str | bytes:

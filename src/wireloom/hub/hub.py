@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from wireloom.core.topic import CONTROL, EVERYONE, PUBLIC_ROOT_ID, Topic, as_topic, client
 from wireloom.hub.backplane.base import Backplane, Publication
 from wireloom.hub.backplane.memory import MemoryBackplane
+from wireloom.hub.census import Census
 from wireloom.hub.connection import Connection, encode_payload
 from wireloom.hub.logins import Logins, encode_revocation
 from wireloom.hub.outbox import Flusher, FrameDeflater, Outbox, deflate
@@ -120,6 +121,7 @@ class Hub:
     def __init__(self, backplane: Backplane | None = None) -> None:
         self.backplane: Backplane = backplane or MemoryBackplane()
         self.logins = Logins()
+        self.census = Census()
         self._topics: dict[Topic, _Subscribers] = {}
         self._clients: dict[str, Connection] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -310,6 +312,10 @@ class Hub:
             if not subscribers:
                 del self._topics[topic]
                 self.backplane.unsubscribe(topic)
+
+    def change_user(self, connection: Connection, user: Any) -> None:
+        """Counts a connection as another user's; called by `Connection.change_user`."""
+        self.census.change_user(connection, user)
 
     def identify(self, connection: Connection, client_id: str) -> None:
         """Makes a connection reachable by `client(client_id)`."""

@@ -10,9 +10,9 @@ from wireloom.core.dispatch import run_hook, time_rest
 from wireloom.errors import ConnectionClosed, Deny, require_sendable
 from wireloom.hub.connection import Connection
 from wireloom.hub.outbox import Outbox, Sink
+from wireloom.net.drain import advise
 from wireloom.net.listener import Listener, Plan
 from wireloom.net.opening import admit, find_endpoint
-from wireloom.net.websocket import shutdown_reason
 from wireloom.wire.frames import frame_payload, is_text_frame
 from wireloom.wire.handshake import RequestHead, choose_subprotocol, deny_body
 
@@ -32,6 +32,7 @@ async def serve_websocket(listener: Listener, scope: Scope, receive: Receive, se
         carrier.connection.path_params, carrier.connection.query_params = path_params, query_params
         since = listener.hub.logins.revocations
         await admit(listener, carrier.connection)
+        listener.enter(carrier)
     except Deny as deny:
         listener.hub.counts.refused[deny.status] += 1
         await _refuse(deny, scope, send)
@@ -39,8 +40,7 @@ async def serve_websocket(listener: Listener, scope: Scope, receive: Receive, se
     try:
         await carrier.run(receive, since)
     finally:
-        if listener.tracing is not None:
-            listener.tracing.closed(carrier.connection)
+        listener.leave(carrier)
 
 
 def _head(scope: Scope) -> RequestHead:
@@ -89,6 +89,8 @@ class _Carrier:
         self._close: tuple[int, str] | None = None
         self._accepted = False
         self._gone = False
+        self._queue: asyncio.Queue[str | bytes] = asyncio.Queue(plan.endpoint.limits.inbound_queue or 1)
+        self._leaving: asyncio.Task[None] | None = None  # closes behind the messages that have come
         self.cancelled = False
         self.close_code: int | None = None
         self.close_reason = ""
@@ -134,11 +136,20 @@ class _Carrier:
     def abort(self) -> None:
         """Ends it; ASGI knows no harder way than a close."""
         if self.is_open:
-            self.close(1012, shutdown_reason())
+            self.close(1012, advise())
 
-    def restart(self) -> None:
-        """Closes with 1012."""
-        self.abort()
+    def restart(self, reason: str | None = None) -> None:
+        """Lets running handlers end, then closes with 1012; what comes meanwhile is not handled any more."""
+        reason = advise() if reason is None else reason
+        if self._plan.endpoint.streams and self.is_open:
+            self.close(1012, reason)
+        elif self.is_open and self._leaving is None:
+            self._leaving = asyncio.ensure_future(self._close_behind(reason))
+
+    async def _close_behind(self, reason: str) -> None:
+        await self._queue.join()
+        if self.is_open:
+            self.close(1012, reason)
 
     @property
     def path(self) -> str:
@@ -182,10 +193,6 @@ class _Carrier:
         await self._send({"type": "websocket.accept", "subprotocol": self.subprotocol, "headers": []})
         self._accepted = True
         self._outbox.begin(self)
-        counts = self._outbox.counts
-        counts.open += 1
-        counts.opened += 1
-        listener.shells.add(self)
         listener.hub.register(self.connection, since)
         sender = asyncio.ensure_future(self._pass_on())
         try:
@@ -198,15 +205,16 @@ class _Carrier:
             self._gone = True
             self._room.set()
             sender.cancel()
-            listener.shells.discard(self)
+            if self._leaving is not None:
+                self._leaving.cancel()
+            listener.leave(self)
             listener.hub.unregister(self.connection)
             self._outbox.end()
-            counts.close(self.close_code or 1006)
             await run_hook(self._plan.endpoint, "on_disconnect", self.connection)
 
     async def _receive(self, receive: Receive) -> None:
         """Reads ahead by the queue's limit while handlers run in order, `concurrency` at a time."""
-        queue: asyncio.Queue[str | bytes] = asyncio.Queue(self._plan.endpoint.limits.inbound_queue or 1)
+        queue = self._queue
         workers = [asyncio.ensure_future(self._work(queue)) for _ in range(self._plan.endpoint.concurrency)]
         try:
             while True:
@@ -218,7 +226,7 @@ class _Carrier:
                 self._count(payload)
                 if self._is_too_large(payload):
                     self.close(1009, "message too big")
-                else:
+                elif self._leaving is None:
                     await queue.put(payload)
             self.close_code = self.close_code or event.get("code", 1005)
             self._gone = True

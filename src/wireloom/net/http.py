@@ -175,7 +175,7 @@ def _upgrade_required(endpoint: Endpoint, scope: Scope) -> Response:
 
 
 def _readiness(listener: Listener | None) -> Response:
-    ready = listener is not None and not listener.draining
+    ready = listener is not None and listener.ready
     body = {"status": "ready" if ready else "not ready"}
     if listener is not None:
         body["backplane"] = "degraded" if listener.hub.degraded else "ok"

@@ -58,11 +58,12 @@ async def admit(listener: Listener, connection: Connection) -> None:
     """Asks the endpoint whether this connection may open; sets its user.
 
     Raises:
-        Deny: the application refuses, or fails (500, with the id of the log line), or there is no room (any more).
+        Deny: the application refuses, or fails (500, with the id of the log line); 429 from an address that has as many
+            as it may.
     """
     with listener.tracing.handshake(connection) if listener.tracing is not None else nullcontext():
+        listener.check_address(connection)
         await _ask(connection)
-        listener.check_room(connection.endpoint)
 
 
 async def _ask(connection: Connection) -> None:

@@ -56,7 +56,7 @@ class RestCaller:
         self.cancelled = False
         self.proof: Any = None
         self._request = request
-        self._limit = endpoint.limits.max_message_bytes
+        self._limit = endpoint.limits.max_body_bytes
         self._body: bytes | None = None
 
     @property
@@ -72,7 +72,7 @@ class RestCaller:
             RequestError: ``TOO_LARGE`` or ``TIMEOUT``.
         """
         if self._body is None:
-            self._body = await read_body(self._request, self._limit or _UNLIMITED)
+            self._body = await read_body(self._request, self._limit)
             self.endpoint.counts.received_bytes += len(self._body)
         return self._body
 
@@ -87,9 +87,6 @@ class RestCaller:
 
     async def drain(self) -> None:
         """Nothing waits."""
-
-
-_UNLIMITED = 2**62
 
 
 def _path(request: HTTPRequest) -> str:

@@ -10,8 +10,6 @@ Laws:
 from __future__ import annotations
 
 import asyncio
-import json
-import random
 import sys
 from collections.abc import Coroutine
 from contextvars import Context
@@ -24,13 +22,14 @@ from wireloom.core.dispatch import Direct, context_of, run_hook, time_direct, ti
 from wireloom.errors import ConnectionClosed, ProtocolError, require_sendable
 from wireloom.hub.connection import Connection
 from wireloom.hub.outbox import DeflatingOutbox, Outbox
+from wireloom.net.drain import advise
 from wireloom.net.listener import Listener, Plan
 from wireloom.net.wheel import Timed
 from wireloom.wire.frames import PING, PONG, close_frame, encode_frame
 from wireloom.wire.handshake import RequestHead
 from wireloom.wire.messages import Close, Event, MessageReader, Ping
 
-__all__ = ["WebSocketShell", "forwarded_client", "shutdown_reason"]
+__all__ = ["WebSocketShell", "forwarded_client"]
 
 Work: TypeAlias = "str | bytes | Close | ProtocolError | _Restart"
 
@@ -43,7 +42,16 @@ _NOT_SINCE_PING = -1.0  # in the place of the time when something was last heard
 
 
 class _Restart:
-    """Waits in the queue behind running handlers: the server stops, or what it served is gone."""
+    """Waits in the queue behind running handlers: the server stops, or what it served is gone.
+
+    Args:
+        reason: of the close to come.
+    """
+
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
 
 
 class WebSocketShell(asyncio.Protocol):
@@ -146,14 +154,8 @@ class WebSocketShell(asyncio.Protocol):
         listener, endpoint = self._listener, self._plan.endpoint
         self._state = _OPENING
         self._outbox.begin(self._transport, self._descriptor())
-        counts = self._outbox.counts
-        counts.open += 1
-        counts.opened += 1
-        listener.shells.add(self)
         self._connections.add(self)
         listener.hub.register(self.connection, since)
-        if listener.tracing is not None:
-            listener.tracing.opened(self.connection)
         interval = endpoint.limits.ping_interval_seconds
         if interval:
             listener.wheel.add(self, interval)
@@ -288,7 +290,7 @@ class WebSocketShell(asyncio.Protocol):
             elif self._deaf:
                 continue
             elif isinstance(item, _Restart):
-                self.close(1012, shutdown_reason())
+                self.close(1012, item.reason)
             else:
                 # looked up for each: a live reload may have swapped it
                 now, counts = self._listener.wheel.now, self._outbox.counts
@@ -422,17 +424,22 @@ class WebSocketShell(asyncio.Protocol):
             self._say_close(1013, "Too slow")
 
     def shutdown(self) -> None:
-        """The server stops: lets running handlers end, then closes with 1012. Called by uvicorn."""
-        if self.is_open:
-            self._listener.begin_drain()
-            self.restart()
+        """The server stops; its drain has this connection's turn come. Called by uvicorn."""
+        self._listener.begin_drain()
 
-    def restart(self) -> None:
-        """Lets running handlers end, then closes with 1012."""
+    def restart(self, reason: str | None = None) -> None:
+        """Lets running handlers end, then closes with 1012.
+
+        Args:
+            reason: by default the advice to come back within two seconds.
+        """
+        if not self.is_open:
+            return
+        reason = advise() if reason is None else reason
         if self._tasks is None or self._plan.endpoint.streams:
-            self.close(1012, shutdown_reason())
+            self.close(1012, reason)
         else:
-            self._wait([_Restart()])
+            self._wait([_Restart(reason)])
 
     @property
     def path(self) -> str:
@@ -475,14 +482,11 @@ class WebSocketShell(asyncio.Protocol):
             self.close_code = 1006
         self._state = _CLOSED
         self._outbox.end()
-        self._outbox.counts.close(self.close_code)
         listener = self._listener
         listener.wheel.remove(self)
-        listener.shells.discard(self)
+        listener.leave(self)
         self._connections.discard(self)
         listener.hub.unregister(self.connection)
-        if listener.tracing is not None:
-            listener.tracing.closed(self.connection)
         self._outbox.release()
         self._reader.end()
         self._wake()
@@ -552,11 +556,6 @@ class BufferedWebSocketShell(WebSocketShell, asyncio.BufferedProtocol):
 
 
 _READ_BUFFER = memoryview(bytearray(256 * 1024))
-
-
-def shutdown_reason() -> str:
-    """The advice that goes with 1012: when to come back, different for everyone."""
-    return json.dumps({"reconnect_in_ms": random.randint(100, 2000)}, separators=(",", ":"))
 
 
 def forwarded_client(

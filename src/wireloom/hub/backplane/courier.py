@@ -27,7 +27,16 @@ from wireloom.errors import ConfigError
 from wireloom.hub.backplane.base import Publication, Receive
 from wireloom.hub.backplane.envelope import VERSION, EnvelopeReader, encode_envelope, new_origin
 
-__all__ = ["Courier", "Link", "mask_url"]
+__all__ = [
+    "ANSWER_SECONDS",
+    "CLOSE_SECONDS",
+    "CONNECT_SECONDS",
+    "HEARTBEAT_SECONDS",
+    "Arrive",
+    "Courier",
+    "Link",
+    "mask_url",
+]
 
 QUEUE_BYTES = 16 * 1024 * 1024
 ROOM_BYTES = 4 * 1024 * 1024  # below this, publishers that waited go on
