@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections import Counter
 from typing import Any, Protocol
 
-__all__ = ["OTHER", "SECONDS", "Counts", "EndpointCounts", "Observer", "Timings"]
+__all__ = ["MOST_CODES", "OTHER", "SECONDS", "TIMED_AT_ONCE", "Counts", "EndpointCounts", "Observer", "Timings"]
 
 SECONDS = (0.0001, 0.0005, 0.0025, 0.01, 0.05, 0.25, 1.0, 5.0)
 """Upper bounds of the histogram of handling times."""
@@ -20,8 +20,12 @@ SECONDS = (0.0001, 0.0005, 0.0025, 0.01, 0.05, 0.25, 1.0, 5.0)
 OTHER = "other"
 """Stands for names beyond the bound, and for those that are none."""
 
-_TIMED_AT_ONCE = 25  # messages of an endpoint between two ticks of the clock, which has four a second
-_MOST_CODES = 50  # of errors, of one endpoint
+TIMED_AT_ONCE = 25
+"""Messages of an endpoint that are timed between two ticks of the clock, which has four a second."""
+
+MOST_CODES = 50
+"""Codes of errors that are told apart, of one endpoint."""
+
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _OURS = frozenset((*range(1000, 1016), 4000, 4004, 4401))  # close codes that have a name; others are the application's
 
@@ -115,7 +119,7 @@ class EndpointCounts:
         if self._timed_at != now:
             self._timed_at, self._timed = now, 0
         self._timed += 1
-        if self._timed >= _TIMED_AT_ONCE:
+        if self._timed >= TIMED_AT_ONCE:
             self.timed_until = now
 
     def close(self, code: int | None) -> None:
@@ -125,7 +129,7 @@ class EndpointCounts:
 
     def tell(self, code: str, error: Exception | None = None) -> None:
         """A caller is told of an error by its code, which is the application's to choose."""
-        if not isinstance(code, str) or (code not in self.errors and len(self.errors) >= _MOST_CODES):
+        if not isinstance(code, str) or (code not in self.errors and len(self.errors) >= MOST_CODES):
             code = OTHER
         self.errors[code if _CODE.fullmatch(code) else OTHER] += 1
         if error is not None and self._counts is not None and self._counts.observer is not None:
