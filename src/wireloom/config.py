@@ -174,6 +174,7 @@ class Config:
     )
     routes_max_seconds: float = _option(30.0, "time of one run of a hook of a declarative route", "seconds")
     docs: bool = _option(True, "serve /docs, /openapi.json and /asyncapi.json")
+    tracing: bool = _option(False, "make OpenTelemetry spans of handshakes, messages and HTTP requests")
     metrics: bool = _option(True, "serve /metrics to this machine and to metrics_allow")
     metrics_allow: tuple[str, ...] = _option(
         (), "who else may read /metrics: addresses, networks such as 10.0.0.0/8, or * for everybody", addresses=True

@@ -356,7 +356,7 @@ async def _authorize(request: Request) -> None:
 def log_bug(endpoint: Endpoint, error: BaseException, where: str) -> str:
     """Logs an unexpected exception once, with its traceback, and gives the id that the log line carries."""
     error_id = new_error_id()
-    endpoint.counts.bugs[where] += 1
+    endpoint.counts.bug(where, error, error_id)
     place = f" ({endpoint.source})" if endpoint.source else ""
     door = endpoint.door.value
     told = {"error_id": error_id, "door": door, "endpoint": endpoint.label}
@@ -396,7 +396,7 @@ def _tell_bug(endpoint: Endpoint, connection: Caller, error: BaseException) -> N
 
 
 def _tell(endpoint: Endpoint, connection: Caller, error: RequestError) -> None:
-    endpoint.counts.tell(error.code)
+    endpoint.counts.tell(error.code, error)
     told = endpoint.codec.encode_error(error)
     if told:
         connection.send_encoded(told)

@@ -28,6 +28,8 @@ from wireloom.wire.handshake import RequestHead
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
+    from wireloom.tracing import Tracing
+
 __all__ = ["RestCaller", "RestDoor"]
 
 _HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}, 503: {"Retry-After": "2"}}
@@ -99,19 +101,24 @@ class RestDoor:
 
     Args:
         router: the endpoints by path.
+
+    Attributes:
+        tracing: makes a span of every request.
     """
 
     def __init__(self, router: Router) -> None:
         self.router = router
+        self.tracing: Tracing | None = None
 
     async def answer(
         self, endpoint: Endpoint, path_params: dict[str, str], scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Answers one request (ASGI) by an endpoint that its path has matched."""
         request, counts = HTTPRequest(scope, receive), endpoint.counts
+        caller = RestCaller(request, endpoint, path_params)
         counts.received += 1
         try:
-            response = await self._respond(request, endpoint, path_params)
+            response = await self._trace(request, caller)
         except ClientDisconnect:
             return
         counts.responses[response.status_code] += 1
@@ -121,14 +128,23 @@ class RestDoor:
             response.headers["Cache-Control"] = "no-store"
         await response(scope, receive, send)
 
-    async def _respond(self, http: HTTPRequest, endpoint: Endpoint, path_params: dict[str, str]) -> Response:
+    async def _trace(self, http: HTTPRequest, caller: RestCaller) -> Response:
+        """Responds within a span, where requests are traced."""
+        if self.tracing is None:
+            return await self._respond(http, caller)
+        with self.tracing.request(caller, caller.endpoint) as tell:
+            response = await self._respond(http, caller)
+            tell(response.status_code)
+            return response
+
+    async def _respond(self, http: HTTPRequest, caller: RestCaller) -> Response:
+        endpoint, path_params = caller.endpoint, caller.path_params
         # RFC 9110 §9.3.2: HEAD is GET, whose body the server leaves out
         method = "GET" if http.method == "HEAD" and "HEAD" not in endpoint.methods else http.method
         if endpoint.methods and method not in endpoint.methods:
             allowed = ", ".join(self.router.methods(endpoint.path))  # RFC 9110 §15.5.6: a 405 MUST name what is allowed
             refusal = RequestError("METHOD_NOT_ALLOWED", f"{http.method} is not allowed here; {allowed} is")
             return _refusal(endpoint, refusal, {"Allow": allowed})
-        caller = RestCaller(http, endpoint, path_params)
         request = Request(endpoint, caller, node=path_params.get("node_id"))
         form = None
         try:
@@ -184,7 +200,7 @@ async def _read_form(http: HTTPRequest, body: bytes, limits: Limits) -> Any:
 
 
 def _refusal(endpoint: Endpoint, error: RequestError, headers: dict[str, str] | None = None) -> Response:
-    endpoint.counts.tell(error.code)
+    endpoint.counts.tell(error.code, error)
     status = error.http_status
     body = endpoint.codec.encode_error(error)
     after = getattr(error, "retry_after_seconds", None)

@@ -152,9 +152,6 @@ class WebSocketShell(asyncio.Protocol):
         listener, endpoint = self._listener, self._plan.endpoint
         self._state = _OPENING
         self._outbox.begin(self._transport, self._descriptor())
-        counts = self._outbox.counts
-        counts.open += 1
-        counts.opened += 1
         self._connections.add(self)
         listener.hub.register(self.connection, since)
         interval = endpoint.limits.ping_interval_seconds
@@ -208,9 +205,9 @@ class WebSocketShell(asyncio.Protocol):
         connection, context = self.connection, self._context
         if context is None:
             context = self._context = context_of(connection)
-        now, counts = self._listener.wheel.now, self._outbox.counts
-        if counts.timed_until != now:
-            direct = time_direct(direct, counts, now)
+        counts = self._outbox.counts
+        if counts.timed_until != self.seen:
+            direct = time_direct(direct, counts, self.seen)
         left = iter(events)
         for event in left:
             if (type(event) is not str and type(event) is not bytes) or self._state != _OPEN:
@@ -488,7 +485,6 @@ class WebSocketShell(asyncio.Protocol):
             self.close_code = 1006
         self._state = _CLOSED
         self._outbox.end()
-        self._outbox.counts.close(self.close_code)
         listener = self._listener
         listener.wheel.remove(self)
         listener.leave(self)

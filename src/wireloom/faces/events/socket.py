@@ -393,10 +393,10 @@ class _EventSocket:
         try:
             reports = await invoke(Request(endpoint, connection, None, event.node), payload)
         except Unauthorized as error:
-            counts.tell(error.code)
+            counts.tell(error.code, error)
             raise EventError("walker", f"Event {event.walker} requires to be authenticated!", event.id) from error
         except RequestError as error:
-            counts.tell(error.code)
+            counts.tell(error.code, error)
             raise EventError("walker", error_object(error), event.id) from error
         if not event.response:
             return None
