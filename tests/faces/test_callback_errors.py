@@ -83,9 +83,7 @@ async def test_an_exception_closes_nothing_tells_nobody_and_is_logged_once(
             assert await other.receive_text() == "undisturbed"
     (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert record.exc_info is not None and record.exc_info[0] is KeyError
-    assert re.match(
-        r"error [0-9a-f]{12} in handler of websocket \* \(.*test_callback_errors.py:", record.getMessage()
-    )
+    assert re.match(r"error [0-9a-f]{12} in handler of websocket \* \(.*test_callback_errors.py:", record.getMessage())
 
 
 async def test_a_request_error_is_told_as_its_class_says(caplog: pytest.LogCaptureFixture) -> None:
