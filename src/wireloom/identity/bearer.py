@@ -14,7 +14,7 @@ BEARER_SUBPROTOCOL = "wireloom.bearer"
 
 
 def find_token(headers: Headers, query: QueryParams, subprotocols: Sequence[str], *, in_query: bool) -> str | None:
-    """The token of a request, without its scheme, or None (page 2, Connecting).
+    """The token of a request, without its scheme, or None.
 
     ``Authorization: Bearer x``, the scheme in any case; else the pair of subprotocols ``wireloom.bearer, x``; else
     ``?token=x``, the last one.

@@ -1,4 +1,4 @@
-"""Register: dynamic routes over HTTP (page 4). Law: only a user whose role is ``admin`` may see or change anything."""
+"""Register: dynamic routes over HTTP. Law: only a user whose role is ``admin`` may see or change anything."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from starlette.requests import Request as HTTPRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from wireloom.core.answers import Answering
 from wireloom.core.operation import Operation
 from wireloom.core.rest import read_body
 from wireloom.errors import ConfigError, RequestError
@@ -21,7 +22,6 @@ from wireloom.identity.refusal import TokenInvalid
 __all__ = ["register_operations", "register_routes"]
 
 Authenticate: TypeAlias = Callable[[str], Awaitable[Any]]
-Answering: TypeAlias = Callable[[HTTPRequest], Awaitable[Response]]
 
 _PATH = "/api/v1/dynamic-routes"
 _HEADERS = {"Cache-Control": "no-store"}
