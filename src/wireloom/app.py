@@ -41,7 +41,7 @@ from wireloom.hub.hub import Hub
 from wireloom.hub.notify import notify
 from wireloom.net.asgi import serve_websocket
 from wireloom.net.documents import Documents
-from wireloom.net.http import HEALTH, HTTPDoor
+from wireloom.net.http import HTTPDoor, metrics_routes, own_paths
 from wireloom.net.listener import Listener, Swapped
 
 if TYPE_CHECKING:
@@ -101,10 +101,11 @@ class App:
         self.identity: Identity | None = None
         self.graph: Graph | None = None
         self.listener: Listener | None = None
+        self.failure: Exception | None = None  # of the start or the end, where a server asked for them
         self.pages: Pages | None = None  # only with the option `reload`
         self._declarations: list[Declaration] = []
         self._events: EventOptions | None = None
-        self._doors = Doors()
+        self._doors = Doors(counts=self.hub.counts)
         self._documents = Documents(self._sources)
         self._channels: dict[Connection, str] = {}  # of the event socket's connections
         self._tokens: dict[Connection, str] = {}  # that connections of walkers came with
@@ -365,6 +366,13 @@ class App:
             notify.attach(self.hub)
             undo.pop_all()
 
+    async def drain(self) -> None:
+        """Closes every connection with 1012 and the advice when to come back, within `drain_timeout_seconds`, and lets
+        nobody in any more. For servers that leave WebSockets open when they stop; ours does it by itself.
+        """
+        if self.listener is not None:
+            await self.listener.drain()
+
     async def reload(self, other: App) -> Swapped:
         """Serves what another application declares, while connections stay open: the next message of each runs the new
         code. All or nothing. Options stay as they are, and no lifespan is entered or left.
@@ -457,9 +465,9 @@ class App:
         return serve
 
     def _routes(self) -> list[BaseRoute]:
-        """The HTTP endpoints that come with users, and the documents."""
+        """The HTTP endpoints that come with users, the documents and the metrics."""
         documents = self._documents.routes() if self.config.docs else []
-        return [*self._user_routes(), *documents]
+        return [*self._user_routes(), *documents, *metrics_routes(self.config, self.hub, self._doors)]
 
     def _user_routes(self) -> list[BaseRoute]:
         storage, events = self._storage, self._events
@@ -483,14 +491,14 @@ class App:
 
     def _make_doors(self, config: Config, registered: Sequence[RouteFiles]) -> tuple[Doors, Services | None]:
         """The endpoints of all declarations, and what walkers among them share."""
-        doors, compiler = Doors(), self._compiler(config)
+        doors, compiler = Doors(counts=self.hub.counts), self._compiler(config)
         for declaration in (*self._declarations, *registered):
             for endpoint in compiler.compile(declaration):
                 doors.add(endpoint)
         if self._events is not None:
             doors.add(self._compile_events(self._events, config, doors.events))
         compiler.check()
-        refuse_paths(doors, [*HEALTH, *(each.path for each in self._operations())])
+        refuse_paths(doors, [*own_paths(config), *(each.path for each in self._operations())])
         if self.identity is not None:
             compiler.close_off(doors)
         if self.pages is not None:
@@ -547,6 +555,7 @@ class App:
                 kind = "shutdown"
                 await receive()
         except Exception as error:
+            self.failure = error
             await send({"type": f"lifespan.{kind}.failed", "message": f"{type(error).__name__}: {error}"})
             raise
         await send({"type": "lifespan.shutdown.complete"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
@@ -22,6 +22,7 @@ from wireloom.faces.callback.handler import CallbackHandler, compile_callback
 from wireloom.faces.routes import SUFFIXES
 from wireloom.faces.websocket import EventHandler, WebSocketHandler, compile_event, compile_websocket
 from wireloom.hub.hub import Hub
+from wireloom.metrics import Counts
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
@@ -65,11 +66,13 @@ class Doors:
         websocket: by path.
         rest: by path; webhooks too.
         events: by name.
+        counts: of the application; an endpoint that is compiled anew goes on with those of the one before.
     """
 
     websocket: Router = field(default_factory=Router)
     rest: Router = field(default_factory=Router)
     events: Actions = field(default_factory=Actions)
+    counts: Counts = field(default_factory=Counts)
 
     def __iter__(self) -> Iterator[Endpoint]:
         yield from self.websocket
@@ -82,6 +85,7 @@ class Doors:
         Raises:
             ConfigError: another endpoint has its path or its name.
         """
+        endpoint = replace(endpoint, counts=self.counts.of(endpoint.door.value, endpoint.label))
         if endpoint.door is Door.EVENT:
             self.events.add(endpoint)
         else:
@@ -341,11 +345,12 @@ def user_routes(
     from wireloom.faces.accounts import account_routes
     from wireloom.faces.notify import notify_route
 
+    most = config.limits.max_body_bytes
     routes: list[BaseRoute] = [*account_routes(identity, config)]
     if admins_only is not None:
-        routes.append(notify_route(hub, identity.check_api_key, admins_only=admins_only))
+        routes.append(notify_route(hub, identity.check_api_key, admins_only=admins_only, max_body_bytes=most))
     if dynamic is not None:
         from wireloom.faces.routes.register import register_routes
 
-        routes += register_routes(dynamic, identity.authenticate)
+        routes += register_routes(dynamic, identity.authenticate, most)
     return routes

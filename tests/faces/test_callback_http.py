@@ -87,7 +87,7 @@ async def test_json_that_is_none_is_answered_with_400(body: bytes, caplog: pytes
 
 
 async def test_a_body_above_the_limit_is_answered_with_413() -> None:
-    async with answering(lambda req: {"body": str(len(req.body))}, max_message_bytes=10) as http:
+    async with answering(lambda req: {"body": str(len(req.body))}, max_body_bytes=10) as http:
         assert (await http.post("/", content=b"x" * 10)).text == "10"
         answer = await http.post("/", content=b"x" * 11)
         assert answer.status_code == 413 and answer.json()["code"] == "TOO_LARGE"

@@ -71,7 +71,10 @@ class Answers:
         if isinstance(refusal, RequestError):
             return refusal
         error_id = new_error_id()
-        logger.error("a bug, error id %s: %s %s", error_id, request.method, request.url.path, exc_info=error)
+        told = {"error_id": error_id, "door": "rest", "endpoint": request.url.path}
+        logger.error(
+            "a bug, error id %s: %s %s", error_id, request.method, request.url.path, exc_info=error, extra=told
+        )
         return InternalError(error_id, error)
 
 

@@ -2,7 +2,8 @@
 
 Laws:
 - It is a pure function of its sources; the same declarations give the same text, in whatever order they were made.
-- ``receive`` is what clients send and the application receives, ``send`` what it sends them.
+- ``receive`` is what clients send and the application receives, ``send`` what it sends them; a ``reply`` says that each
+  message is answered by one, in their order.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from wireloom.core.operation import Sources
 from wireloom.core.router import parameter_names
 from wireloom.errors import RequestError
 
-__all__ = ["Server", "asyncapi"]
+__all__ = ["EVENT_SOCKET", "Server", "asyncapi"]
+
+EVENT_SOCKET = "x-wireloom-event-socket"
+"""The mark of the channel that is the event socket."""
 
 _TEXT, _BINARY, _JSON = "text/plain", "application/octet-stream", "application/json"
 _BEARER = {"type": "http", "scheme": "bearer", "description": "The token that logging in gives."}
@@ -110,7 +114,7 @@ class _Builder:
         messages: dict[str, Any] = {}
         received = [self._message(each, name, messages) for each in _received(endpoint, actions)]
         sent = [self._message(each, name, messages) for each in _sent(endpoint, actions, published=published)]
-        self.channels[name] = self._channel(endpoint, messages)
+        self.channels[name] = self._channel(endpoint, messages, name)
         security: dict[str, Any] = {}
         if endpoint.needs_login:
             self.guarded = True
@@ -120,17 +124,46 @@ class _Builder:
         for action, references in (("receive", received), ("send", sent)):
             entry = {"action": action, "channel": channel, **summary, **security, "messages": references}
             self.operations[f"{action}_{name}"] = entry
+        if endpoint.answers:
+            self.operations[f"receive_{name}"]["reply"] = {"channel": channel, "messages": sent}
+        if published:
+            self.channels[name][EVENT_SOCKET] = True
 
-    def _channel(self, endpoint: Endpoint, messages: dict[str, Any]) -> dict[str, Any]:
+    def _channel(self, endpoint: Endpoint, messages: dict[str, Any], name: str) -> dict[str, Any]:
         channel: dict[str, Any] = {"address": endpoint.path, "title": endpoint.name}
         if endpoint.summary:
             channel["summary"] = endpoint.summary
         names = parameter_names(endpoint.path, endpoint.source)
         if names:
-            channel["parameters"] = {each: {"description": f"The segment {each} of the path."} for each in names}
+            typed = {each.name: each.schema for each in endpoint.parameters if each.place == "path"}
+            channel["parameters"] = {each: self._path_parameter(each, typed.get(each)) for each in names}
         if endpoint.tags:
             channel["tags"] = [{"name": tag} for tag in endpoint.tags]
-        return {**channel, "messages": messages, "bindings": {"ws": {"method": "GET"}}}
+        return {**channel, "messages": messages, "bindings": {"ws": self._binding(endpoint)}}
+
+    def _path_parameter(self, name: str, schema: dict[str, Any] | None) -> dict[str, Any]:
+        """A parameter of the address. AsyncAPI knows texts only, so its type stands in an extension."""
+        told: dict[str, Any] = {"description": f"The segment {name} of the path."}
+        if schema is None:
+            return told
+        if "description" in schema:
+            told["description"] = schema["description"]
+        if all(isinstance(each, str) for each in schema.get("enum", [None])):
+            told["enum"] = schema["enum"]
+        return {**told, "x-wireloom-schema": self.components.place(schema, name)}
+
+    def _binding(self, endpoint: Endpoint) -> dict[str, Any]:
+        """What the handshake takes besides the path (WebSockets binding 0.1.0)."""
+        binding: dict[str, Any] = {"method": "GET"}
+        asked = [each for each in endpoint.parameters if each.place == "query"]
+        if asked:
+            query = {each.name: self.components.place(each.schema, each.name) for each in asked}
+            required = [each.name for each in asked if each.required]
+            binding["query"] = {"type": "object", "properties": query, **({"required": required} if required else {})}
+        if endpoint.subprotocols:
+            spoken = {"type": "string", "enum": list(endpoint.subprotocols)}
+            binding["headers"] = {"type": "object", "properties": {"Sec-WebSocket-Protocol": spoken}}
+        return binding
 
     def _message(self, message: _Message, channel: str, messages: dict[str, Any]) -> dict[str, str]:
         """Adds a message to its channel; gives the reference to it."""
@@ -182,9 +215,14 @@ def _raw_messages(name: str, schema: dict[str, Any]) -> Iterator[_Message]:
     """Payloads that go through as they are: text, bytes, or either."""
     arms = schema.get("anyOf", [schema])
     for arm in arms:
-        kind = _BINARY if arm.get("contentMediaType") == _BINARY else _TEXT
+        kind = _BINARY if arm.get("contentMediaType") == _BINARY else _JSON if _is_json(arm) else _TEXT
         prefix = "" if len(arms) == 1 else "binary " if kind == _BINARY else "text "
         yield _Message(prefix + name, arm, kind)
+
+
+def _is_json(schema: dict[str, Any]) -> bool:
+    """Whether a payload that goes through as it is must be JSON all the same, as routes have it."""
+    return bool(schema) and schema.get("type") != "string"
 
 
 def _arms(schema: dict[str, Any], name: str) -> Iterator[_Message]:

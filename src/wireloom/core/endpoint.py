@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from wireloom.config import Limits
 from wireloom.core.codec import Codec
 from wireloom.core.request import Request
 from wireloom.errors import Deny
+from wireloom.metrics import EndpointCounts
 
-__all__ = ["ANY_PATH", "Authorize", "Bind", "Door", "Endpoint", "Handler"]
+__all__ = ["ANY_PATH", "Authorize", "Bind", "Door", "Endpoint", "Handler", "Parameter"]
 
 ANY_PATH = "*"
 """The path of an endpoint that takes every request of its door that nothing else does."""
@@ -36,6 +37,23 @@ class Door(Enum):
     EVENT = "event"
 
 
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of a path or query, as documents tell of it.
+
+    Args:
+        name: in the template or the query string.
+        place: where it stands.
+        schema: JSON Schema of its value, with its default where it has one.
+        required: whether it is refused without.
+    """
+
+    name: str
+    place: Literal["path", "query"]
+    schema: dict[str, Any]
+    required: bool = True
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Endpoint:
     """A compiled declaration. Each face makes these; nothing behind this record knows which face it was.
@@ -47,6 +65,7 @@ class Endpoint:
         codec: how its messages are read and written.
         on_message: called for every message.
         bind: converts path and query parameters once a connection.
+        parameters: those of path and query whose types are known.
         on_handshake: may look at the request before the upgrade and raise `Deny`.
         on_connect: called after the upgrade and before the first message.
         on_disconnect: called exactly once after the last message.
@@ -55,6 +74,7 @@ class Endpoint:
         limits: what a connection may cost.
         subprotocols: those spoken, most wanted first.
         concurrency: messages of one connection handled at a time; above 1 replies are unordered.
+        answers: whether documents say that each message is answered by one, in their order.
         streams: whether `on_message` gives an asynchronous iterator of replies.
         waits: whether `on_message` may wait for something; one that never does needs no task.
         begin: as `on_message`, but a plain function: gives the reply at once, or a coroutine of it where there is
@@ -70,6 +90,7 @@ class Endpoint:
         source: ``file:line`` of the declaration.
         takes_over: asked in a live reload whether it goes on with a connection of the endpoint in whose place it comes.
             None: with those of endpoints that have none either.
+        counts: what has happened at it.
     """
 
     name: str
@@ -78,6 +99,7 @@ class Endpoint:
     codec: Codec
     on_message: Handler
     bind: Bind | None = None
+    parameters: tuple[Parameter, ...] = ()
     on_handshake: Handler | None = None
     on_connect: Handler | None = None
     on_disconnect: Handler | None = None
@@ -86,6 +108,7 @@ class Endpoint:
     limits: Limits = field(default_factory=Limits)
     subprotocols: tuple[str, ...] = ()
     concurrency: int = 1
+    answers: bool = False
     streams: bool = False
     waits: bool = True
     begin: Callable[[Request], Any] | None = None
@@ -98,11 +121,17 @@ class Endpoint:
     summary: str = ""
     source: str = ""
     takes_over: Callable[[Any], bool] | None = None
+    counts: EndpointCounts = field(default_factory=EndpointCounts)
 
     @property
     def takes_any_path(self) -> bool:
         """Whether it takes what nothing else does."""
         return self.path == ANY_PATH
+
+    @property
+    def label(self) -> str:
+        """What metrics and traces call it: its path template; of the door event, its name."""
+        return self.name if self.door is Door.EVENT else self.path
 
     @property
     def needs_login(self) -> bool:

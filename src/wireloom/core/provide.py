@@ -15,10 +15,11 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qs
 
 import anyio.to_thread
+import msgspec
 
-from wireloom.core.endpoint import Bind, Handler
+from wireloom.core.endpoint import Bind, Handler, Parameter
 from wireloom.core.request import Request
-from wireloom.core.schema import compile_parameter
+from wireloom.core.schema import compile_parameter, describe_parameter
 from wireloom.errors import ConfigError, Deny
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Query",
     "compile_bind",
     "compile_call",
+    "describe_parameters",
     "hints_of",
     "may_wait",
     "read_parameters",
@@ -263,6 +265,31 @@ def compile_bind(parameters: list[Parameters]) -> Bind:
 
 
 _NOTHING: dict[str, Any] = {}
+
+
+def describe_parameters(parameters: list[Parameters]) -> tuple[Parameter, ...]:
+    """What documents tell of a connection's path and query parameters.
+
+    Args:
+        parameters: as for `compile_bind`, which has found that they agree.
+    """
+    found: dict[tuple[str, str], Parameter] = {}
+    for one in _with_factories(parameters):
+        for name, path in one.path.items():
+            if ("path", name) not in found or path.annotation is not inspect.Parameter.empty:
+                found["path", name] = Parameter(name, "path", describe_parameter(path.annotation))
+        for query in one.query.values():
+            found["query", query.name] = _describe_query(query)
+    return tuple(found.values())
+
+
+def _describe_query(query: _QueryParameter) -> Parameter:
+    schema = describe_parameter(query.annotation if query.annotation is not list else list[str])
+    required = query.default is inspect.Parameter.empty
+    if not required and query.default is not None:
+        with contextlib.suppress(TypeError):  # a default that JSON cannot say is not told
+            schema = {**schema, "default": msgspec.to_builtins(query.default)}
+    return Parameter(query.name, "query", schema, required and not query.many)
 
 
 def _agree(name: str, first: _PathParameter | _QueryParameter, other: _PathParameter | _QueryParameter) -> None:

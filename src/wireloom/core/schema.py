@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable, Iterator
@@ -25,7 +26,15 @@ from wireloom.core.plain import plain_of
 from wireloom.core.pydantic_schema import Marks, compile_adapter, decoder_of, encoder_of, marks_of
 from wireloom.errors import ConfigError, RequestError, ValidationFailed
 
-__all__ = ["Decoding", "Encoding", "compile_message", "compile_parameter", "compile_response", "encode_raw"]
+__all__ = [
+    "Decoding",
+    "Encoding",
+    "compile_message",
+    "compile_parameter",
+    "compile_response",
+    "describe_parameter",
+    "encode_raw",
+]
 
 Schema = dict[str, Any] | bool
 
@@ -172,6 +181,21 @@ def compile_parameter(annotation: Any, *, owner: str, source: str, name: str) ->
         return lambda text: msgspec.convert(text, annotation, strict=False)
 
 
+def describe_parameter(annotation: Any) -> dict[str, Any]:
+    """JSON Schema of one path or query value, for the documents.
+
+    Args:
+        annotation: one that `compile_parameter` has compiled.
+    """
+    marks = marks_of(annotation)
+    if not any(marks) and any(_bare(annotation) is known for known in (inspect.Parameter.empty, None, Any, object)):
+        return dict(_TEXT)
+    if marks.pydantic:
+        schema: dict[str, Any] = compile_adapter(annotation, marks).json_schema()
+        return schema
+    return _native_schema(annotation)
+
+
 def encode_raw(reply: Any) -> str | bytes:
     """The reply of a raw endpoint as it is: ``str`` for a text frame, bytes for a binary one.
 
@@ -301,6 +325,9 @@ def _raw_check(annotation: Any, marks: Marks) -> Callable[[str | bytes], Any]:
 # -- responses --------------------------------------------------------------------------------------------------------
 
 
+_VALUE = re.compile(r"^(Invalid (?:enum )?value) .*?(?= - at `[^`]*`$|$)", re.DOTALL)
+
+
 def _checked(write: Callable[[Any], bytes], check: Callable[[bytes], Any]) -> Callable[[Any], bytes]:
     """Encode, then validate exactly what would go on the wire."""
 
@@ -309,7 +336,7 @@ def _checked(write: Callable[[Any], bytes], check: Callable[[bytes], Any]) -> Ca
         try:
             check(payload)
         except CLIENT_ERRORS as error:
-            raise ReplyInvalid(cut(str(error))) from error
+            raise ReplyInvalid(cut(_VALUE.sub(r"\1", str(error)))) from error  # it is logged: without the value
         except ValidationFailed as error:
             raise ReplyInvalid(cut("{message} - at `{path}`".format(**error.details[0]))) from error
         return payload

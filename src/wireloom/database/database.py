@@ -11,6 +11,7 @@ import asyncio
 import logging
 import math
 import os
+import re
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -217,6 +218,7 @@ class Database:
         """What went wrong in a line: the driver's word, never SQL, never the password."""
         inner = getattr(error, "orig", None) or error
         reason = (str(inner.__cause__ or inner) or type(inner).__name__).splitlines()[0]
+        reason = re.sub(r"^\[Errno \d+\] ", "", reason)
         hidden = str(self._address.url.password or "")
         return reason.replace(hidden, "…") if hidden else reason
 

@@ -132,12 +132,12 @@ def account_routes(identity: Identity, config: Config) -> list[Route]:
 
     Args:
         identity: started before the first request.
-        config: says whether ``?token=`` counts.
+        config: says whether ``?token=`` counts, and how large a body may be.
     """
     accounts = _Accounts(identity)
     paths: dict[str, dict[str, Answering]] = {}
     for endpoint in _ENDPOINTS:
-        respond = endpoint.answering(accounts, in_query=config.allow_token_in_query)
+        respond = endpoint.answering(accounts, config)
         paths.setdefault(endpoint.path, {})[endpoint.method] = respond
     return [Route(path, Answers(methods, _refusal_of)) for path, methods in paths.items()]
 
@@ -164,18 +164,18 @@ class _Endpoint:
     status: int = 200
     errors: tuple[int, ...] = ()
 
-    def answering(self, accounts: _Accounts, *, in_query: bool) -> Answering:
+    def answering(self, accounts: _Accounts, config: Config) -> Answering:
         """Answers a request."""
         takes = get_type_hints(self.respond, include_extras=True)
 
         async def answer_it(request: HTTPRequest) -> Response:
             values: dict[str, Any] = dict(request.path_params)
             if "user" in takes:
-                values["user"] = await accounts.find_user(request, in_query=in_query)
+                values["user"] = await accounts.find_user(request, in_query=config.allow_token_in_query)
             if "address" in takes:
                 values["address"] = _address_of(request)
             if "body" in takes:
-                values["body"] = await _read(request, takes["body"])
+                values["body"] = await _read(request, takes["body"], config.limits.max_body_bytes)
             return answer(await self.respond(accounts, **values), self.status)
 
         return answer_it
@@ -227,11 +227,11 @@ class _Accounts:
 
     # -- users -------------------------------------------------------------------------------------------------------
 
-    async def register(self, body: _AnyAccess) -> _Login:
+    async def register(self, body: _AnyAccess, address: str | None) -> _Login:
         """Adds a user."""
         names, paths = _names_of(body, many=True)
         with _told_at(paths):
-            return _login(await self._identity.register(names, _password_of(body)))
+            return _login(await self._identity.register(names, _password_of(body), address or "unknown"))
 
     async def login(self, body: _AnyAccess, address: str | None) -> _Login:
         """Logs a user in."""
@@ -285,7 +285,7 @@ class _Accounts:
 
 
 _ENDPOINTS = (
-    _Endpoint("POST", "/user/register", _Accounts.register, "users", 201, errors=(403,)),
+    _Endpoint("POST", "/user/register", _Accounts.register, "users", 201, errors=(403, 429)),
     _Endpoint("POST", "/user/login", _Accounts.login, "users", errors=(401, 429)),
     _Endpoint("GET", "/user/me", _Accounts.me, "users"),
     _Endpoint("POST", "/user/refresh-token", _Accounts.refresh, "users"),
@@ -305,7 +305,7 @@ def _address_of(request: HTTPRequest) -> str | None:
     return request.client.host if request.client is not None else None
 
 
-async def _read(request: HTTPRequest, kind: type[T]) -> T:
+async def _read(request: HTTPRequest, kind: type[T], max_body_bytes: int) -> T:
     """The body as a struct.
 
     Raises:
@@ -314,7 +314,7 @@ async def _read(request: HTTPRequest, kind: type[T]) -> T:
     media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise RequestError("UNSUPPORTED_MEDIA_TYPE", "The body must be application/json")
-    body = await read_body(request)
+    body = await read_body(request, max_body_bytes)
     try:
         return msgspec.json.decode(body, type=kind)
     except CLIENT_ERRORS as error:

@@ -61,7 +61,7 @@ _decode_one = msgspec.json.Decoder(_Notice).decode
 _decode_many = msgspec.json.Decoder(list[_Notice]).decode
 
 
-def notify_route(hub: Hub, check_key: CheckKey, *, admins_only: bool) -> Route:
+def notify_route(hub: Hub, check_key: CheckKey, *, admins_only: bool, max_body_bytes: int) -> Route:
     """The route.
 
     Args:
@@ -69,6 +69,7 @@ def notify_route(hub: Hub, check_key: CheckKey, *, admins_only: bool) -> Route:
         check_key: knows the API keys.
         admins_only: only the keys of users whose role is ``admin``. Everyone may make a key, so where the application
             has its own policy for whom clients may address, the others' keys must not go around it.
+        max_body_bytes: of one request; 0 for no limit.
     """
 
     async def notify(request: HTTPRequest) -> Response:
@@ -80,7 +81,7 @@ def notify_route(hub: Hub, check_key: CheckKey, *, admins_only: bool) -> Route:
             raise Forbidden("This key is for walkers only")
         if admins_only and key.user.role != "admin":
             raise Forbidden("Only the keys of administrators may publish here")
-        notices = _decode(await read_body(request))
+        notices = _decode(await read_body(request, max_body_bytes))
         for notice in notices:
             hub.publish_payload(notice.topics(), bytes(notice.data))
             await hub.backplane.drain()

@@ -5,11 +5,12 @@ Law: a document is made when it is first asked for, and again only after the app
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import cache
 from importlib.resources import files
+from pathlib import PurePath
 from typing import Any
 
 import msgspec
@@ -21,11 +22,17 @@ from wireloom.config import Config
 from wireloom.core.asyncapi import Server, asyncapi
 from wireloom.core.openapi import openapi
 from wireloom.core.operation import Sources
+from wireloom.errors import CLOSE_CODES
 
 __all__ = ["Documents"]
 
-_INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
 _HEADERS = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+_KINDS = {".css": "text/css", ".js": "text/javascript"}
+_HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?\Z")
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'; connect-src 'self'"
+)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -60,16 +67,10 @@ class Documents:
 
     def routes(self) -> list[Route]:
         """Where they are served."""
-        page = files("wireloom").joinpath("pages", "docs.html").read_text("utf-8")
-        headers = {**_HEADERS, "Content-Security-Policy": _policy_of(page), "Referrer-Policy": "no-referrer"}
-
-        async def show(request: HTTPRequest) -> Response:
-            return Response(page, headers=headers, media_type="text/html")
-
         return [
             Route("/openapi.json", self._answer_openapi),
             Route("/asyncapi.json", self._answer_asyncapi),
-            Route("/docs", show),
+            *_page_routes(),
         ]
 
     async def _answer_openapi(self, request: HTTPRequest) -> Response:
@@ -93,13 +94,48 @@ def _answer(document: dict[str, Any]) -> Response:
     return Response(_encode(document), headers=_HEADERS, media_type="application/json")
 
 
-def _policy_of(page: str) -> str:
-    """The Content-Security-Policy of a page that loads nothing: what is inline is known by its hash."""
-    sources: dict[str, list[str]] = {"script": [], "style": []}
-    for kind, text in _INLINE.findall(page):
-        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        sources[kind].append(f"'sha256-{digest}'")
-    return (
-        f"default-src 'none'; script-src {' '.join(sources['script'])}; style-src {' '.join(sources['style'])}; "
-        "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
+@cache
+def _read_page() -> tuple[bytes, dict[str, tuple[bytes, str]]]:
+    """The page, and what it loads by name, each with its media type: files of the package, and what close codes mean."""
+    folder = files("wireloom").joinpath("pages", "docs")
+    codes = {code: {"meaning": each.meaning, "come_back": each.come_back} for code, each in CLOSE_CODES.items()}
+    loaded = {
+        each.name: (each.read_bytes(), _KINDS[suffix])
+        for each in folder.iterdir()
+        if (suffix := PurePath(each.name).suffix) in _KINDS
+    }
+    loaded["close-codes.json"] = (_encode(codes), "application/json")
+    return folder.joinpath("index.html").read_bytes(), loaded
+
+
+def _page_routes() -> list[Route]:
+    """The page, and what it loads at paths below its own."""
+    page, loaded = _read_page()
+
+    async def show(request: HTTPRequest) -> Response:
+        policy = _POLICY + _sockets_of(request.headers.get("host", ""))
+        headers = {**_HEADERS, "Content-Security-Policy": policy, "Referrer-Policy": "no-referrer"}
+        return Response(page, headers=headers, media_type="text/html")
+
+    return [
+        Route("/docs", show),
+        *(Route(f"/docs/{name}", _serve(content, kind)) for name, (content, kind) in sorted(loaded.items())),
+    ]
+
+
+def _serve(content: bytes, kind: str) -> Callable[[HTTPRequest], Awaitable[Response]]:
+    """Answers with a file, or that it is still the one that the browser has (RFC 9110 §13.1.2)."""
+    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    headers = {**_HEADERS, "ETag": tag}
+
+    async def answer(request: HTTPRequest) -> Response:
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers=headers)
+        return Response(content, headers=headers, media_type=kind)
+
+    return answer
+
+
+def _sockets_of(host: str) -> str:
+    """The page's own host as a source of WebSockets: not for every browser is it in ``'self'`` (CSP 3 §6.7.2.8)."""
+    return f" ws://{host} wss://{host}" if _HOST.match(host) else ""

@@ -173,8 +173,9 @@ async def _finish(request: Request, returned: Awaitable[Any]) -> None:
 
 def _refuse(request: Request, returned: Any) -> None:
     """A message has no response: ends the connection of a handler that returned one, and says so in the log."""
-    where = f"{request.endpoint.name!r} ({request.endpoint.source}) for a WebSocket message at {request.path}"
-    logger.error("%.200r was returned by %s; closed with 1011: send with req.ws.send(…), return None", returned, where)
+    where = f"{request.endpoint.name!r} ({request.endpoint.source})"
+    told = "%s returned %s for a WebSocket message; closed with 1011: send with req.ws.send(…), return None"
+    logger.error(told, where, type(returned).__name__)
     raise Disconnect(1011, _RETURNED)
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from wireloom.config import Limits
 from wireloom.core.codec import Codec
 from wireloom.core.endpoint import Door, Endpoint
 from wireloom.core.http import WITHOUT_BODY
@@ -67,13 +66,10 @@ def adopt(visits: Iterable[Visit]) -> None:
 
 
 def _common(route: Route, services: Services) -> dict[str, Any]:
-    limits: Limits = services.config.limits
-    if route.max_message_bytes is not None:
-        limits = replace(limits, max_message_bytes=route.max_message_bytes)
     return {
         "name": route.name,
         "path": route.path,
-        "limits": limits,
+        "limits": services.config.limits.sized(route.max_message_bytes),
         "summary": route.description.partition("\n")[0],
         "source": route.source,
     }

@@ -5,13 +5,11 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from starlette.datastructures import UploadFile
 
-from wireloom.config import Limits
 from wireloom.core.codec import Codec
 from wireloom.core.endpoint import Door, Endpoint
 from wireloom.core.request import Request
@@ -99,17 +97,12 @@ class _Compiler:
             door=door,
             codec=codec,
             on_message=on_message,
-            limits=self._limits(),
+            limits=self._services.config.limits.sized(self._spec.max_message_bytes),
             tags=self._spec.tags,
             summary=self._spec.summary or (own_doc or "").partition("\n")[0],
             source=self._source,
             **further,
         )
-
-    def _limits(self) -> Limits:
-        chosen = self._spec.max_message_bytes
-        limits = self._services.config.limits
-        return limits if chosen is None else replace(limits, max_message_bytes=chosen)
 
     # -- doors -------------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ Laws:
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -55,8 +54,6 @@ class SqlStore:
 
     def __init__(self, url: str, *, max_rows: int = 10_000, max_seconds: float = 30.0) -> None:
         self._database = Database(url, statement_seconds=max_seconds + 1)
-        if self._database.is_postgresql and importlib.util.find_spec("asyncpg") is None:
-            raise ConfigError("a database postgresql:// needs the extra: pip install 'wireloom[postgres]'")
         self._password = str(Address.parse(url).url.password or "")
         self._max_rows = max_rows
         self._max_seconds = max_seconds
