@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HTTPRequest
@@ -16,12 +15,11 @@ from wireloom.core.rest import read_body
 from wireloom.errors import ConfigError, RequestError
 from wireloom.faces.routes.dynamic import DynamicRoutes, Registration
 from wireloom.faces.routes.report import Problem
-from wireloom.identity.bearer import find_token
+from wireloom.identity.bearer import Authenticate, find_token
 from wireloom.identity.refusal import TokenInvalid
 
 __all__ = ["register_operations", "register_routes"]
 
-Authenticate: TypeAlias = Callable[[str], Awaitable[Any]]
 
 _PATH = "/api/v1/dynamic-routes"
 _HEADERS = {"Cache-Control": "no-store"}
