@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from wireloom.faces.routes.services import Services as RouteServices
     from wireloom.faces.routes.stores.stores import Stores
     from wireloom.faces.routes.visit import Visit
-    from wireloom.faces.walkers.callers import Authenticate
     from wireloom.faces.walkers.services import Services
     from wireloom.faces.walkers.walker import Walker
     from wireloom.graph.graph import Graph
     from wireloom.hub.connection import Connection
+    from wireloom.identity.bearer import Authenticate
     from wireloom.identity.identity import Identity
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Accounts: users and their API keys over HTTP (page 3, Users and tokens).
+"""Accounts: users and their API keys over HTTP (docs/reference/users.md).
 
 Law: every answer is in the REST envelope and is cached nowhere; of who exists, and of what went wrong within, it tells
 nothing.
