@@ -138,6 +138,11 @@ class Trial {
   async send(event) {
     event.preventDefault();
     if (this.button.disabled) return;
+    const missing = this.parameters.missing();
+    if (missing.length) {
+      this.tell(`Fill in ${missing.join(", ")} first.`, true);
+      return;
+    }
     const request = this.request();
     this.button.disabled = true;
     this.tell("Sending…", false);
