@@ -9,7 +9,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["NodePackage", "find_package"]
+import pytest
+
+__all__ = ["NodePackage", "find_package", "require_package"]
 
 CACHE = Path(__file__).resolve().parents[1] / ".ci-cache"
 INSTALL_SECONDS = 300
@@ -54,3 +56,13 @@ def find_package(name: str) -> NodePackage | str:
             return f"{name} could not be installed: {done.stderr[-300:]}"
         fresh.rename(folder)
     return NodePackage(node, folder / "node_modules")
+
+
+def require_package(name: str) -> NodePackage:
+    """A package, as `find_package` gives it; where there is none the test is skipped, in CI it fails."""
+    package = find_package(name)
+    if isinstance(package, str):
+        if os.environ.get("CI"):
+            pytest.fail(package)
+        pytest.skip(package)
+    return package

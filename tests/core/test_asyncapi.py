@@ -118,7 +118,9 @@ def test_a_channel_says_what_its_handshake_takes(asyncapi_problems: Problems) ->
 
 
 def test_a_call_without_its_context_is_wrong_where_the_context_needs_something() -> None:
-    needy = message(document(websocket("events", "/e"), action("A", schema(Say)), event_path="/e"), "events", "walker.A")
+    needy = message(
+        document(websocket("events", "/e"), action("A", schema(Say)), event_path="/e"), "events", "walker.A"
+    )
     modest = message(document(websocket("events", "/e"), action("B"), event_path="/e"), "events", "walker.B")
     assert needy["payload"]["required"] == ["type", "walker", "context"]
     assert modest["payload"]["required"] == ["type", "walker"]

@@ -6,9 +6,11 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import ConsoleMessage, Locator, Page, Request, WebSocket, expect
 
-__all__ = ["console_of", "open_docs", "open_entry", "send", "watch"]
+__all__ = ["REFUSED_MS", "console_of", "open_docs", "open_entry", "send", "watch"]
 
 _REFUSALS = ("Failed to load resource", "WebSocket connection to")  # what Chromium says of every answer above 399
+
+REFUSED_MS = 20_000  # Chromium delays handshakes by seconds after others have failed
 
 
 def watch(page: Page, url: str) -> list[str]:

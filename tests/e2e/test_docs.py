@@ -16,7 +16,13 @@ def test_everything_is_listed_by_tag(docs_page: Page) -> None:
         "/ws/shout/{room}", "any path",
     ]  # fmt: skip
     walkers = docs_page.locator("section[aria-label=Walkers] .path").all_text_contents()
-    assert walkers == ["/ws/Greet", "/walker/Find", "/walker/Find/{node_id}", "/walker/Upload", "/walker/Upload/{node_id}"]
+    assert walkers == [
+        "/ws/Greet",
+        "/walker/Find",
+        "/walker/Find/{node_id}",
+        "/walker/Upload",
+        "/walker/Upload/{node_id}",
+    ]
     assert docs_page.locator("#register > summary .lock").count() == 0
     expect(docs_page.locator("#me > summary").get_by_role("img", name="needs a token")).to_be_visible()
     expect(docs_page.locator("#channel_secret > summary").get_by_role("img", name="needs a token")).to_be_visible()

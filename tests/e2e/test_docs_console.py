@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.e2e.docs_page import console_of, open_docs, open_entry, send, watch
+from tests.e2e.docs_page import REFUSED_MS, console_of, open_docs, open_entry, send, watch
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -157,7 +157,7 @@ def test_a_token_goes_as_a_subprotocol_and_never_in_the_address(docs_page: Page)
     console = console_of(docs_page, "channel_secret", connect=False)
     console.get_by_role("button", name="Connect", exact=True).click()
     refused = console.locator(".frame.bad")
-    expect(refused).to_contain_text("It needs a token, and none was given (401).")
+    expect(refused).to_contain_text("It needs a token, and none was given (401).", timeout=REFUSED_MS)
     expect(console.get_by_role("button", name="Reconnect")).to_be_enabled()
     token = register(docs_page, "dora")
     with docs_page.expect_websocket() as opened:
@@ -187,7 +187,7 @@ def test_a_wrong_token_is_told(docs_page: Page) -> None:
     console = console_of(docs_page, "channel_secret", connect=False)
     console.get_by_label("Token of this connection").fill("wrong")
     console.get_by_role("button", name="Connect", exact=True).click()
-    expect(console.locator(".frame.bad")).to_contain_text("The token is wrong or has expired")
+    expect(console.locator(".frame.bad")).to_contain_text("The token is wrong or has expired", timeout=REFUSED_MS)
     console.get_by_label("Token of this connection").fill("a b")
     console.get_by_role("button", name="Reconnect").click()
     expect(console.locator("> .outcome")).to_contain_text("characters that a handshake cannot carry")
@@ -366,7 +366,10 @@ def test_frames_are_copied_and_downloaded(docs_page: Page, tmp_path: Path) -> No
         console.get_by_role("button", name="Download").click()
     started.value.save_as(tmp_path / "frames.json")
     frames = json.loads((tmp_path / "frames.json").read_text())
-    assert [(frame["direction"], frame.get("text")) for frame in frames[2:]] == [("sent", "hello"), ("received", "hello")]
+    assert [(frame["direction"], frame.get("text")) for frame in frames[2:]] == [
+        ("sent", "hello"),
+        ("received", "hello"),
+    ]
 
 
 def test_the_history_by_keyboard(docs_page: Page) -> None:
@@ -432,12 +435,12 @@ def test_a_handshake_that_fails_has_likely_causes(docs_page: Page) -> None:
     chat.get_by_label("floor", exact=True).fill("high")
     chat.get_by_role("button", name="Connect", exact=True).click()
     refused = chat.locator(".frame.bad").last
-    expect(refused).to_contain_text("A parameter does not fit its type")
+    expect(refused).to_contain_text("A parameter does not fit its type", timeout=REFUSED_MS)
     chat.get_by_label("floor", exact=True).fill("1")
     chat.get_by_label("Subprotocols").fill("v9.chat")
     chat.get_by_role("button", name="Reconnect").click()
     expect(chat.locator(".frame.bad").last).to_contain_text(
-        "None of the subprotocols offered is spoken here; these are: v2.chat, v1.chat."
+        "None of the subprotocols offered is spoken here; these are: v2.chat, v1.chat.", timeout=REFUSED_MS
     )
 
 
@@ -445,7 +448,9 @@ def test_a_server_that_is_gone_is_told(docs_page: Page) -> None:
     console = console_of(docs_page, "channel_echo", connect=False)
     docs_page.context.set_offline(True)
     console.get_by_role("button", name="Connect", exact=True).click()
-    expect(console.locator(".frame.bad")).to_contain_text("The server cannot be reached at 127.0.0.1:")
+    expect(console.locator(".frame.bad")).to_contain_text(
+        "The server cannot be reached at 127.0.0.1:", timeout=REFUSED_MS
+    )
     assert console.locator(".frame.bad li").count() == 1
 
 
