@@ -54,7 +54,7 @@ export class Console {
 
   makeInputs(changed) {
     this.path = this.about.path === undefined ? textInput({ value: "/", oninput: changed }) : null;
-    this.token = this.takesToken ? make("input", { type: "password", autocomplete: "off", spellcheck: "false", oninput: changed, placeholder: "that of the page" }) : null;
+    this.token = this.takesToken ? make("input", { type: "password", autocomplete: "off", spellcheck: "false", oninput: changed, placeholder: this.about.protocols && "that of the page" }) : null;
     this.protocols = this.spoken === undefined || this.spoken.length ? textInput({ oninput: changed, placeholder: this.spoken?.join(", ") ?? "" }) : null;
     this.badge = make("span", { class: "badge", role: "status" });
     this.address = make("code", { class: "address" });

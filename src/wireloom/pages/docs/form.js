@@ -10,7 +10,7 @@ import { armsOf, kindOf, limitsOf, problemsOf, propertiesOf, resolve, sampleOf, 
 const NOT_SET = "not set";
 
 /** The field of a schema.
- * @param about `name`, `required`, `changed`, which is called when the value has changed, and `inside` of a union.
+ * @param about `name`, `required`, `changed`, which is called when the value has changed, `inside` of a union, and `added` by hand.
  */
 export function fieldOf(root, schema, about) {
   const whole = resolve(root, schema);
@@ -138,7 +138,7 @@ function json(root, whole, about) {
 }
 
 function group(about, hint, ...inner) {
-  return make("fieldset", { class: "group" }, make("legend", {}, about.name, about.required ? make("span", { class: "must" }, "required") : null), hint ? make("p", { class: "hint" }, hint) : null, inner);
+  return make("fieldset", { class: "group" }, make("legend", {}, about.name, about.required && !about.added ? make("span", { class: "must" }, "required") : null), hint ? make("p", { class: "hint" }, hint) : null, inner);
 }
 
 /** The members of an object; `bare` has no frame. */
@@ -165,7 +165,7 @@ function addable(root, schema, about) {
   const add = button(`Add ${about.name}`, () => { show(); field.write(sampleOf(root, schema, { lean: true })); about.changed(); place.querySelector("input, select, textarea")?.focus(); });
   const remove = button(`Remove ${about.name}`, () => { hide(); about.changed(); add.focus(); });
   const show = () => {
-    field ??= fieldOf(root, schema, { ...about, required: true });
+    field ??= fieldOf(root, schema, { ...about, required: true, added: true });
     place.replaceChildren(field.element, remove);
     add.hidden = true;
   };

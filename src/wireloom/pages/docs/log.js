@@ -55,7 +55,7 @@ export class Log {
     this.took = 0; // milliseconds that the last drawing took
     this.paused = false;
     this.unheard = 0;
-    this.list = make("ol", { class: "frames", tabindex: "0", "aria-label": `Frames of ${name}` });
+    this.list = make("ol", { class: "frames", hidden: true, tabindex: "0", "aria-label": `Frames of ${name}` });
     this.empty = make("p", { class: "told empty" }, "Nothing was sent or received yet.");
     this.told = make("p", { class: "hint counted" });
     this.search = textInput({ type: "search", oninput: () => this.redraw() });
