@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from urllib.parse import urlsplit
 
 from playwright.sync_api import ConsoleMessage, Locator, Page, Request, WebSocket, expect
 
-__all__ = ["REFUSED_MS", "console_of", "open_docs", "open_entry", "send", "watch"]
+__all__ = ["REFUSED_MS", "console_of", "make_key", "open_docs", "open_entry", "send", "watch"]
 
 _REFUSALS = ("Failed to load resource", "WebSocket connection to")  # what Chromium says of every answer above 399
 
@@ -58,3 +59,19 @@ def console_of(page: Page, name: str, *, connect: bool = True) -> Locator:
 def send(console: Locator) -> None:
     """Presses the button."""
     console.get_by_role("button", name="Send", exact=True).click()
+
+
+def make_key(page: Page, name: str) -> Locator:
+    """Has a user with an API key; gives the form of the webhook, with key and secret filled in."""
+    register = open_entry(page, "register").locator("form")
+    register.get_by_label("username", exact=True).fill(name)
+    register.get_by_role("button", name="Send").click()
+    register.get_by_role("button", name="Use this token").click()
+    key = open_entry(page, "create_key").locator("form")
+    key.get_by_label("name", exact=True).fill("hook")
+    key.get_by_role("button", name="Send").click()
+    made = json.loads(key.get_by_label("Answer", exact=True).text_content() or "")["data"]
+    page.get_by_label("API key", exact=True).fill(made["api_key"])
+    hook = open_entry(page, "post_Deploy").locator("form")
+    hook.get_by_label("Signing secret").fill(made["signing_secret"])
+    return hook

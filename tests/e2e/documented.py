@@ -178,6 +178,18 @@ class Greet(Walker):
         self.report(f"hello {self.name}")
 
 
+@app.add
+@spec(protocol="webhook")
+class Deploy(Walker):
+    """Deploys what was pushed."""
+
+    ref: str
+
+    @entry(Root)
+    async def deploy(self, here: Root) -> None:
+        self.report(f"deployed {self.ref}")
+
+
 def handle(request: CallbackRequest) -> Any:
     """Everything else."""
     if request.type == "websocket":

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.docs_page import open_docs, open_entry
+from tests.e2e.docs_page import make_key, open_docs, open_entry
 
 
 def test_everything_is_listed_by_tag(docs_page: Page) -> None:
     expect(docs_page).to_have_title("Wireloom application")
     headings = docs_page.locator("section.group > h2")
-    assert headings.all_text_contents() == ["WebSocket", "Walkers", "Users", "API keys", "Publishing", "HTTP"]
+    assert headings.all_text_contents() == ["WebSocket", "Walkers", "Users", "API keys", "Publishing", "HTTP", "Webhooks"]
     assert docs_page.locator("section[aria-label=WebSocket] .path").all_text_contents() == [
         "/any", "/chat/{room}/{floor}", "/close", "/echo", "/flood", "/secret", "/sum", "/websocket",
         "/ws/shout/{room}", "any path",
@@ -102,6 +102,16 @@ def test_a_file_is_sent_as_a_form(docs_page: Page) -> None:
     form.get_by_role("button", name="Send").click()
     expect(form.locator(".outcome")).to_contain_text("200 OK")
     expect(form.get_by_label("Answer", exact=True)).to_contain_text('"size": 7')
+
+
+def test_a_webhook_is_signed(docs_page: Page) -> None:
+    hook = make_key(docs_page, "hugo")
+    hook.get_by_label("ref", exact=True).fill("main é")
+    hook.get_by_role("button", name="Send").click()
+    expect(hook.get_by_label("Answer", exact=True)).to_contain_text("deployed main é")
+    hook.get_by_label("Signing secret").fill("wrong")
+    hook.get_by_role("button", name="Send").click()
+    expect(hook.get_by_label("Answer", exact=True)).to_contain_text("Signature invalid")
 
 
 def test_by_keyboard(docs_page: Page) -> None:

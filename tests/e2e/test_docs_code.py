@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.cli.processes import environment
-from tests.e2e.docs_page import console_of, open_entry
+from tests.e2e.docs_page import console_of, make_key, open_entry
 
 SECONDS = 20
 HARD = "a \"b\" 'c' \\ ${d} `e` é 😀 </script>\u2028"
@@ -171,6 +171,18 @@ def test_a_request_with_a_token(docs_page: Page, docs_url: str, copied: Copy, tm
     code = copied(form, language)
     assert token not in code and urlsplit(docs_url).netloc in code
     assert f"http{language}" in HTTP_RUNNERS[language](code, tmp_path, WIRELOOM_TOKEN=token)
+
+
+@all_three
+def test_a_webhook(docs_page: Page, copied: Copy, tmp_path: Path, language: str) -> None:
+    form = make_key(docs_page, f"hook{language}")
+    form.get_by_label("ref", exact=True).fill(HARD)
+    code = copied(form, language)
+    secret = form.get_by_label("Signing secret").input_value()
+    key = docs_page.get_by_label("API key", exact=True).input_value()
+    assert secret not in code and key not in code
+    output = HTTP_RUNNERS[language](code, tmp_path, WIRELOOM_API_KEY=key, WIRELOOM_SIGNING_SECRET=secret)
+    assert json.loads(output[output.index("{") :])["data"]["reports"] == [f"deployed {HARD}"]
 
 
 @pytest.mark.parametrize("language", ["curl", "Python"])
