@@ -10,7 +10,15 @@ from tests.e2e.docs_page import make_key, open_docs, open_entry
 def test_everything_is_listed_by_tag(docs_page: Page) -> None:
     expect(docs_page).to_have_title("Wireloom application")
     headings = docs_page.locator("section.group > h2")
-    assert headings.all_text_contents() == ["WebSocket", "Walkers", "Users", "API keys", "Publishing", "HTTP", "Webhooks"]
+    assert headings.all_text_contents() == [
+        "WebSocket",
+        "Walkers",
+        "Users",
+        "API keys",
+        "Publishing",
+        "HTTP",
+        "Webhooks",
+    ]
     assert docs_page.locator("section[aria-label=WebSocket] .path").all_text_contents() == [
         "/any", "/chat/{room}/{floor}", "/close", "/echo", "/flood", "/secret", "/sum", "/websocket",
         "/ws/shout/{room}", "any path",
