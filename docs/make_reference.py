@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 import click
 
+import wireloom
 from wireloom import errors
 from wireloom.cli.main import cli
 from wireloom.config import options
@@ -231,7 +232,52 @@ PARTS: dict[str, Callable[[], str]] = {
     "options": lambda: options_table("route"),
 }
 
+# -- the API: what is public, in groups; mkdocstrings puts in what docstrings say ----------------------------------------
+
+API = {
+    "Applications": "App Config Limits Server create_server",
+    "Declaring": "websocket event WebSocketHandler EventHandler Query Provide Request CallbackHandler CallbackRequest",
+    "Walkers and what they keep": "Walker spec APIProtocol entry exit wait Node Edge Root UploadFile",
+    "Connections and publishing": "Connection CallbackConnection Hub notify WEBSOCKET_MANAGER Topic EVERYONE client user User",
+    "Clients": "connect LastingConnection WebSocket MessageEvent CloseEvent open_connection ClientConnection ClientOptions",
+    "Errors": (
+        "WireloomError ConfigError Deny RequestError Disconnect ConnectionClosed HandshakeFailed QueueFull"
+        " InvalidAccessError InvalidStateError WebSocketSyntaxError"
+    ),
+}
+BY_HAND = {  # objects and another library's class have no docstring of their own
+    "EVERYONE": "The topic of all connections: `await hub.publish(EVERYONE, data)`.",
+    "UploadFile": "Starlette's: a field of a walker that is an uploaded file. [Uploads](walkers.md).",
+    "WEBSOCKET_MANAGER": "`notify` under the name that the older system has for it.",
+    "notify": "The `Notify` of this process.\n\n::: wireloom.hub.notify.Notify\n    options: {heading_level: 4}",
+}
+
+
+def api_page() -> str:
+    """Every public name."""
+    listed = [name for names in API.values() for name in names.split()]
+    if sorted(listed) != sorted(wireloom.__all__):
+        raise SystemExit(f"API in make_reference.py and wireloom.__all__ differ: {set(listed) ^ set(wireloom.__all__)}")
+    parts = [f"## {group}\n\n" + "\n\n".join(map(_api_entry, names.split())) for group, names in API.items()]
+    testing = "\n\n".join(f"::: wireloom.testing.{name}" for name in ("TestServer", "TestWebSocket"))
+    return f"""# API
+
+{NOTE}All public names of `wireloom`, from their docstrings. What is not here may change without notice. (Where you read this as a file,
+each line that begins with `:::` stands for an object; the site shows it.)
+
+{chr(10).join(f"{part}{chr(10)}" for part in parts)}
+## Testing
+
+{testing}
+"""
+
+
+def _api_entry(name: str) -> str:
+    return f"### `{name}`\n\n{BY_HAND[name]}" if name in BY_HAND else f"::: wireloom.{name}"
+
+
 PAGES: dict[str, Callable[[], str]] = {
+    "api.md": api_page,
     "options.md": options_page,
     "errors.md": errors_page,
     "cli.md": command_line_page,

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-__all__ = ["NodePackage", "find_package", "require_package"]
+__all__ = ["NodePackage", "find_node_with_websocket", "find_package", "require_package"]
 
 CACHE = Path(__file__).resolve().parents[1] / ".ci-cache"
 INSTALL_SECONDS = 300
+NODE_SYSTEMS = {"win32": "win"}
+NODE_MACHINES = {"aarch64": "arm64", "arm64": "arm64"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +58,32 @@ def find_package(name: str) -> NodePackage | str:
         if done.returncode != 0:
             shutil.rmtree(fresh)
             return f"{name} could not be installed: {done.stderr[-300:]}"
-        fresh.rename(folder)
+        try:
+            fresh.rename(folder)
+        except OSError:  # another run of the tests was first
+            shutil.rmtree(fresh)
+            if not folder.is_dir():
+                raise
     return NodePackage(node, folder / "node_modules")
+
+
+def find_node_with_websocket() -> list[str] | str:
+    """The command of a Node that has a global WebSocket; or why there is none.
+
+    Node 22 has it, 20.10 and 21 behind a flag; where an older one is installed, one of npm is taken.
+    """
+    node = shutil.which("node")
+    if node is None:
+        return "Node is not installed: apt-get install nodejs npm"
+    told = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=INSTALL_SECONDS, check=True)
+    version = tuple(int(part) for part in told.stdout.strip().removeprefix("v").split("."))
+    if version >= (22,):
+        return [node]
+    if version >= (20, 10):
+        return [node, "--experimental-websocket"]
+    name = f"node-{NODE_SYSTEMS.get(sys.platform, sys.platform)}-{NODE_MACHINES.get(platform.machine(), 'x64')}"
+    package = find_package(f"{name}@22.21.1")
+    return package if isinstance(package, str) else [str(package.modules / name / "bin" / "node")]
 
 
 def require_package(name: str) -> NodePackage:

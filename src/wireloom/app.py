@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
@@ -18,6 +16,7 @@ from wireloom.config import Config, choose_options, load_config
 from wireloom.core.actions import Actions
 from wireloom.core.describe import Description, describe
 from wireloom.core.operation import Operation, Sources
+from wireloom.core.rates import Rates
 from wireloom.doors import (
     Compiler,
     Declaration,
@@ -26,6 +25,8 @@ from wireloom.doors import (
     needs_users,
     refuse_paths,
     route_services,
+    user_operations,
+    user_routes,
     walker_services,
 )
 from wireloom.errors import ConfigError
@@ -40,7 +41,7 @@ from wireloom.hub.hub import Hub
 from wireloom.hub.notify import notify
 from wireloom.net.asgi import serve_websocket
 from wireloom.net.documents import Documents
-from wireloom.net.http import HEALTH, HTTPDoor
+from wireloom.net.http import HTTPDoor, metrics_routes, own_paths
 from wireloom.net.listener import Listener, Swapped
 
 if TYPE_CHECKING:
@@ -49,11 +50,9 @@ if TYPE_CHECKING:
 
     from wireloom.core.endpoint import Endpoint
     from wireloom.core.request import Request
-    from wireloom.database.database import Database
     from wireloom.faces.events.policy import Allow
     from wireloom.faces.events.socket import EventOptions
     from wireloom.faces.reload import Pages
-    from wireloom.faces.routes.dynamic import DynamicRoutes
     from wireloom.faces.routes.loading import RouteFiles
     from wireloom.faces.routes.stores.stores import Stores
     from wireloom.faces.routes.visit import Visit
@@ -64,14 +63,12 @@ if TYPE_CHECKING:
     from wireloom.hub.connection import Connection
     from wireloom.identity.identity import Identity
     from wireloom.identity.user import User
+    from wireloom.storage import Storage
 
 __all__ = ["App"]
 
-logger = logging.getLogger(__name__)
-
 W = TypeVar("W", bound="type[Walker]")
 
-_CHECK_SECONDS = 30.0  # between looks at the tokens in use
 _DECLARED = ("_declarations", "_events")  # attributes that a live reload takes from the new application ...
 _COMPILED = ("_doors",)  # ... and those that `_compile` makes of them
 
@@ -104,21 +101,20 @@ class App:
         self.identity: Identity | None = None
         self.graph: Graph | None = None
         self.listener: Listener | None = None
+        self.failure: Exception | None = None  # of the start or the end, where a server asked for them
         self.pages: Pages | None = None  # only with the option `reload`
         self._declarations: list[Declaration] = []
         self._events: EventOptions | None = None
-        self._doors = Doors()
+        self._doors = Doors(counts=self.hub.counts)
         self._documents = Documents(self._sources)
         self._channels: dict[Connection, str] = {}  # of the event socket's connections
         self._tokens: dict[Connection, str] = {}  # that connections of walkers came with
         self._visits: dict[Connection, Visit] = {}  # of the connections of declarative routes
+        self._rates = Rates()  # of walkers and declarative routes
         self._stores: Stores | None = None  # of declarative routes
-        self._dynamic: DynamicRoutes | None = None  # only with the option `dynamic_routes`
+        self._storage: Storage | None = None  # only where anything asks who somebody is
         self._http = HTTPDoor()
         self._lifespan = lifespan
-        self._database: Database | None = None
-        self._watching: asyncio.Task[None] | None = None
-        self._dynamic_watch: asyncio.Task[None] | None = None
         self._starting: asyncio.Lock | None = None
         self._configured = False
         self.add(*declarations)
@@ -322,17 +318,7 @@ class App:
 
     def _operations(self) -> list[Operation]:
         """The HTTP endpoints that come with users."""
-        if not self._needs_users():
-            return []
-        from wireloom.faces.accounts import account_operations
-        from wireloom.faces.notify import notify_operation
-
-        operations = [*account_operations(), *([notify_operation()] if self._events is not None else [])]
-        if self.config.dynamic_routes:
-            from wireloom.faces.routes.register import register_operations
-
-            operations += register_operations()
-        return operations
+        return user_operations(self.config, self._events is not None) if self._needs_users() else []
 
     # -- running -----------------------------------------------------------------------------------------------------
 
@@ -369,7 +355,7 @@ class App:
         self.hub.backplane = make_backplane(config.backplane, config.backplane_prefix)
         async with AsyncExitStack() as undo:
             if self._needs_users():
-                await self._start_identity(config, undo)
+                await self._open_storage(config, undo)
             self.pages = _make_pages(config)
             self._compile(config)
             listener = Listener(self._doors.websocket, self.hub, config, asyncio.get_running_loop())
@@ -379,6 +365,13 @@ class App:
             self.listener = listener
             notify.attach(self.hub)
             undo.pop_all()
+
+    async def drain(self) -> None:
+        """Closes every connection with 1012 and the advice when to come back, within `drain_timeout_seconds`, and lets
+        nobody in any more. For servers that leave WebSockets open when they stop; ours does it by itself.
+        """
+        if self.listener is not None:
+            await self.listener.drain()
 
     async def reload(self, other: App) -> Swapped:
         """Serves what another application declares, while connections stay open: the next message of each runs the new
@@ -401,7 +394,7 @@ class App:
             undo.callback(vars(self).update, before)
             vars(self).update({name: vars(other)[name] for name in _DECLARED})
             if self._needs_users() and self.identity is None:
-                await self._start_identity(self.config, undo)
+                await self._open_storage(self.config, undo)
             if self.graph is not None:
                 undo.callback(setattr, self.graph, "types", self.graph.types)
                 self.graph.types = type(self.graph.types)()  # the new classes have the names of the old
@@ -425,118 +418,87 @@ class App:
 
     async def _stop(self) -> None:
         listener, self.listener = self.listener, None
-        identity, self.identity = self.identity, None
-        database, self._database, self.graph = self._database, None, None
+        storage, self._storage = self._storage, None
         stores, self._stores = self._stores, None
-        watching = [task for task in (self._watching, self._dynamic_watch) if task is not None]
-        for task in watching:
-            task.cancel()
-        if watching:
-            await asyncio.wait(watching)
-        self._dynamic = self._dynamic_watch = None
-        if identity is not None:
-            await identity.stop()  # before the hub, which carries its last revocations
+        self.identity = self.graph = None
+        if storage is not None:
+            await storage.stop()
         if listener is not None:
             notify.detach(self.hub)
             await listener.stop()
         if stores is not None:
             await stores.stop()
-        if database is not None:
-            await database.close()
+        if storage is not None:
+            await storage.close()
 
     def _needs_users(self) -> bool:
         """Whether anything here asks who somebody is."""
         return self.config.dynamic_routes or self._events is not None or any(map(needs_users, self._declarations))
 
-    async def _start_identity(self, config: Config, undo: AsyncExitStack) -> None:
-        """Opens the database of users and nodes."""
-        from wireloom.database.database import Database
-        from wireloom.graph.graph import Graph, erase
-        from wireloom.identity.identity import Identity
+    async def _open_storage(self, config: Config, undo: AsyncExitStack) -> None:
+        """Opens the database of users and nodes, and of registered routes."""
+        from wireloom.storage import Storage
 
-        database = Database(config.database)
-        undo.push_async_callback(database.close)
-        undo.callback(vars(self).update, {"_database": None, "graph": None, "identity": None})
-        await database.open()
-        graph = Graph(database)
-        await graph.start()
-        identity = Identity(config, database=database, erase=erase)
-        await identity.start()
-        undo.push_async_callback(identity.stop)
-        identity.on_revoked = lambda user_id, token_id: self.hub.revoke(user_id=user_id, token_id=token_id)
-        self._database, self.graph, self.identity = database, graph, identity
+        storage = Storage(config, self.hub)
+        await storage.start()
+        undo.callback(vars(self).update, {"_storage": None, "graph": None, "identity": None})
+        undo.push_async_callback(storage.close)
+        undo.push_async_callback(storage.stop)
+        self._storage, self.graph, self.identity = storage, storage.graph, storage.identity
         if config.dynamic_routes:
-            await self._start_dynamic(database, undo)
-        watching = asyncio.create_task(self._watch_logins(identity))
-        undo.callback(watching.cancel)
-        self._watching = watching
+            await storage.start_dynamic(self._compile_registered)
 
-    async def _start_dynamic(self, database: Database, undo: AsyncExitStack) -> None:
-        """Reads the routes that were registered, and takes in what others register."""
-        from wireloom.faces.routes.dynamic import DynamicRoutes
+    def _compile_registered(self, registered: Sequence[RouteFiles]) -> Callable[[], None]:
+        """Compiles registered routes beside all else; gives what serves them."""
+        made, before = self._make_doors(self.config, registered), self._doors
 
-        self._dynamic = DynamicRoutes(database, partial(self._make_doors, self.config), self._serve_dynamic)
-        await self._dynamic.start()
-        undo.callback(setattr, self, "_dynamic", None)
-        self._dynamic_watch = asyncio.create_task(self._dynamic.watch())
-        undo.callback(self._dynamic_watch.cancel)
-
-    def _serve_dynamic(self) -> None:
-        """Serves the registered routes of today."""
-        if self.listener is not None:
-            self._compile(self.config)
+        def serve() -> None:
+            if self.listener is None:
+                return
+            if self._doors is before:
+                self._take(*made)
+            else:  # a live reload came between
+                self._compile(self.config)
             self._http.replace(self._http, self._doors.rest, self._routes())
             self._swap()
 
+        return serve
+
     def _routes(self) -> list[BaseRoute]:
-        """The HTTP endpoints that come with users, and the documents."""
-        return [*self._user_routes(), *(self._documents.routes() if self.config.docs else ())]
+        """The HTTP endpoints that come with users, the documents and the metrics."""
+        documents = self._documents.routes() if self.config.docs else []
+        return [*self._user_routes(), *documents, *metrics_routes(self.config, self.hub, self._doors)]
 
     def _user_routes(self) -> list[BaseRoute]:
-        """The HTTP endpoints that come with users."""
-        from wireloom.faces.accounts import account_routes
-        from wireloom.faces.notify import notify_route
-
-        identity = self.identity
-        if identity is None:
+        storage, events = self._storage, self._events
+        if storage is None:
             return []
-        routes: list[BaseRoute] = [*account_routes(identity, self.config)]
-        if self._events is not None:
-            admins_only = self._events.allow is not None
-            routes.append(notify_route(self.hub, identity.check_api_key, admins_only=admins_only))
-        if self._dynamic is not None:
-            from wireloom.faces.routes.register import register_routes
-
-            routes += register_routes(self._dynamic, self._authenticate)
-        return routes
-
-    async def _watch_logins(self, identity: Identity) -> None:
-        """Ends what was revoked while nobody could tell this process: a backplane was away, a process was killed."""
-        while True:
-            await asyncio.sleep(_CHECK_SECONDS)
-            try:
-                await self.hub.logins.check(identity.standing)
-            except Exception:
-                logger.exception("the tokens in use could not be checked; it is tried again in %d s", _CHECK_SECONDS)
+        admins_only = None if events is None else events.allow is not None
+        return user_routes(self.config, self.hub, storage.identity, storage.dynamic, admins_only)
 
     def _compile(self, config: Config) -> None:
         """Makes the endpoints of all declarations anew."""
-        registered = self._dynamic.declarations if self._dynamic is not None else ()
-        self._doors, services = self._make_doors(config, registered)
+        dynamic = self._storage.dynamic if self._storage is not None else None
+        registered = dynamic.declarations if dynamic is not None else ()
+        self._take(*self._make_doors(config, registered))
+
+    def _take(self, doors: Doors, services: Services | None) -> None:
+        """Has these endpoints from now on."""
+        self._doors = doors
         if self.graph is not None and services is not None:
             self.graph.types = services.types
         self._documents.forget()
 
     def _make_doors(self, config: Config, registered: Sequence[RouteFiles]) -> tuple[Doors, Services | None]:
         """The endpoints of all declarations, and what walkers among them share."""
-        doors, compiler = Doors(), self._compiler(config)
+        doors, compiler = Doors(counts=self.hub.counts), self._compiler(config)
         for declaration in (*self._declarations, *registered):
             for endpoint in compiler.compile(declaration):
                 doors.add(endpoint)
         if self._events is not None:
             doors.add(self._compile_events(self._events, config, doors.events))
         compiler.check()
-        refuse_paths(doors, [*HEALTH, *(each.path for each in self._operations())])
+        refuse_paths(doors, [*own_paths(config), *(each.path for each in self._operations())])
         if self.identity is not None:
             compiler.close_off(doors)
         if self.pages is not None:
@@ -548,8 +510,12 @@ class App:
             config,
             self.hub,
             self._authenticate,
-            lambda: walker_services(config, self.hub, self._authenticate, self.identity, self.graph, self._tokens),
-            lambda compiler: route_services(config, self.hub, compiler, self._stores_of(config), self._visits),
+            lambda: walker_services(
+                config, self.hub, self._authenticate, self.identity, self.graph, self._tokens, self._rates
+            ),
+            lambda compiler: route_services(
+                config, self.hub, compiler, self._stores_of(config), self._visits, self._rates
+            ),
         )
 
     def _stores_of(self, config: Config) -> Stores:
@@ -589,6 +555,7 @@ class App:
                 kind = "shutdown"
                 await receive()
         except Exception as error:
+            self.failure = error
             await send({"type": f"lifespan.{kind}.failed", "message": f"{type(error).__name__}: {error}"})
             raise
         await send({"type": "lifespan.shutdown.complete"})

@@ -6,6 +6,7 @@ from these declarations. Precedence: flag, environment, file, default.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import tomllib
@@ -22,14 +23,24 @@ __all__ = ["Config", "Limits", "Option", "choose_options", "load_config", "optio
 T = TypeVar("T")
 
 
-def _option(default: T, help: str, unit: str = "", *, secret: bool = False, within: tuple[int, int] | None = None) -> T:
+def _option(
+    default: T,
+    help: str,
+    unit: str = "",
+    *,
+    secret: bool = False,
+    within: tuple[int, int] | None = None,
+    addresses: bool = False,
+) -> T:
     """Declares one option of a dataclass. The return type is that of the value, as dataclass fields want it.
 
     Args:
         secret: its value is not shown where the configuration is printed.
         within: the least and the greatest number that it may be.
+        addresses: its texts are IP addresses, networks or ``*``.
     """
-    return field(default=default, repr=not secret, metadata={"help": help, "unit": unit, "within": within})
+    told = {"help": help, "unit": unit, "within": within, "addresses": addresses}
+    return field(default=default, repr=not secret, metadata=told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +49,17 @@ class Limits:
 
     max_message_bytes: int = _option(1024 * 1024, "size of one message; above it the connection ends: 1009", "bytes")
     max_fragments: int = _option(100_000, "fragments of one message; above it the connection ends: 1009", "fragments")
+    max_body_bytes: int = _option(
+        1024 * 1024, "size of the body of one HTTP request, of a webhook too; above it the answer is 413", "bytes"
+    )
+    messages_per_second: float = _option(
+        0.0,
+        "messages of one connection; more are refused, and if that goes on it ends: 1008; 0: no limit",
+        "messages",
+    )
+    message_burst: int = _option(
+        0, "messages that may come at once; 0 for as many as may come in one second", "messages"
+    )
     inbound_queue: int = _option(64, "messages waiting for a handler before reading pauses", "messages")
     outbox_bytes: int = _option(1024 * 1024, "bytes waiting for a slow reader before its policy applies", "bytes")
     outbox_policy: Literal["close", "drop_oldest", "conflate"] = _option(
@@ -49,6 +71,10 @@ class Limits:
     ping_interval_seconds: float = _option(25.0, "silence after which a ping is sent; 0 turns pings off", "seconds")
     ping_timeout_seconds: float = _option(8.0, "time to answer a ping before the connection ends", "seconds")
     close_timeout_seconds: float = _option(10.0, "time for the peer to answer a close frame", "seconds")
+
+    def sized(self, size: int | None) -> Limits:
+        """The same for an endpoint that has a size of its own for one message or body, in bytes; None: it has none."""
+        return self if size is None else replace(self, max_message_bytes=size, max_body_bytes=size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +89,9 @@ class Config:
         False, "swap declarations when their files change, while connections stay open; for development"
     )
     log_level: Literal["debug", "info", "warning", "error"] = _option("info", "least severe level that is logged")
+    log_format: Literal["text", "json"] = _option(
+        "text", "how it is logged: lines for people, or JSON, one object a line"
+    )
     ssl_certfile: str | None = _option(None, "certificate chain in PEM; turns TLS on")
     ssl_keyfile: str | None = _option(None, "private key in PEM")
     forwarded_allow_ips: str = _option("127.0.0.1,::1", "proxies whose X-Forwarded headers are believed, or *")
@@ -71,6 +100,12 @@ class Config:
     handshake_timeout_seconds: float = _option(10.0, "time for a client to finish its handshake", "seconds")
     max_header_bytes: int = _option(16 * 1024, "size of a request head", "bytes")
     max_connections: int = _option(100_000, "open WebSocket connections of one process; 0 for no limit", "connections")
+    max_connections_per_ip: int = _option(
+        0, "open WebSocket connections of one address, of IPv6 its /64, in one process; 0 for no limit", "connections"
+    )
+    max_connections_per_user: int = _option(
+        0, "open WebSocket connections of one user in one process; 0 for no limit", "connections"
+    )
     compression: bool = _option(
         False, "permessage-deflate for clients that offer it; not where secrets and foreign text share a message"
     )
@@ -80,6 +115,14 @@ class Config:
         False, "compress by what was sent before: smaller, but some 350 KiB a connection, and nothing is shared"
     )
     drain_timeout_seconds: float = _option(30.0, "time to shut down in, at most", "seconds")
+    drain_spread_seconds: float = _option(
+        15.0,
+        "time over which open connections are closed, at most; few take less; half of the whole at most",
+        "seconds",
+    )
+    drain_delay_seconds: float = _option(
+        0.0, "time between a signal and the shutdown, for load balancers to find that it is no longer ready", "seconds"
+    )
     backplane: str = _option(
         "memory", "what carries publications between processes: memory, redis://… or nats://…", secret=True
     )
@@ -103,6 +146,9 @@ class Config:
     login_attempts_per_minute: int = _option(
         10, "wrong passwords for one name from one address before logins have to wait; 0 for no limit", "attempts"
     )
+    registrations_per_minute: int = _option(
+        10, "new users from one address, of IPv6 its /64, before others have to wait; 0 for no limit", "users"
+    )
     peer_events: Literal["guarded", "open"] = _option(
         "guarded", "whom clients of the event socket may address: by the policy, or anyone"
     )
@@ -125,6 +171,10 @@ class Config:
     )
     routes_max_seconds: float = _option(30.0, "time of one run of a hook of a declarative route", "seconds")
     docs: bool = _option(True, "serve /docs, /openapi.json and /asyncapi.json")
+    metrics: bool = _option(True, "serve /metrics to this machine and to metrics_allow")
+    metrics_allow: tuple[str, ...] = _option(
+        (), "who else may read /metrics: addresses, networks such as 10.0.0.0/8, or * for everybody", addresses=True
+    )
     limits: Limits = field(default_factory=Limits)
 
 
@@ -139,6 +189,7 @@ class Option:
     unit: str
     of_limits: bool
     within: tuple[int, int] | None = None
+    addresses: bool = False
 
     @property
     def flag(self) -> str:
@@ -159,7 +210,8 @@ def options() -> Iterator[Option]:
             if entry.default is not MISSING:
                 told = entry.metadata
                 kind, of_limits = hints[entry.name], owner is Limits
-                yield Option(entry.name, kind, entry.default, told["help"], told["unit"], of_limits, told["within"])
+                bounds = told["within"], told["addresses"]
+                yield Option(entry.name, kind, entry.default, told["help"], told["unit"], of_limits, *bounds)
 
 
 def load_config(
@@ -194,8 +246,12 @@ def load_config(
     return _apply(base or Config(), values, known)
 
 
-def choose_options(chosen: Mapping[str, Any]) -> Config:
+def choose_options(chosen: Mapping[str, Any], owner: str = "App") -> Config:
     """The configuration that an application asks for in code, over the defaults.
+
+    Args:
+        chosen: options by name.
+        owner: the function that was given them, for errors.
 
     Raises:
         ConfigError: an unknown option, with the nearest known one, or a value that does not fit.
@@ -203,8 +259,8 @@ def choose_options(chosen: Mapping[str, Any]) -> Config:
     known = {option.name: option for option in options()}
     for name in chosen:
         if name not in known:
-            raise ConfigError(f"App has no option {name!r}{did_you_mean(name, known)}")
-    return _apply(Config(), {name: _fit(known[name], value, "App") for name, value in chosen.items()}, known)
+            raise ConfigError(f"{owner} has no option {name!r}{did_you_mean(name, known)}")
+    return _apply(Config(), {name: _fit(known[name], value, owner) for name, value in chosen.items()}, known)
 
 
 def _apply(base: Config, values: Mapping[str, Any], known: Mapping[str, Option]) -> Config:
@@ -257,7 +313,7 @@ def _fit(option: Option, value: Any, place: str) -> Any:
         if get_origin(wanted) is Literal:
             return _choice(get_args(wanted), value)
         if get_origin(wanted) is tuple:
-            return _texts(value)
+            return _addresses(_texts(value)) if option.addresses else _texts(value)
         return _in_range(option, _scalar(wanted, value))
     except ValueError as error:
         raise ConfigError(f"{option.name} {error}, not {value!r}", place) from None
@@ -280,6 +336,15 @@ def _texts(value: Any) -> tuple[str, ...]:
     if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
         raise ValueError("must be a list of texts")
     return tuple(texts)
+
+
+def _addresses(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        try:
+            text == "*" or ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise ValueError(f"must be addresses, networks or *, and {text!r} is none") from None
+    return texts
 
 
 def _scalar(wanted: type, value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
@@ -13,6 +13,8 @@ import msgspec
 from wireloom.config import Config
 from wireloom.core.actions import Actions
 from wireloom.core.endpoint import Door, Endpoint
+from wireloom.core.operation import Operation
+from wireloom.core.rates import Rates
 from wireloom.core.request import Request
 from wireloom.core.router import Router
 from wireloom.errors import ConfigError, Deny, Unauthorized, did_you_mean
@@ -20,8 +22,12 @@ from wireloom.faces.callback.handler import CallbackHandler, compile_callback
 from wireloom.faces.routes import SUFFIXES
 from wireloom.faces.websocket import EventHandler, WebSocketHandler, compile_event, compile_websocket
 from wireloom.hub.hub import Hub
+from wireloom.metrics import Counts
 
 if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+
+    from wireloom.faces.routes.dynamic import DynamicRoutes
     from wireloom.faces.routes.loading import RouteFiles, Served
     from wireloom.faces.routes.services import Services as RouteServices
     from wireloom.faces.routes.stores.stores import Stores
@@ -44,6 +50,8 @@ __all__ = [
     "needs_users",
     "refuse_paths",
     "route_services",
+    "user_operations",
+    "user_routes",
     "walker_services",
 ]
 
@@ -58,11 +66,13 @@ class Doors:
         websocket: by path.
         rest: by path; webhooks too.
         events: by name.
+        counts: of the application; an endpoint that is compiled anew goes on with those of the one before.
     """
 
     websocket: Router = field(default_factory=Router)
     rest: Router = field(default_factory=Router)
     events: Actions = field(default_factory=Actions)
+    counts: Counts = field(default_factory=Counts)
 
     def __iter__(self) -> Iterator[Endpoint]:
         yield from self.websocket
@@ -75,6 +85,7 @@ class Doors:
         Raises:
             ConfigError: another endpoint has its path or its name.
         """
+        endpoint = replace(endpoint, counts=self.counts.of(endpoint.door.value, endpoint.label))
         if endpoint.door is Door.EVENT:
             self.events.add(endpoint)
         else:
@@ -283,6 +294,7 @@ def walker_services(
     identity: Identity | None,
     graph: Graph | None,
     tokens: dict[Connection, str],
+    rates: Rates,
 ) -> Services:
     """What an application has for its walkers; before it has started, no users and no nodes."""
     from wireloom.faces.walkers.callers import Callers
@@ -290,16 +302,55 @@ def walker_services(
 
     callers = Callers(authenticate, hub)
     if identity is None:
-        return Services(config, hub, None, callers)
+        return Services(config, hub, None, callers, rates=rates)
     found, begin = identity.find_root, identity.begin_webhook
-    return Services(config, hub, graph, callers, find_user=found, begin_webhook=begin, tokens=tokens)
+    return Services(config, hub, graph, callers, find_user=found, begin_webhook=begin, tokens=tokens, rates=rates)
 
 
 def route_services(
-    config: Config, hub: Hub, compiler: Compiler, stores: Stores, visits: dict[Connection, Visit]
+    config: Config, hub: Hub, compiler: Compiler, stores: Stores, visits: dict[Connection, Visit], rates: Rates
 ) -> RouteServices:
     """What an application has for its routes."""
     from wireloom.faces.routes.services import Services
 
     stored = stores.sql, stores.store, stores.outbound
-    return Services(config, hub, *stored, compiler.log_in, compiler.walk, visits)
+    return Services(config, hub, *stored, compiler.log_in, compiler.walk, visits, rates)
+
+
+def user_operations(config: Config, events: bool) -> list[Operation]:
+    """What documents say of the HTTP endpoints that come with users.
+
+    Args:
+        events: whether there is an event socket.
+    """
+    from wireloom.faces.accounts import account_operations
+    from wireloom.faces.notify import notify_operation
+
+    operations = [*account_operations(), *([notify_operation()] if events else [])]
+    if config.dynamic_routes:
+        from wireloom.faces.routes.register import register_operations
+
+        operations += register_operations()
+    return operations
+
+
+def user_routes(
+    config: Config, hub: Hub, identity: Identity, dynamic: DynamicRoutes | None, admins_only: bool | None
+) -> list[BaseRoute]:
+    """The HTTP endpoints that come with users.
+
+    Args:
+        admins_only: whether only administrators' keys may notify; None: there is no event socket, so nobody may.
+    """
+    from wireloom.faces.accounts import account_routes
+    from wireloom.faces.notify import notify_route
+
+    most = config.limits.max_body_bytes
+    routes: list[BaseRoute] = [*account_routes(identity, config)]
+    if admins_only is not None:
+        routes.append(notify_route(hub, identity.check_api_key, admins_only=admins_only, max_body_bytes=most))
+    if dynamic is not None:
+        from wireloom.faces.routes.register import register_routes
+
+        routes += register_routes(dynamic, identity.authenticate, most)
+    return routes

@@ -13,7 +13,7 @@ from typing import Any, Self, TypeAlias
 from uvicorn.config import STARTUP_FAILURE
 
 from wireloom.app import App
-from wireloom.config import Config, load_config
+from wireloom.config import Config, choose_options, load_config
 from wireloom.errors import ConfigError
 from wireloom.faces.callback.connection import CallbackConnection
 from wireloom.faces.callback.handler import CallbackHandler
@@ -45,12 +45,13 @@ def create_server(
         on_close: called with it exactly once, after its last message was handled; sync or async.
         ssl: turns TLS on: a context, or the files of certificate chain and private key in PEM.
         subprotocols: those spoken, most wanted first.
-        **options: of `App` (`wireloom.Config`), such as ``max_message_bytes``; ``docs`` is off here.
+        **options: of `App` (`wireloom.Config` and ``lifespan``), such as ``max_message_bytes``; ``docs`` is off here.
 
     Raises:
         ConfigError: a function that cannot be called with one argument, or an unknown option.
     """
     declaration = CallbackHandler(handler, on_open, on_close, subprotocols)
+    choose_options({name: value for name, value in options.items() if name != "lifespan"}, "create_server")
     return Server(App([declaration], **{"docs": False, **options}), ssl=ssl)
 
 

@@ -56,6 +56,7 @@ def test_showing_changes_nothing(run: Run, tmp_path: Path, old: str) -> None:
         ["part", "schema", "needed", "holds"],
         ["identity", "1", "2", "1", "user,", "1", "token,", "1", "API", "key"],
         ["graph", "-", "1", "-"],
+        ["routes", "-", "1", "-"],
     ]
     assert json.loads(run("db", "show", "--json", "--database", old).stdout) == {
         "database": first,
@@ -63,11 +64,13 @@ def test_showing_changes_nothing(run: Run, tmp_path: Path, old: str) -> None:
         "parts": [
             {"part": "identity", "schema": 1, "needed": 2, "holds": {"users": 1, "tokens": 1, "api_keys": 1}},
             {"part": "graph", "schema": None, "needed": 1, "holds": {}},
+            {"part": "routes", "schema": None, "needed": 1, "holds": {}},
         ],
     }
     empty = json.loads(run("db", "show", "--json", "--database", f"sqlite:///{tmp_path}/empty.db").stdout)
     none = {"schema": None, "holds": {}}
-    assert empty["parts"] == [{"part": "identity", "needed": 2, **none}, {"part": "graph", "needed": 1, **none}]
+    needed = {"identity": 2, "graph": 1, "routes": 1}
+    assert empty["parts"] == [{"part": part, "needed": version, **none} for part, version in needed.items()]
     assert files(tmp_path) == before
 
 
@@ -75,7 +78,7 @@ def test_an_upgrade_says_what_it_did(run: Run, old: str) -> None:
     done = run("db", "upgrade", "--database", old)
     assert (done.returncode, done.stdout, done.stderr) == (0, "identity: schema 1 → 2\n", "")
     assert run("db", "upgrade", "--database", old).stdout == "nothing to do\n"
-    [part, _] = json.loads(run("db", "show", "--json", "--database", old).stdout)["parts"]
+    [part, *_] = json.loads(run("db", "show", "--json", "--database", old).stdout)["parts"]
     assert (part["schema"], part["holds"]["users"]) == (2, 1)
 
 
@@ -113,7 +116,7 @@ def test_a_newer_database_is_shown_and_left_alone(run: Run, tmp_path: Path, old:
     with sqlite3.connect(tmp_path / "old.db") as connection:
         connection.execute("UPDATE wireloom_schema_versions SET version = ?", (IDENTITY.version + 1,))
     connection.close()
-    [part, _] = json.loads(run("db", "show", "--json", "--database", old).stdout)["parts"]
+    [part, *_] = json.loads(run("db", "show", "--json", "--database", old).stdout)["parts"]
     assert (part["schema"], part["needed"]) == (IDENTITY.version + 1, IDENTITY.version)
     done = run("db", "upgrade", "--database", old)
     assert (done.returncode, done.stdout) == (1, "")

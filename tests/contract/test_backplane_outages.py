@@ -48,6 +48,7 @@ async def test_it_comes_back_by_itself(
             await one.backplane.settle()
         assert not one.backplane.degraded
         assert not two.backplane.degraded
+        await until(lambda: one.backplane.reconnects == two.backplane.reconnects == outage + 1)  # noqa: B023
         two.heard.clear()
         for topic in (channel("left meanwhile"), NEWS, meanwhile):
             one.publish(topic, b"end" if topic == meanwhile else b"news")

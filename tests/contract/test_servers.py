@@ -342,6 +342,51 @@ async def test_plain_http(carrier: Any) -> None:
             assert reply.json() == {"hello": "from the host"}
 
 
+async def test_metrics_count_the_same(carrier: Any) -> None:
+    import httpx
+    from prometheus_client.parser import text_string_to_metric_families
+
+    async with carrier as server, httpx.AsyncClient(timeout=5) as http:
+
+        async def counted() -> dict[tuple[str, str], float]:
+            answer = await http.get(f"{server.http}/metrics")
+            assert answer.status_code == 200
+            return {
+                (sample.name, sample.labels.get("code", "")): sample.value
+                for family in text_string_to_metric_families(answer.text)
+                for sample in family.samples
+                if sample.labels.get("endpoint") == "/bytes"
+            }
+
+        before = await counted()
+        async with server.connect("/bytes") as ws:
+            for data in (b"one", b"three"):
+                await ws.send(data)
+                async with asyncio.timeout(5):
+                    await ws.recv()
+            during = await counted()
+        async with asyncio.timeout(5):
+            # by which code it has ended, every server tells in its own way
+            while ended(after := await counted()) == ended(before):
+                pass
+        names = "connections", "connections_opened_total", "messages_received_total", "messages_sent_total"
+        grown = [during[f"wireloom_{name}", ""] - before[f"wireloom_{name}", ""] for name in names]
+        assert grown == [1, 1, 2, 2]
+        timed = "wireloom_handler_seconds_count", ""
+        assert during[timed] - before[timed] == 2
+        frames = "wireloom_sent_bytes_total", ""
+        assert during[frames] - before[frames] == 2 + 3 + 2 + 5
+        came = "wireloom_received_bytes_total", ""
+        # another server hands over no frames, only what is in them
+        assert during[came] - before[came] == (8 if server.name != "own" else 8 + 2 * 6)
+        assert after["wireloom_connections", ""] == before["wireloom_connections", ""]
+
+
+def ended(counted: dict[tuple[str, str], float]) -> float:
+    """Connections that have ended, whatever their close code."""
+    return sum(value for (name, _), value in counted.items() if name == "wireloom_connections_closed_total")
+
+
 # -- hooks and ends --------------------------------------------------------------------------------------------------
 
 

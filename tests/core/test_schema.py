@@ -19,6 +19,7 @@ import msgspec
 import pydantic
 import pydantic.dataclasses
 import pytest
+from tests.ids import shown
 from typing_extensions import TypedDict
 
 from wireloom.core.codec import ReplyInvalid
@@ -236,7 +237,7 @@ def test_untyped_messages_are_any_json(annotation: Any, text: str) -> None:
             Dog(kind="dog", legs=4),
         ),
     ],
-    ids=repr,
+    ids=shown,
 )
 @text_and_binary
 def test_the_handler_receives_the_declared_type(
@@ -288,7 +289,7 @@ def test_the_handler_receives_the_declared_type(
             "Field required",
         ),
     ],
-    ids=repr,
+    ids=shown,
 )
 @text_and_binary
 def test_the_wrong_shape_says_where(
@@ -352,7 +353,7 @@ def test_deep_nesting_is_refused(decoding: Decoding, form: Callable[[str], str |
         decoding.decode(form(text))
 
 
-@pytest.mark.parametrize("annotation", [Tree, ModelTree], ids=repr)
+@pytest.mark.parametrize("annotation", [Tree, ModelTree], ids=shown)
 def test_deep_nesting_of_a_recursive_type_is_refused(annotation: Any) -> None:
     with pytest.raises(InvalidJSON):
         message(annotation).decode('{"children":[' * 50_000 + "]}" * 50_000)
@@ -442,7 +443,7 @@ def test_a_bug_in_a_users_validator_is_not_the_clients_error() -> None:
         (Annotated[bytes, msgspec.Meta(max_length=3)], b"\xff"),
         (Annotated[str, annotated_types.MaxLen(3)], "abc"),
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_raw_messages_pass_as_they_are(annotation: Any, data: str | bytes) -> None:
     decoding = message(annotation)
@@ -538,7 +539,7 @@ def test_another_draft_is_honoured() -> None:
         ([1], "a dict or a bool, not list"),
         ({"const": object()}, "object"),
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_an_invalid_schema_fails_at_registration(schema: Any, about: str) -> None:
     for compiled, what in ((message, "message_schema"), (response, "response_schema")):
@@ -558,7 +559,7 @@ def test_no_schema_touches_the_network(keyword: str) -> None:
             listener.accept()
 
 
-@pytest.mark.parametrize("annotation", [Point, Pair, Struct, Attrs, Model], ids=repr)
+@pytest.mark.parametrize("annotation", [Point, Pair, Struct, Attrs, Model], ids=shown)
 def test_a_schema_beside_a_class_is_ambiguous(annotation: Any) -> None:
     with pytest.raises(ConfigError, match=f"plain values, not {annotation.__name__}"):
         message(annotation, CHAT_SCHEMA)
@@ -615,7 +616,7 @@ def test_details_are_capped(annotation: Any, schema: Any, text: str) -> None:
         (Model | Struct, "Model", "mixes pydantic"),
         (Annotated[Annotated[int, msgspec.Meta(ge=0)], annotated_types.Le(3)], "int", "mixes pydantic"),
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_what_cannot_be_compiled_fails_at_registration(annotation: Any, name: str, reason: str) -> None:
     for compiled, what in ((message, "decoder"), (response, "response schema")):
@@ -698,7 +699,7 @@ class Aliased(pydantic.BaseModel):
         (Aliased, {"user_name": "é"}, '{"userName":"é","secret":"**********","length":1}'),
         (Bounded, Bounded(3), '{"v":3,"next":null}'),
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_valid_replies_are_compact_json(annotation: Any, reply: Any, payload: str) -> None:
     encoding = response(annotation)
@@ -736,7 +737,7 @@ def _changed() -> Bounded:
         (Bounded, _changed(), "- at `$.v`"),
         (list[Model], [{"a": "x"}] * 5000, "5000 problems"),
     ],
-    ids=lambda value: repr(value)[:40],
+    ids=lambda value: shown(value)[:40],
 )
 def test_replies_that_break_the_schema_are_refused(annotation: Any, reply: Any, reason: str) -> None:
     encode = response(annotation).encode
@@ -857,7 +858,7 @@ def test_strings_pass_as_they_are(annotation: Any) -> None:
         (Annotated[int, annotated_types.Ge(0)], "0", 0),
         (pydantic.PositiveInt, "1", 1),
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_a_parameter_is_converted(annotation: Any, text: str, value: Any) -> None:
     convert = parameter(annotation)
@@ -887,7 +888,7 @@ def test_a_parameter_is_converted(annotation: Any, text: str, value: Any) -> Non
         (pydantic.PositiveInt, "0"),
         (pydantic.PositiveInt, "x"),
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_a_parameter_that_does_not_fit(annotation: Any, text: str) -> None:
     convert = parameter(annotation)
@@ -899,7 +900,7 @@ def test_a_parameter_that_does_not_fit(annotation: Any, text: str) -> None:
 @pytest.mark.parametrize(
     "annotation",
     [Plain, dict, dict[str, int], list[int], list[int] | None, Point, Pair, Struct, Chat, Unresolved],
-    ids=repr,
+    ids=shown,
 )
 def test_a_parameter_that_no_string_can_become(annotation: Any) -> None:
     with pytest.raises(ConfigError, match=r"^chat.py:12: handler 'chat': cannot make a converter for parameter 'room'"):

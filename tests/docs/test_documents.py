@@ -11,55 +11,62 @@ from textwrap import indent
 
 import anyio
 import pytest
+from tests.docs.blocks import PAGES, ROOT, Block, blocks_of, name_of
 
 import wireloom
 from wireloom import App
 from wireloom.faces.routes.loading import read_routes
 from wireloom.testing import TestServer
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-BLOCK = re.compile(r"^```python(?: title=\"(?P<title>[^\"]+)\")?\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
-ROUTES = re.compile(r"^```yaml(?: title=\"(?P<title>[^\"]+)\")?\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL)
+TUTORIAL = [ROOT / "docs" / "tutorial" / f"{name}.md" for name in ("chat", "page", "test", "processes")]
 LINK = re.compile(r"\]\((?!https?:|#)(?P<target>[^)#]+)(?:#[^)]*)?\)")
 
 
-def name_of(page: Path) -> str:
-    """A page's path below the repository, for test ids."""
-    return str(page.relative_to(ROOT))
+def pages_with(language: str) -> pytest.MarkDecorator:
+    """The pages that have blocks of a language to be run."""
+    found = [page for page in PAGES if runnable(page, language)]
+    return pytest.mark.parametrize("page", found, ids=name_of)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=name_of)
+def runnable(page: Path, language: str) -> list[Block]:
+    """A page's blocks of a language, without those that are marked."""
+    return [block for block in blocks_of(page, language) if not block.reason]
+
+
+def save_files(page: Path, folder: Path) -> None:
+    """Blocks whose title is a file's name; the tutorial goes on with the files of the pages before."""
+    before = TUTORIAL[: TUTORIAL.index(page)] if page in TUTORIAL else []
+    for block in [block for each in (*before, page) for block in blocks_of(each)]:
+        if block.title and block.language not in ("console", "nginx") and not block.reason:
+            (folder / block.title).parent.mkdir(parents=True, exist_ok=True)
+            (folder / block.title).write_text(block.text, encoding="utf-8")
+
+
+@pages_with("python")
 def test_every_python_block_of_a_page_runs(page: Path, tmp_path: Path) -> None:
     """Titled blocks are files; the others run one after another, as one reader would type them.
 
     As a module: what a file does only as a program, such as listening without an end, stays out.
     """
-    script = []
-    for routes in ROUTES.finditer(page.read_text(encoding="utf-8")):
-        if routes["title"]:
-            (tmp_path / routes["title"]).write_text(routes["text"], encoding="utf-8")
-    for block in BLOCK.finditer(page.read_text(encoding="utf-8")):
-        if block["title"]:
-            (tmp_path / block["title"]).write_text(block["code"], encoding="utf-8")
-        if not (block["title"] or "").startswith("test_"):
-            script.append(block["code"])
+    save_files(page, tmp_path)
+    script = [block.text for block in runnable(page, "python") if not block.title.startswith("test_")]
     (tmp_path / "page.py").write_text("\n".join(script), encoding="utf-8")
     run([sys.executable, "-c", "import page"], tmp_path)
-    for file in tmp_path.glob("test_*.py"):
-        run([sys.executable, "-m", "pytest", "-q", file.name], tmp_path)
+    for block in runnable(page, "python"):
+        if block.title.startswith("test_"):
+            run([sys.executable, "-m", "pytest", "-q", block.title], tmp_path)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if ROUTES.search(page.read_text())], ids=name_of)
+@pages_with("yaml")
 def test_every_yaml_block_of_a_page_is_served(page: Path, tmp_path: Path) -> None:
     """Titled blocks are files of routes; the others are operations as they may stand in a hook."""
-    for block in ROUTES.finditer(page.read_text(encoding="utf-8")):
-        file = tmp_path / (block["title"] or "block.yaml")
-        if block["title"]:
-            file.write_text(block["text"], encoding="utf-8")
+    for block in runnable(page, "yaml"):
+        file = tmp_path / (block.title or "block.yaml")
+        if block.title:
+            file.write_text(block.text, encoding="utf-8")
             anyio.run(serve, file)
         else:
-            file.write_text(as_route(block["text"]), encoding="utf-8")
+            file.write_text(as_route(block.text), encoding="utf-8")
             make_app(file)
 
 
@@ -107,5 +114,6 @@ def run(command: list[str], folder: Path) -> None:
     """Runs a command to its end and shows what it printed if it fails."""
     source = str(Path(wireloom.__file__).parents[1])  # this very package, wherever the command runs
     environment = {**os.environ, "PYTHONPATH": source, "PYTHONWARNINGS": "error"}
+    environment["DJANGO_SETTINGS_MODULE"] = "settings"  # of how-to/from-channels.md
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.cli.processes import environment
 from tests.e2e.docs_page import console_of, make_key, open_entry
+from tests.node import find_node_with_websocket
 
 SECONDS = 20
 HARD = "a \"b\" 'c' \\ ${d} `e` é 😀 </script>\u2028"
@@ -63,20 +63,13 @@ def run_python(code: str, folder: Path, **more: str | bool) -> str:
 
 
 def run_node(code: str, folder: Path, **more: str | bool) -> str:
-    node = shutil.which("node")
-    if node is None:
+    node = find_node_with_websocket()
+    if isinstance(node, str):
         if os.environ.get("CI"):
-            pytest.fail("Node is not installed: apt-get install nodejs npm")
-        pytest.skip("Node is not installed")
+            pytest.fail(node)
+        pytest.skip(node)
     (folder / "copied.mjs").write_text(code, "utf-8")
-    flag = ["--experimental-websocket"] if version_of(node) < 22 else []
-    return run([node, "--no-warnings", *flag, "copied.mjs"], folder, **more)  # type: ignore[arg-type]
-
-
-def version_of(node: str) -> int:
-    return int(
-        subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout[1:].partition(".")[0]
-    )
+    return run([*node, "--no-warnings", "copied.mjs"], folder, **more)  # type: ignore[arg-type]
 
 
 RUNNERS = {"Python": run_python, "JavaScript": run_node}

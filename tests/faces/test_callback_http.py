@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from tests.ids import shown
 
 from wireloom import (
     App,
@@ -86,7 +87,7 @@ async def test_json_that_is_none_is_answered_with_400(body: bytes, caplog: pytes
 
 
 async def test_a_body_above_the_limit_is_answered_with_413() -> None:
-    async with answering(lambda req: {"body": str(len(req.body))}, max_message_bytes=10) as http:
+    async with answering(lambda req: {"body": str(len(req.body))}, max_body_bytes=10) as http:
         assert (await http.post("/", content=b"x" * 10)).text == "10"
         answer = await http.post("/", content=b"x" * 11)
         assert answer.status_code == 413 and answer.json()["code"] == "TOO_LARGE"
@@ -129,7 +130,7 @@ PLAIN = "text/plain; charset=utf-8"
         ({"status": 205, "body": "left out"}, 205, PLAIN, b""),
         ({"status": 304}, 304, None, b""),
     ],
-    ids=repr,
+    ids=shown,
 )
 async def test_an_answer_and_its_response(answer: Any, status: int, kind: str | None, body: bytes) -> None:
     async with answering(answer) as http:
@@ -208,7 +209,7 @@ async def test_a_starlette_response_leaves_as_it_is() -> None:
         ({"type": 5, "body": "x"}, "the type of an answer is str"),
         ({"type": "a\nb", "body": "x"}, "Content-Type"),
     ],
-    ids=repr,
+    ids=shown,
 )
 async def test_an_answer_that_is_none_is_a_500_and_logged_once(
     answer: Any, told: str, caplog: pytest.LogCaptureFixture
@@ -250,7 +251,7 @@ def raising(error: BaseException) -> Callable[[CallbackRequest], Any]:
 
 
 @pytest.mark.parametrize(
-    "error", [KeyError("secret"), ConnectionClosed(1000), Disconnect(4000), asyncio.CancelledError()], ids=repr
+    "error", [KeyError("secret"), ConnectionClosed(1000), Disconnect(4000), asyncio.CancelledError()], ids=shown
 )
 async def test_an_exception_is_a_500_and_logged_once(error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
     async with answering(raising(error)) as http:
@@ -273,7 +274,7 @@ async def test_in_development_a_bug_is_told() -> None:
         (Deny(403, "not you"), 403, {"error": "not you"}),
         (Deny(429, {"wait": 5}, {"Retry-After": "5"}), 429, {"wait": 5}),
     ],
-    ids=repr,
+    ids=shown,
 )
 async def test_a_refusal_is_told(error: Exception, status: int, body: Any, caplog: pytest.LogCaptureFixture) -> None:
     async with answering(raising(error)) as http:

@@ -486,8 +486,33 @@ async def test_an_on_open_that_fails_ends_the_connection(caplog: pytest.LogCaptu
 
     async with serve(echo, on_open=on_open) as server, server.websocket("/") as ws:
         assert await ws.wait_closed() == 1011
-        assert "secret" not in ws.close_reason
-    assert len(errors(caplog)) == 1
+        assert ws.close_reason == "Internal error"
+    [told] = errors(caplog)
+    assert " in on_open of websocket * " in told  # by the name that its author gave it
+
+
+async def test_an_on_close_that_fails_is_logged_by_its_name(caplog: pytest.LogCaptureFixture) -> None:
+    gone = asyncio.Event()
+
+    async def on_close(ws: CallbackConnection) -> None:
+        gone.set()
+        raise KeyError("secret")
+
+    async with serve(echo, on_close=on_close) as server:
+        async with server.websocket("/"):
+            pass
+        await soon(gone)
+    [told] = errors(caplog)
+    assert " in on_close of websocket * " in told
+
+
+async def test_an_on_open_may_end_its_connection_by_an_exception(caplog: pytest.LogCaptureFixture) -> None:
+    def on_open(ws: CallbackConnection) -> None:
+        raise Disconnect(4001, "not now")
+
+    async with serve(echo, on_open=on_open) as server, server.websocket("/") as ws:
+        assert (await ws.wait_closed(), ws.close_reason) == (4001, "not now")
+    assert not errors(caplog)
 
 
 async def test_an_on_open_may_refuse() -> None:

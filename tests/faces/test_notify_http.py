@@ -267,6 +267,37 @@ async def test_a_body_that_does_not_come_is_not_waited_for_for_ever(monkeypatch:
         writer.close()
 
 
+async def test_another_method_is_told_which_there_is() -> None:
+    async with AsyncExitStack() as stack:
+        service = await started(stack)
+        for method in ("GET", "PATCH"):
+            answer = await service.server.http.request(method, "/notify")
+            told = require_refusal(answer, 405, "METHOD_NOT_ALLOWED")
+            assert (told["message"], answer.headers["allow"]) == (f"{method} is not allowed here; POST is", "POST")
+
+
+@pytest.mark.parametrize(("key", "why"), [(None, "API key missing"), ("", "API key missing"), ("x", "API key invalid")])
+async def test_without_a_key_it_says_what_is_wrong_with_it(key: str | None, why: str) -> None:
+    async with AsyncExitStack() as stack:
+        service = await started(stack)
+        headers = {} if key is None else {"X-API-Key": key}
+        answer = await service.server.http.post("/notify", json={}, headers=headers)
+        assert require_refusal(answer, 401, "UNAUTHORIZED")["message"] == why
+        assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_a_service_that_goes_away_amid_its_body_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async with AsyncExitStack() as stack:
+        service = await started(stack)
+        _, writer = await asyncio.open_connection("127.0.0.1", service.server.port)
+        head = f"POST /notify HTTP/1.1\r\nHost: x\r\nX-API-Key: {service.key.api_key}\r\nContent-Length: 9\r\n\r\n"
+        writer.write(head.encode() + b"{")
+        await writer.drain()
+        writer.close()
+        require_count(await service.post({"channels": ["room"], "data": {}}), 1)
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 async def test_payloads_and_answers_are_as_documented() -> None:
     told = notify_operation()
     assert told.body is not None and told.response is not None

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import pytest
+from tests.ids import shown
 from tests.net.raw import dial
 
 import wireloom
@@ -396,7 +397,7 @@ def test_an_annotation_that_cannot_be_resolved_is_told(annotation: str, named: s
     assert named in str(caught.value)
 
 
-@pytest.mark.parametrize("annotation", [list[int], dict, tuple[int, int], object()], ids=str)
+@pytest.mark.parametrize("annotation", [list[int], dict, tuple[int, int], object()], ids=shown)
 def test_a_path_parameter_that_no_text_can_become_fails_at_registration(annotation: Any) -> None:
     async def handler(message: Any, room: Any) -> None:
         """Nothing."""

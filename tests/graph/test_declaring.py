@@ -118,7 +118,7 @@ def test_ids_tell_the_class_and_stay() -> None:
     assert re.fullmatch(r"n::[0-9a-f]{24}", Root().id)
 
 
-@pytest.mark.parametrize("text", [Item().id, Root().id, "n:Überschrift:" + "0" * 24, "n:_a1:" + "f" * 24])
+@pytest.mark.parametrize("text", [Item().id, Root().id, "n:Überschrift:" + "0" * 24, "n:_a1:" + "f" * 24], ids=range(4))
 def test_what_is_a_nodes_id(text: str) -> None:
     assert is_node_id(text)
 
@@ -137,6 +137,7 @@ def test_what_is_a_nodes_id(text: str) -> None:
         "n:a:" + "g" * 24,
         "n:" + "a" * 300 + ":" + "0" * 24,
     ],
+    ids=range(10),
 )
 def test_what_is_no_nodes_id(text: str) -> None:
     assert not is_node_id(text)

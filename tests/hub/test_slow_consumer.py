@@ -112,7 +112,7 @@ async def test_drop_oldest_keeps_the_newest_in_order() -> None:
         def dropped() -> bool:
             nonlocal highest
             highest = max(highest, connection.backlog)
-            return connection.outbox._rules.dropped > 100
+            return connection.outbox.counts.dropped["drop_oldest"] > 100
 
         count = await publish_until(app, live, dropped)
         assert highest <= LIMIT + 20 * SIZE
@@ -128,7 +128,7 @@ async def test_drop_oldest_keeps_the_newest_in_order() -> None:
         assert numbers[-1] == count - 1
         newest = [number for number in numbers if number > numbers[-1] - 50]
         assert newest == list(range(numbers[-1] - 49, numbers[-1] + 1))
-        assert count - len(numbers) == connection.outbox._rules.dropped
+        assert count - len(numbers) == connection.outbox.counts.dropped["drop_oldest"]
 
 
 async def test_conflate_keeps_the_newest_of_every_key_and_the_connection() -> None:
@@ -137,7 +137,7 @@ async def test_conflate_keeps_the_newest_of_every_key_and_the_connection() -> No
         live = await live_readers(stack, server, 3)
         peer, connection = await stopped_reader(stack, server)
         count = 0
-        while connection.outbox._rules.dropped < 200:
+        while connection.outbox.counts.dropped["conflate"] < 200:
             assert count < 4000
             for key in "abc":
                 await app.hub.publish(EVERYONE, f"{key}{count:08d}" + "x" * SIZE, key=key)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from starlette.datastructures import Headers, QueryParams
 
-from wireloom.identity.bearer import bare_token
-from wireloom.identity.identity import BEARER_SUBPROTOCOL, find_token
+from wireloom.identity.bearer import BEARER_SUBPROTOCOL, bare_token, find_token
 
 NONE: list[tuple[str, str]] = []
 PAIR = [BEARER_SUBPROTOCOL, "sub"]

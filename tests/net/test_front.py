@@ -631,6 +631,8 @@ async def test_stopping_ends_connections_that_have_decided_nothing() -> None:
         await eventually(lambda: len(server._server.server_state.connections) == 2)  # type: ignore[union-attr]
         server.shutdown()
         await silent.expect_end()
+        refusal = await hanging.answer()
+        assert (refusal.status, refusal.headers["retry-after"]) == (503, "1")
         await hanging.expect_end()
 
 

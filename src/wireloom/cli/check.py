@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
 import click
 
 from wireloom.cli.options import config_option, targets_argument
 from wireloom.cli.output import explain, plural, relative
+
+if TYPE_CHECKING:
+    from wireloom import App
+    from wireloom.config import Config
+    from wireloom.errors import ConfigError
 
 __all__ = ["check"]
 
@@ -22,13 +30,14 @@ def check(context: click.Context, /, targets: tuple[str, ...], config_file: str 
     from wireloom.cli.target import assemble
     from wireloom.config import load_config
     from wireloom.errors import ConfigError
-    from wireloom.net.server import check_tls
 
     assembly = assemble(targets)
     try:
-        check_tls(load_config(file=config_file, base=assembly.app.config))
+        config = load_config(file=config_file, base=assembly.app.config)
     except ConfigError as error:
         assembly.problems.append(error)
+    else:
+        assembly.problems += _problems(assembly.app, config)
     for note in assembly.notes:
         click.echo(f"note: {relative(note)}", err=True)
     for problem in assembly.problems:
@@ -36,3 +45,25 @@ def check(context: click.Context, /, targets: tuple[str, ...], config_file: str 
     if assembly.problems:
         context.exit(1)
     click.echo(f"ok: {plural(len(assembly.app.describe()), 'endpoint')}")
+
+
+def _problems(app: App, config: Config) -> Iterator[ConfigError]:
+    """What in the options stands against a start, as far as nothing has to be opened or connected to know it."""
+    from wireloom.database.database import Database
+    from wireloom.errors import ConfigError
+    from wireloom.identity.issuer import Issuer
+    from wireloom.identity.signing import MIN_SECRET_BYTES, Signing
+    from wireloom.net.server import check_tls
+
+    looks: tuple[Callable[[], object], ...] = (
+        lambda: check_tls(config),
+        lambda: app.configure(config),  # its backplane
+        lambda: Database(config.database),
+        lambda: Signing(config, "-" * MIN_SECRET_BYTES),
+        lambda: config.token_jwks_url is None or Issuer(config),
+    )
+    for look in looks:
+        try:
+            look()
+        except ConfigError as error:
+            yield error

@@ -1,25 +1,22 @@
 """A conversation over one client connection: messages out from arguments, a pipe or a prompt, messages in to a screen.
 
-Law: what the server says goes to stdout and nothing else does; the rest goes to stderr.
+Law: what waits is bounded. A pipe is read no faster than the server takes its lines.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import os
-import re
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, contextmanager, suppress
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import AsyncIterator
+from contextlib import aclosing, suppress
+from ssl import SSLContext
 
 import click
 
 from wireloom.cli.connect import Wishes
+from wireloom.cli.screen import JSONLines, Lines, Screen, Terminal
 from wireloom.clients.connection import ClientConnection, open_connection
 from wireloom.clients.protocol import NORMAL_CODES
 from wireloom.errors import ConnectionClosed
@@ -27,16 +24,16 @@ from wireloom.errors import ConnectionClosed
 __all__ = ["hold"]
 
 _REPLY_SECONDS = 10.0
-_SILENCE_SECONDS = 1.0
 _READ_BYTES = 65536
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_MAX_LINE_BYTES = 16 * 1024 * 1024
 
 
-async def hold(wishes: Wishes, open_seconds: float) -> int:
+async def hold(wishes: Wishes, ssl: SSLContext | None, open_seconds: float) -> int:
     """Connects, talks and closes; gives the exit code.
 
     Args:
         wishes: the command line.
+        ssl: whom to trust; None for the system's choice.
         open_seconds: time to open the connection, unless the wishes say another.
 
     Raises:
@@ -46,17 +43,28 @@ async def hold(wishes: Wishes, open_seconds: float) -> int:
         wishes.url,
         headers=wishes.headers,
         subprotocols=wishes.subprotocols,
+        ssl=ssl,
         proxy=wishes.proxy,
         compression=wishes.compression,
         open_timeout=open_seconds if wishes.timeout is None else wishes.timeout,
     )
     async with opening as connection:
         if _in_terminal(wishes):
-            with _prompt_below_output():
-                return await _Conversation(connection, _Terminal(), wishes).run(_typed())
-        screen: Screen = _JSONLines() if wishes.as_json else _Lines()
+            return await _hold_in_terminal(connection, wishes)
+        screen: Screen = JSONLines() if wishes.as_json else Lines()
         finished = wishes.once and wishes.messages
         return await _Conversation(connection, screen, wishes).run(_nothing() if finished else _piped())
+
+
+async def _hold_in_terminal(connection: ClientConnection, wishes: Wishes) -> int:
+    from wireloom.cli.prompt import Interrupted, below_output, history_of, typed
+
+    history = history_of(os.environ.get("XDG_STATE_HOME"), keep=wishes.history)
+    with below_output():
+        try:
+            return await _Conversation(connection, Terminal(), wishes).run(typed(history))
+        except Interrupted:
+            return 130
 
 
 def _in_terminal(wishes: Wishes) -> bool:
@@ -88,13 +96,15 @@ class _Conversation:
         try:
             replied = await self._talk(lines)
         except ConnectionClosed as closed:
-            self._screen.closed(closed.code, closed.reason, by_server=True)
+            ours = connection.ending is not None and connection.ending.failure is not None
+            who = "ended, for what the server sent" if ours else "closed by the server"
+            self._screen.closed(closed.code, closed.reason, who=who)
             return 1 if self._wishes.once or closed.code not in NORMAL_CODES else 0
         await connection.close()
         if self._wishes.once and not replied:
             click.echo(f"no reply within {self._silence_seconds:g} s", err=True)
             return 1
-        self._screen.closed(connection.close_code or 1006, connection.close_reason, by_server=False)
+        self._screen.closed(connection.close_code or 1006, connection.close_reason, who="")
         return 0
 
     async def _talk(self, lines: AsyncIterator[str]) -> bool:
@@ -127,6 +137,8 @@ class _Conversation:
         async with aclosing(lines) as remaining:  # type: ignore[type-var]
             async for line in remaining:
                 self._connection.send(line)
+                with suppress(ConnectionClosed):  # who receives hears of it, after what came before it
+                    await self._connection.drain()
 
 
 # -- where messages come from ------------------------------------------------------------------------------------------
@@ -140,159 +152,34 @@ async def _nothing() -> AsyncIterator[str]:
 
 
 async def _piped() -> AsyncIterator[str]:
-    """The lines of stdin, as they come."""
-    loop, arrived = asyncio.get_running_loop(), asyncio.Queue[list[bytes] | None]()
+    """The lines of stdin, as they come; the next are read when these were taken.
+
+    Raises:
+        ClickException: one is too long.
+    """
+    loop, arrived, room = asyncio.get_running_loop(), asyncio.Queue[list[bytes] | None](), threading.Semaphore()
+
+    def hand_over(lines: list[bytes] | None) -> None:
+        room.acquire()
+        loop.call_soon_threadsafe(arrived.put_nowait, lines)
 
     def read() -> None:
         # Not by sys.stdin: a thread that waits inside its buffer's lock stops the interpreter from ending
-        rest = b""
+        rest = bytearray()
         with suppress(RuntimeError):  # the loop has ended
-            while data := os.read(0, _READ_BYTES):
-                *lines, rest = (rest + data).split(b"\n")
-                loop.call_soon_threadsafe(arrived.put_nowait, lines)
-            loop.call_soon_threadsafe(arrived.put_nowait, [rest] if rest else [])
-            loop.call_soon_threadsafe(arrived.put_nowait, None)
+            while len(rest) <= _MAX_LINE_BYTES and (data := os.read(0, _READ_BYTES)):
+                first, *others = data.split(b"\n")
+                rest += first
+                if others:
+                    hand_over([bytes(rest), *others[:-1]])
+                    rest = bytearray(others[-1])
+            hand_over([bytes(rest)] if rest else [])
+            hand_over(None)
 
     threading.Thread(target=read, daemon=True).start()
     while (lines := await arrived.get()) is not None:
         for line in lines:
+            if len(line) > _MAX_LINE_BYTES:
+                raise click.ClickException(f"a line of stdin is longer than {_MAX_LINE_BYTES // 1024 // 1024} MiB")
             yield line.removesuffix(b"\r").decode("utf-8", "replace")
-
-
-async def _typed() -> AsyncIterator[str]:
-    """What a person types; ends with Ctrl-D or Ctrl-C."""
-    from prompt_toolkit import PromptSession
-
-    prompt: PromptSession[str] = PromptSession("> ", history=_history())
-    while True:
-        try:
-            line = await prompt.prompt_async()
-        except (EOFError, KeyboardInterrupt):
-            return
-        if line:
-            yield line
-
-
-def _history() -> Any:
-    """What was typed before, kept for the user alone; only for this time where that cannot be."""
-    from prompt_toolkit.history import FileHistory, InMemoryHistory
-
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "wireloom"
-    try:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(state / "connect_history", os.O_CREAT | os.O_RDWR, 0o600))
-    except OSError:
-        return InMemoryHistory()
-    return FileHistory(state / "connect_history")
-
-
-@contextmanager
-def _prompt_below_output() -> Iterator[None]:
-    """Output appears above the line that is being typed."""
-    from prompt_toolkit.patch_stdout import patch_stdout
-
-    with patch_stdout(raw=True):
-        yield
-
-
-# -- where messages go -------------------------------------------------------------------------------------------------
-
-
-class Screen(Protocol):
-    """Tells what happens.
-
-    Attributes:
-        silence_seconds: how long to wait for a reply after the last message.
-    """
-
-    silence_seconds: float
-
-    def opened(self, subprotocol: str | None, extensions: str) -> None:
-        """The handshake went well."""
-
-    def message(self, message: str | bytes) -> None:
-        """The server said something."""
-
-    def closed(self, code: int, reason: str, *, by_server: bool) -> None:
-        """The end."""
-
-
-class _Lines:
-    """Messages as they are, a line each; binary ones in hexadecimal."""
-
-    silence_seconds = _SILENCE_SECONDS
-
-    def opened(self, subprotocol: str | None, extensions: str) -> None:
-        """Goes without saying."""
-
-    def message(self, message: str | bytes) -> None:
-        """One line, unless the message has several."""
-        click.echo(message if isinstance(message, str) else message.hex(" "))
-
-    def closed(self, code: int, reason: str, *, by_server: bool) -> None:
-        """Worth a line where it was not our doing."""
-        if by_server:
-            click.echo(f"closed by the server: {code} {reason}".rstrip(), err=True)
-
-
-class _JSONLines:
-    """Every event as one JSON object in a line."""
-
-    silence_seconds = _SILENCE_SECONDS
-
-    def opened(self, subprotocol: str | None, extensions: str) -> None:
-        """The first line."""
-        self._say(event="open", subprotocol=subprotocol, extensions=extensions)
-
-    def message(self, message: str | bytes) -> None:
-        """``data`` is the value of JSON, else the text; ``base64`` the bytes of a binary message."""
-        if isinstance(message, bytes):
-            self._say(event="message", base64=base64.b64encode(message).decode())
-            return
-        try:
-            self._say(event="message", data=json.loads(message))
-        except ValueError:
-            self._say(event="message", data=message)
-
-    def closed(self, code: int, reason: str, *, by_server: bool) -> None:
-        """The last line."""
-        self._say(event="close", code=code, reason=reason)
-
-    @staticmethod
-    def _say(**event: Any) -> None:
-        click.echo(json.dumps(event, ensure_ascii=False, separators=(",", ":")))
-
-
-class _Terminal:
-    """For people: colours, and no control characters of the server's."""
-
-    silence_seconds = 0.0
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.highlighter import JSONHighlighter
-
-        self._console = Console(file=sys.stdout, force_terminal=True, highlight=False, soft_wrap=True)
-        self._highlight = JSONHighlighter()
-
-    def opened(self, subprotocol: str | None, extensions: str) -> None:
-        """What was agreed on, and how to get out again."""
-        agreed = ", ".join(filter(None, (subprotocol, extensions)))
-        spoken = f" ({agreed})" if agreed else ""
-        self._console.print(f"connected{spoken}; Ctrl-D closes", style="dim", markup=False)
-
-    def message(self, message: str | bytes) -> None:
-        """JSON in colours, text as it is, binary in hexadecimal."""
-        from rich.text import Text
-
-        if isinstance(message, bytes):
-            self._console.print(f"< {len(message)} bytes: {message.hex(' ')}", style="magenta", markup=False)
-            return
-        text = Text(_CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", message))
-        self._highlight.highlight(text)
-        self._console.print(Text.assemble(("< ", "dim"), text))
-
-    def closed(self, code: int, reason: str, *, by_server: bool) -> None:
-        """Code and reason."""
-        who = "closed by the server" if by_server else "closed"
-        self._console.print(_CONTROL.sub("", f"{who}: {code} {reason}".rstrip()), style="dim", markup=False)
+        room.release()

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from datetime import UTC, datetime
+from typing import Any
+
+import click
 
 from wireloom.config import Config
+from wireloom.core.caller import current_caller
 
-__all__ = ["configure_logging"]
+__all__ = ["JSONFormatter", "configure_logging", "say"]
+
+# What every record has, or formatters and uvicorn put into it: all that is none of these came with `extra=`.
+_STANDARD = frozenset((*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "level", "color_message"))
 
 
 class _Formatter(logging.Formatter):
@@ -21,19 +30,60 @@ class _Formatter(logging.Formatter):
         return super().format(record)
 
 
+class JSONFormatter(logging.Formatter):
+    """One JSON object a record, on one line: ``time``, ``level``, ``logger``, ``message`` and ``process``, what came
+    with ``extra=``, such as ``error_id``, a ``traceback``, and of what is logged while a connection's message or hook
+    is handled its ``endpoint`` and ``client_id``.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record as a line."""
+        told: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            "process": record.process,
+            **_whereabouts(),
+            **{name: value for name, value in vars(record).items() if name not in _STANDARD},
+        }
+        if record.exc_info and record.exc_info[0] is not None:
+            told["traceback"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            told["stack"] = record.stack_info
+        return json.dumps(told, default=str, skipkeys=True)
+
+
+def _whereabouts() -> dict[str, str]:
+    """The connection whose message or hook is handled now."""
+    caller: Any = current_caller.get(None)
+    if caller is None:
+        return {}
+    endpoint = {"door": caller.endpoint.door.value, "endpoint": caller.endpoint.label}
+    return {**endpoint, "client_id": caller.client_id} if caller.has_client_id else endpoint
+
+
 def configure_logging(config: Config) -> None:
     """Sets levels; adds a handler when there is none yet. Call it after the application was loaded.
 
     Args:
-        config: its `log_level` holds for everything but uvicorn and watchfiles, which are quiet above debug;
-            development mode shows all that Wireloom itself logs.
+        config: its `log_level` holds for everything but uvicorn and watchfiles, which are quiet above debug, and httpx,
+            which would tell whole URLs; development mode shows all that Wireloom itself logs.
     """
     root, level = logging.getLogger(), config.log_level.upper()
     if not root.handlers:
         handler = logging.StreamHandler()
-        handler.setFormatter(_Formatter())
+        handler.setFormatter(JSONFormatter() if config.log_format == "json" else _Formatter())
         root.addHandler(handler)
         root.setLevel(level)
     logging.getLogger("wireloom").setLevel("DEBUG" if config.dev else level)
-    for quiet in ("uvicorn", "watchfiles"):
+    for quiet in ("uvicorn", "watchfiles", "httpx", "httpcore"):
         logging.getLogger(quiet).setLevel(level if level in ("DEBUG", "ERROR") else "WARNING")
+
+
+def say(text: str, level: int = logging.INFO) -> None:
+    """Tells people something on stderr; as a record where every line there is one."""
+    if any(isinstance(handler.formatter, JSONFormatter) for handler in logging.getLogger().handlers):
+        logging.getLogger("wireloom.cli").log(level, text)
+    else:
+        click.echo(f"{logging.getLevelName(level).lower()}: {text}" if level > logging.INFO else text, err=True)

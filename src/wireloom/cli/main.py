@@ -14,6 +14,7 @@ import click
 from wireloom import __version__
 from wireloom.cli.accounts import key, token, user
 from wireloom.cli.check import check
+from wireloom.cli.client import client
 from wireloom.cli.connect import connect
 from wireloom.cli.database import db
 from wireloom.cli.documents import asyncapi, openapi
@@ -34,7 +35,7 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (serve, demo, check, routes, openapi, asyncapi, connect, user, key, token, db):
+for _command in (serve, demo, check, routes, openapi, asyncapi, client, connect, user, key, token, db):
     cli.add_command(_command)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from wireloom.faces.routes.dynamic import ROUTES
 from wireloom.graph.tables import GRAPH
 from wireloom.identity.tables import IDENTITY
 
 __all__ = ["PARTS"]
 
-PARTS = (IDENTITY, GRAPH)
+PARTS = (IDENTITY, GRAPH, ROUTES)

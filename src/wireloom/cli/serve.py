@@ -37,7 +37,7 @@ def demo(context: click.Context, /, config_file: str | None, **flags: Any) -> No
 
 def _serve(targets: tuple[str, ...], config_file: str | None, flags: dict[str, Any], hint: str = "") -> int:
     """Runs until it is told to stop; gives the exit code."""
-    from wireloom.cli.logs import configure_logging
+    from wireloom.cli.logs import configure_logging, say
     from wireloom.cli.run import run
     from wireloom.cli.target import ImportFailed, load_app
     from wireloom.config import load_config
@@ -57,7 +57,7 @@ def _serve(targets: tuple[str, ...], config_file: str | None, flags: dict[str, A
     assembly.app.configure(config)
     sockets = bind(config, flags=True)
     for note in assembly.notes:
-        click.echo(f"note: {relative(note)}", err=True)
+        say(f"note: {relative(note)}")
     lines = [_start_line(assembly.app, url_of(config, sockets)), hint.format(url=url_of(config, sockets))]
     return run(assembly.app, config, targets, sockets, "\n".join(filter(None, lines)), reloader)
 

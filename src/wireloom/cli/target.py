@@ -24,11 +24,11 @@ from wireloom import App, CallbackHandler, EventHandler, Server, Walker, WebSock
 from wireloom.doors import Declaration, is_of_routes, is_runnable
 from wireloom.errors import ConfigError, ConfigErrors, did_you_mean
 
-__all__ = ["Assembly", "ImportFailed", "assemble", "importing", "is_foreign", "load_app"]
+__all__ = ["Assembly", "ImportFailed", "assemble", "failed", "importing", "is_foreign", "load_app"]
 
 
 class ImportFailed(ConfigError):
-    """A target's own code raised while it was imported.
+    """A target's own code raised while it was imported, or while its application started.
 
     Args:
         error: what it raised.
@@ -247,12 +247,18 @@ def _named(target: str, where: str, name: str, module: ModuleType) -> _Found:
 
 def _import(target: str) -> ModuleType:
     where, _ = _split(target)
+    if where.endswith(".jac"):
+        raise ConfigError(
+            f"{where!r} is a Jac program, and Wireloom serves Python: write its walkers as classes of wireloom.Walker"
+        )
     return _import_file(where) if where.endswith(".py") else _import_module(where)
 
 
 def _import_module(name: str) -> ModuleType:
-    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name):
+    if Path(name).is_file() or not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name):
         nearest = did_you_mean(name, _files_beside(Path(name)))
+        if os.sep in name and not Path(name).exists():
+            raise ConfigError(f"there is no file or folder {name!r}{nearest}")
         raise ConfigError(f"{name!r} is neither a .py file, a module, nor a file or folder of routes{nearest}")
     _make_importable(Path.cwd())
     with importing():
@@ -316,11 +322,15 @@ def importing() -> Iterator[None]:
         if not error.source and error.__traceback__ is not None:
             error.source = _place(error.__traceback__)
         raise
-    except SyntaxError as error:
-        raise ImportFailed(error, f"{error.filename}:{error.lineno}") from None
     except (Exception, SystemExit) as error:
-        assert error.__traceback__ is not None
-        raise ImportFailed(error, _place(error.__traceback__)) from None
+        raise failed(error) from None
+
+
+def failed(error: BaseException) -> ImportFailed:
+    """What the user's own code raised, as a mistake with its place."""
+    if isinstance(error, SyntaxError):
+        return ImportFailed(error, f"{error.filename}:{error.lineno}")
+    return ImportFailed(error, _place(error.__traceback__) if error.__traceback__ is not None else "")
 
 
 def _place(trace: TracebackType) -> str:

@@ -453,6 +453,8 @@ class connect:
         OSError: its certificate is not trusted, or the last of `max_attempts` found nobody.
     """
 
+    _kind = LastingConnection
+
     def __init__(
         self,
         url: str,
@@ -475,7 +477,7 @@ class connect:
         return self._start().__await__()
 
     async def _start(self) -> LastingConnection:
-        lasting = LastingConnection(self._opening, self._terms)
+        lasting = self._kind(self._opening, self._terms)
         try:
             await lasting.start()
         except BaseException:

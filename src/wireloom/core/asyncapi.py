@@ -2,7 +2,8 @@
 
 Laws:
 - It is a pure function of its sources; the same declarations give the same text, in whatever order they were made.
-- ``receive`` is what clients send and the application receives, ``send`` what it sends them.
+- ``receive`` is what clients send and the application receives, ``send`` what it sends them; a ``reply`` says that each
+  message is answered by one, in their order.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from wireloom.core.operation import Sources
 from wireloom.core.router import parameter_names
 from wireloom.errors import RequestError
 
-__all__ = ["Server", "asyncapi"]
+__all__ = ["EVENT_SOCKET", "Server", "asyncapi"]
+
+EVENT_SOCKET = "x-wireloom-event-socket"
+"""The mark of the channel that is the event socket."""
 
 _TEXT, _BINARY, _JSON = "text/plain", "application/octet-stream", "application/json"
 _BEARER = {"type": "http", "scheme": "bearer", "description": "The token that logging in gives."}
@@ -110,7 +114,7 @@ class _Builder:
         messages: dict[str, Any] = {}
         received = [self._message(each, name, messages) for each in _received(endpoint, actions)]
         sent = [self._message(each, name, messages) for each in _sent(endpoint, actions, published=published)]
-        self.channels[name] = self._channel(endpoint, messages)
+        self.channels[name] = self._channel(endpoint, messages, name)
         security: dict[str, Any] = {}
         if endpoint.needs_login:
             self.guarded = True
@@ -120,8 +124,12 @@ class _Builder:
         for action, references in (("receive", received), ("send", sent)):
             entry = {"action": action, "channel": channel, **summary, **security, "messages": references}
             self.operations[f"{action}_{name}"] = entry
+        if endpoint.answers:
+            self.operations[f"receive_{name}"]["reply"] = {"channel": channel, "messages": sent}
+        if published:
+            self.channels[name][EVENT_SOCKET] = True
 
-    def _channel(self, endpoint: Endpoint, messages: dict[str, Any]) -> dict[str, Any]:
+    def _channel(self, endpoint: Endpoint, messages: dict[str, Any], name: str) -> dict[str, Any]:
         channel: dict[str, Any] = {"address": endpoint.path, "title": endpoint.name}
         if endpoint.summary:
             channel["summary"] = endpoint.summary

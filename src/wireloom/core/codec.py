@@ -32,8 +32,7 @@ class Codec:
 
     Args:
         decode: one whole message (``str`` a text frame, ``bytes`` a binary frame; ``Incoming`` on the doors rest and
-            webhook) → the handler's value. Raises
-            ``InvalidJSON``, ``ValidationFailed`` or another ``RequestError``.
+            webhook) → the handler's value. Raises ``InvalidJSON``, ``ValidationFailed`` or another ``RequestError``.
         encode: the handler's reply → the payload. ``str`` leaves as a text frame; ``bytes`` as a text frame where
             ``json``, else as a binary one. Raises ``ReplyInvalid``; any other exception is the handler's bug, such as a
             ``TypeError`` for a value that has no JSON form.

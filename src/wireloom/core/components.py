@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 __all__ = [
+    "MULTIPART",
     "Components",
     "component_name",
     "draft_7",
@@ -34,7 +35,8 @@ _ROOT = ""  # the unit of a schema outside its definitions
 _DEFINITIONS = ("$defs", "definitions")
 _MAPS = {"properties", "patternProperties", "dependentSchemas", *_DEFINITIONS}
 _DATA = {"const", "default", "enum", "example", "examples", "required"}
-_MARK = "x-wireloom-multipart"
+MULTIPART = "x-wireloom-multipart"
+"""What marks the schema of fields that a form may bring, for documents."""
 
 
 class Components:
@@ -130,7 +132,7 @@ def plain_document(document: dict[str, Any]) -> dict[str, Any]:
 
 def plain_schema(schema: dict[str, Any]) -> dict[str, Any]:
     """Without what is no schema but a note to documents."""
-    return {key: value for key, value in schema.items() if key != _MARK}
+    return {key: value for key, value in schema.items() if key != MULTIPART}
 
 
 def object_of(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -242,9 +244,10 @@ def _walk(schema: Schema, rewrite: Rewrite, adapt: Adapt = lambda schema: schema
         return schema
     copy: dict[str, Any] = {}
     for key, value in schema.items():
-        if key in _DATA or key == "$anchor":
-            if key != "$anchor":
-                copy[key] = value
+        if key == "$anchor":  # references by it were rewritten
+            continue
+        if key in _DATA:
+            copy[key] = value
         elif key == "$ref" and isinstance(value, str):
             copy[key] = rewrite(value)
         elif key == "discriminator" and isinstance(value, dict):

@@ -7,6 +7,7 @@ import types
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import aclosing
 from contextvars import Context, copy_context
+from time import perf_counter
 from typing import Any, TypeAlias
 
 import anyio
@@ -14,6 +15,7 @@ import anyio
 from wireloom.core.caller import Caller, current_caller
 from wireloom.core.codec import ReplyInvalid
 from wireloom.core.endpoint import Endpoint
+from wireloom.core.rate import MessageRate, TooOften
 from wireloom.core.request import Request
 from wireloom.errors import (
     ConnectionClosed,
@@ -24,6 +26,7 @@ from wireloom.errors import (
     Unauthorized,
     new_error_id,
 )
+from wireloom.metrics import EndpointCounts
 
 __all__ = [
     "Direct",
@@ -35,6 +38,8 @@ __all__ = [
     "invoke",
     "log_bug",
     "run_hook",
+    "time_direct",
+    "time_rest",
 ]
 
 logger = logging.getLogger(__name__)
@@ -53,9 +58,15 @@ def compile_direct(endpoint: Endpoint) -> Direct | None:
     (`context_of`) all the same, so that what a handler puts into context variables is gone with it.
     """
     if endpoint.begin is not None:
-        return _begin_directly(endpoint)
-    if endpoint.waits or endpoint.streams:
+        direct = _begin_directly(endpoint)
+    elif endpoint.waits or endpoint.streams:
         return None
+    else:
+        direct = _call_directly(endpoint)
+    return _limit_direct(endpoint, direct) if endpoint.limits.messages_per_second else direct
+
+
+def _call_directly(endpoint: Endpoint) -> Direct:
     dispatch = _call(endpoint)
     send = _start(dispatch)
 
@@ -101,6 +112,35 @@ def _begin_directly(endpoint: Endpoint) -> Direct:
     return lambda context, connection, payload: context.copy().run(handle, connection, payload)
 
 
+def time_direct(direct: Direct, counts: EndpointCounts, now: float) -> Direct:
+    """Handles messages as `direct` does, and counts how long each takes."""
+
+    def timed(context: Context, connection: Caller, payload: str | bytes) -> Coroutine[Any, Any, None] | None:
+        begun = perf_counter()
+        rest = direct(context, connection, payload)
+        if rest is not None:
+            return time_rest(rest, counts, now, begun)
+        counts.time(perf_counter() - begun, now)
+        return None
+
+    return timed
+
+
+async def time_rest(
+    rest: Coroutine[Any, Any, None], counts: EndpointCounts, now: float, begun: float | None = None
+) -> None:
+    """Goes on with the handling of a message to its end, and counts how long it takes.
+
+    Args:
+        begun: when it did; None: now.
+    """
+    begun = perf_counter() if begun is None else begun
+    try:
+        await rest
+    finally:
+        counts.time(perf_counter() - begun, now)
+
+
 def context_of(connection: Caller) -> Context:
     """The context in which a connection's messages are handled."""
     context = copy_context()
@@ -129,7 +169,8 @@ def compile_dispatch(endpoint: Endpoint) -> Dispatch:
     Everything that depends on the endpoint alone is looked up here, once. Whoever runs it sets `current_caller` first,
     in the context that messages of the connection are handled in.
     """
-    return _stream(endpoint) if endpoint.streams else _call(endpoint)
+    dispatch = _stream(endpoint) if endpoint.streams else _call(endpoint)
+    return _limit_dispatch(endpoint, dispatch) if endpoint.limits.messages_per_second else dispatch
 
 
 def _call(endpoint: Endpoint) -> Dispatch:
@@ -169,6 +210,41 @@ def _stream(endpoint: Endpoint) -> Dispatch:
             _answer(endpoint, connection, error)
 
     return dispatch
+
+
+def _limit_direct(endpoint: Endpoint, direct: Direct) -> Direct:
+    """Counts messages before they are decoded, so that those which cannot be read count too."""
+    is_refused = _compile_rate(endpoint)
+
+    def limited(context: Context, connection: Caller, payload: str | bytes) -> Coroutine[Any, Any, None] | None:
+        return None if is_refused(connection) else direct(context, connection, payload)
+
+    return limited
+
+
+def _limit_dispatch(endpoint: Endpoint, dispatch: Dispatch) -> Dispatch:
+    is_refused = _compile_rate(endpoint)
+
+    async def limited(connection: Caller, payload: str | bytes) -> None:
+        if not is_refused(connection):
+            await dispatch(connection, payload)
+
+    return limited
+
+
+def _compile_rate(endpoint: Endpoint) -> Callable[[Any], bool]:
+    """Counts one message of a connection; says whether it is refused, which the client has been told then."""
+    take = MessageRate(endpoint.limits).take
+
+    def is_refused(connection: Any) -> bool:
+        try:
+            connection.allowance = take(connection.allowance)
+        except (TooOften, Disconnect) as refusal:
+            _answer(endpoint, connection, refusal)
+            return True
+        return False
+
+    return is_refused
 
 
 def _send_encoded(connection: Caller, payload: bytes) -> None:
@@ -222,6 +298,7 @@ async def invoke(request: Request, payload: Any, *, authorized: bool = False) ->
         ConnectionClosed: the handler found its connection ended.
     """
     endpoint = request.endpoint
+    begun = perf_counter()
     try:
         if endpoint.authorize is not None and not authorized:
             await _authorize(request)
@@ -236,6 +313,8 @@ async def invoke(request: Request, payload: Any, *, authorized: bool = False) ->
         if _ends_everything(error, request.connection):
             raise
         raise InternalError(log_bug(endpoint, error, "handler"), error) from error
+    finally:
+        endpoint.counts.timings.add(perf_counter() - begun)
 
 
 async def authorize(request: Request) -> None:
@@ -270,10 +349,11 @@ async def _authorize(request: Request) -> None:
 def log_bug(endpoint: Endpoint, error: BaseException, where: str) -> str:
     """Logs an unexpected exception once, with its traceback, and gives the id that the log line carries."""
     error_id = new_error_id()
+    endpoint.counts.bugs[where] += 1
     place = f" ({endpoint.source})" if endpoint.source else ""
-    logger.error(
-        "error %s in %s of %s %s%s", error_id, where, endpoint.door.value, endpoint.path, place, exc_info=error
-    )
+    door = endpoint.door.value
+    told = {"error_id": error_id, "door": door, "endpoint": endpoint.label}
+    logger.error("error %s in %s of %s %s%s", error_id, where, door, endpoint.path, place, exc_info=error, extra=told)
     return error_id
 
 
@@ -309,6 +389,7 @@ def _tell_bug(endpoint: Endpoint, connection: Caller, error: BaseException) -> N
 
 
 def _tell(endpoint: Endpoint, connection: Caller, error: RequestError) -> None:
+    endpoint.counts.tell(error.code)
     told = endpoint.codec.encode_error(error)
     if told:
         connection.send_encoded(told)

@@ -11,6 +11,7 @@ from wireloom.config import Limits
 from wireloom.core.codec import Codec
 from wireloom.core.request import Request
 from wireloom.errors import Deny
+from wireloom.metrics import EndpointCounts
 
 __all__ = ["ANY_PATH", "Authorize", "Bind", "Door", "Endpoint", "Handler", "Parameter"]
 
@@ -73,6 +74,7 @@ class Endpoint:
         limits: what a connection may cost.
         subprotocols: those spoken, most wanted first.
         concurrency: messages of one connection handled at a time; above 1 replies are unordered.
+        answers: whether documents say that each message is answered by one, in their order.
         streams: whether `on_message` gives an asynchronous iterator of replies.
         waits: whether `on_message` may wait for something; one that never does needs no task.
         begin: as `on_message`, but a plain function: gives the reply at once, or a coroutine of it where there is
@@ -88,6 +90,7 @@ class Endpoint:
         source: ``file:line`` of the declaration.
         takes_over: asked in a live reload whether it goes on with a connection of the endpoint in whose place it comes.
             None: with those of endpoints that have none either.
+        counts: what has happened at it.
     """
 
     name: str
@@ -105,6 +108,7 @@ class Endpoint:
     limits: Limits = field(default_factory=Limits)
     subprotocols: tuple[str, ...] = ()
     concurrency: int = 1
+    answers: bool = False
     streams: bool = False
     waits: bool = True
     begin: Callable[[Request], Any] | None = None
@@ -117,11 +121,17 @@ class Endpoint:
     summary: str = ""
     source: str = ""
     takes_over: Callable[[Any], bool] | None = None
+    counts: EndpointCounts = field(default_factory=EndpointCounts)
 
     @property
     def takes_any_path(self) -> bool:
         """Whether it takes what nothing else does."""
         return self.path == ANY_PATH
+
+    @property
+    def label(self) -> str:
+        """What metrics and traces call it: its path template; of the door event, its name."""
+        return self.name if self.door is Door.EVENT else self.path
 
     @property
     def needs_login(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from wireloom.core.components import embeddable
+from wireloom.core.components import MULTIPART, embeddable
 from wireloom.core.endpoint import Door, Endpoint
 from wireloom.core.router import parameter_names
 
@@ -99,7 +99,7 @@ def _operation_of(endpoint: Endpoint, method: str) -> Operation:
         auth="bearer" if guarded else None,
         body=None if in_query else message,
         query=message if in_query else None,
-        multipart=message.get("x-wireloom-multipart") is True,
+        multipart=message.get(MULTIPART) is True,
         response=_reports(endpoint.codec.response_schema, endpoint.name),
         errors=tuple(sorted(errors | {404} if names else errors)),
         enveloped=endpoint.enveloped,

@@ -7,10 +7,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
+from wireloom.config import Limits
+from wireloom.core.network import network_of
 from wireloom.core.request import Request
-from wireloom.errors import RequestError
+from wireloom.errors import Disconnect, RequestError
 
-__all__ = ["Bucket", "Rate", "TooOften"]
+__all__ = ["Allowance", "Bucket", "MessageRate", "Rate", "TooOften"]
 
 _MAX_CALLERS = 10_000  # the oldest are forgotten first
 
@@ -20,10 +22,11 @@ class TooOften(RequestError):
 
     Args:
         retry_after_seconds: whole seconds until it may again.
+        what: is asked too often.
     """
 
-    def __init__(self, retry_after_seconds: int) -> None:
-        super().__init__("RATE_LIMITED", f"Too many requests; try again in {retry_after_seconds} s")
+    def __init__(self, retry_after_seconds: int, what: str = "requests") -> None:
+        super().__init__("RATE_LIMITED", f"Too many {what}; try again in {retry_after_seconds} s")
         self.retry_after_seconds = retry_after_seconds
 
 
@@ -63,7 +66,7 @@ class Rate:
     """Counts what callers do in this process.
 
     Args:
-        per_minute: of one user or, of those who are not logged in, of one address.
+        per_minute: of one user or, of those who are not logged in, of one address, of IPv6 its /64.
         burst: as many may come at once; None: `per_minute`.
         clock: seconds.
     """
@@ -83,10 +86,71 @@ class Rate:
             TooOften: none is left.
         """
         user, client = request.user, request.client
-        caller = user.user_id if user is not None else client[0] if client is not None else ""
+        caller = user.user_id if user is not None else network_of(client[0]) if client is not None else ""
         now = self._clock()
         bucket = self._buckets.pop(caller, None) or Bucket(self._burst, now)
         self._buckets[caller] = bucket
         if len(self._buckets) > _MAX_CALLERS:
             self._buckets.popitem(last=False)
         bucket.take(self._per_minute, self._burst, now)
+
+
+class Allowance:
+    """What is left to one connection.
+
+    Args:
+        full: messages.
+        since: seconds; as of when.
+    """
+
+    __slots__ = ("left", "refusable", "since")
+
+    def __init__(self, full: float, since: float) -> None:
+        self.left = full  # messages that are let through
+        self.refusable = full  # messages that are refused before the end
+        self.since = since
+
+
+class MessageRate:
+    """How many messages a connection may send.
+
+    What is refused is counted as well, by a second bucket of the same size and the same rate: a client that goes on
+    above twice the limit ends its connection, one that is a little too fast is told so and stays.
+
+    Args:
+        limits: with `messages_per_second`, and `message_burst` or as many as may come in one second.
+        clock: seconds.
+    """
+
+    def __init__(self, limits: Limits, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_second = limits.messages_per_second
+        self._full = float(limits.message_burst or max(1, math.ceil(limits.messages_per_second)))
+        self._clock = clock
+
+    def take(self, allowance: Allowance | None) -> Allowance:
+        """Counts one message.
+
+        Args:
+            allowance: of its connection, as this has left it; None: it is the first.
+
+        Returns:
+            What is left to the connection.
+
+        Raises:
+            TooOften: the message is refused.
+            Disconnect: 1008: too many were refused.
+        """
+        now = self._clock()
+        if allowance is None:
+            allowance = Allowance(self._full, now)
+        gained = (now - allowance.since) * self._per_second
+        allowance.since = now
+        allowance.left = min(self._full, allowance.left + gained)
+        allowance.refusable = min(self._full, allowance.refusable + gained)
+        if allowance.left >= 1:
+            allowance.left -= 1
+            return allowance
+        if allowance.refusable < 1:
+            raise Disconnect(1008, "Too many messages")
+        allowance.refusable -= 1
+        raise TooOften(math.ceil((1 - allowance.left) / self._per_second), "messages")

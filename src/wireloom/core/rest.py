@@ -11,11 +11,10 @@ from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response
 
 from wireloom.core.codec import error_object
-from wireloom.errors import RequestError
+from wireloom.errors import InternalError, RequestError
 
-__all__ = ["BODY_SECONDS", "MAX_BODY_BYTES", "Incoming", "answer", "read_body", "refuse"]
+__all__ = ["BODY_SECONDS", "Incoming", "answer", "read_body", "refuse"]
 
-MAX_BODY_BYTES = 1024 * 1024
 BODY_SECONDS = 30.0
 
 _encode = msgspec.json.Encoder().encode
@@ -45,29 +44,39 @@ def answer(data: Any, status: int = 200) -> Response:
 
 
 def refuse(error: RequestError, status: int, headers: Mapping[str, str] | None = None) -> Response:
-    """What did not: ``{"ok": false, "type": "error", "error": {"code", "message"}}``."""
-    return _response({"ok": False, "type": "error", "data": None, "error": error_object(error)}, status, headers)
+    """What did not: ``{"ok": false, "type": "error", "error": {"code", "message"}}``; of a bug with its ``id``."""
+    told = error_object(error)
+    if isinstance(error, InternalError):
+        told |= {"code": error.code, "message": error.message}  # no walker has run here
+    return _response({"ok": False, "type": "error", "data": None, "error": told}, status, headers)
 
 
-async def read_body(request: HTTPRequest, limit: int = MAX_BODY_BYTES) -> bytes:
+async def read_body(request: HTTPRequest, limit: int) -> bytes:
     """The body of a request.
 
     Args:
-        limit: bytes; what is longer is not read to its end.
+        limit: bytes, 0 for no limit. What is longer is not read to its end, and not at all where its head says so.
 
     Raises:
         RequestError: ``TOO_LARGE``, or ``TIMEOUT`` when it does not come within `BODY_SECONDS`.
     """
     body = bytearray()
+    announced = request.headers.get("content-length", "")
+    if limit and announced.isascii() and announced.isdecimal() and int(announced) > limit:
+        raise _too_large(limit)
     try:
         with anyio.fail_after(BODY_SECONDS):
             async for part in request.stream():
                 body += part
-                if len(body) > limit:
-                    raise RequestError("TOO_LARGE", f"The body is larger than {limit} bytes")
+                if limit and len(body) > limit:
+                    raise _too_large(limit)
     except TimeoutError:
         raise RequestError("TIMEOUT", f"The body did not come within {BODY_SECONDS:.0f} s") from None
     return bytes(body)
+
+
+def _too_large(limit: int) -> RequestError:
+    return RequestError("TOO_LARGE", f"The body is larger than {limit} bytes")
 
 
 def _response(members: dict[str, Any], status: int, headers: Mapping[str, str] | None = None) -> Response:

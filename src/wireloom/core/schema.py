@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable, Iterator
@@ -324,6 +325,9 @@ def _raw_check(annotation: Any, marks: Marks) -> Callable[[str | bytes], Any]:
 # -- responses --------------------------------------------------------------------------------------------------------
 
 
+_VALUE = re.compile(r"^(Invalid (?:enum )?value) .*?(?= - at `[^`]*`$|$)", re.DOTALL)
+
+
 def _checked(write: Callable[[Any], bytes], check: Callable[[bytes], Any]) -> Callable[[Any], bytes]:
     """Encode, then validate exactly what would go on the wire."""
 
@@ -332,7 +336,7 @@ def _checked(write: Callable[[Any], bytes], check: Callable[[bytes], Any]) -> Ca
         try:
             check(payload)
         except CLIENT_ERRORS as error:
-            raise ReplyInvalid(cut(str(error))) from error
+            raise ReplyInvalid(cut(_VALUE.sub(r"\1", str(error)))) from error  # it is logged: without the value
         except ValidationFailed as error:
             raise ReplyInvalid(cut("{message} - at `{path}`".format(**error.details[0]))) from error
         return payload

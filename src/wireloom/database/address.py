@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,6 +76,8 @@ def _sqlite(url: URL) -> Address:
 def _postgresql(url: URL) -> Address:
     if not url.database:
         raise ConfigError("database: a PostgreSQL database is written postgresql://USER:PASSWORD@HOST/NAME")
+    if importlib.util.find_spec("asyncpg") is None:
+        raise ConfigError("a database postgresql:// needs the extra: pip install 'wireloom[postgres]'")
     query = dict(url.query)
     if "sslmode" in query:  # libpq's word, which people know; asyncpg's is ssl
         query["ssl"] = query.pop("sslmode")

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
+import re
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -34,6 +37,7 @@ P = ParamSpec("P")
 
 _BUSY_SECONDS = 15.0  # another process may hold SQLite's one write lock so long
 _CONNECT_SECONDS = 10.0
+_STATEMENT_SECONDS = 60.0  # of PostgreSQL
 _LOCK_OF_THE_SCHEMA = 0x776C_6964  # any number that other applications do not lock
 
 
@@ -52,13 +56,15 @@ class Database:
 
     Args:
         url: the option ``database``.
+        statement_seconds: how long PostgreSQL works on one statement at most.
 
     Raises:
         ConfigError: not an address of a database that is served.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, statement_seconds: float = _STATEMENT_SECONDS) -> None:
         self._address = Address.parse(url)
+        self._statement_seconds = statement_seconds
         self._engine: AsyncEngine | None = None
         self._keeper: sqlite3.Connection | None = None
         self._writer: asyncio.Lock | None = None
@@ -100,7 +106,7 @@ class Database:
                 raise ConfigError(f"cannot open the {self.shown}: there is none")
         elif self._address.in_memory:
             self._keeper = _keep(str(self._address.url.database))
-        self._engine = _make_engine(self._address)
+        self._engine = _make_engine(self._address, self._statement_seconds)
         # SQLite has one writer; those of this process take turns here, which is kinder than its polling.
         self._writer = None if self.is_postgresql else asyncio.Lock()
         async with self._opening():
@@ -212,6 +218,7 @@ class Database:
         """What went wrong in a line: the driver's word, never SQL, never the password."""
         inner = getattr(error, "orig", None) or error
         reason = (str(inner.__cause__ or inner) or type(inner).__name__).splitlines()[0]
+        reason = re.sub(r"^\[Errno \d+\] ", "", reason)
         hidden = str(self._address.url.password or "")
         return reason.replace(hidden, "…") if hidden else reason
 
@@ -237,13 +244,17 @@ def _keep(name: str) -> sqlite3.Connection:
     return sqlite3.connect(f"{name}?mode=memory&cache=shared", uri=True, check_same_thread=False)
 
 
-def _make_engine(address: Address) -> AsyncEngine:
+def _make_engine(address: Address, statement_seconds: float) -> AsyncEngine:
     quiet = logging.getLogger("sqlalchemy.engine.Engine.wireloom")
     quiet.setLevel(logging.WARNING)  # at INFO it tells of statements, at DEBUG of rows
     options: dict[str, Any] = {"hide_parameters": True, "logging_name": "wireloom"}
     if address.url.get_backend_name() == "postgresql":
-        options |= {"pool_pre_ping": True, "connect_args": {"timeout": _CONNECT_SECONDS, "command_timeout": 60.0}}
-        return create_async_engine(address.url, **options)
+        limits = {"timeout": _CONNECT_SECONDS, "command_timeout": statement_seconds}
+        options |= {"pool_pre_ping": True, "connect_args": limits}
+        engine = create_async_engine(address.url, **options)
+        milliseconds = math.ceil((statement_seconds + 1) * 1000)
+        event.listen(engine.sync_engine, "connect", partial(_prepare_postgresql, milliseconds))
+        return engine
     logging.getLogger("aiosqlite").addFilter(_QUIET)
     if address.in_memory:
         # One connection: several of one cache do not wait for each other's locks.
@@ -254,11 +265,21 @@ def _make_engine(address: Address) -> AsyncEngine:
     return engine
 
 
+def _prepare_postgresql(milliseconds: int, connection: Any, _record: Any) -> None:
+    # The server would go on with what a connection asked that was given up.
+    _execute(connection, f"SET statement_timeout = {milliseconds}")
+    connection.commit()
+
+
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # the driver begins nothing by itself: _begin_sqlite does
+    _execute(connection, f"PRAGMA busy_timeout={int(_BUSY_SECONDS * 1000)}")
+    _execute(connection, "PRAGMA foreign_keys=ON")
+
+
+def _execute(connection: Any, statement: str) -> None:
     cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout={int(_BUSY_SECONDS * 1000)}")
-    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute(statement)
     cursor.close()
 
 

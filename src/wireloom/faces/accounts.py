@@ -6,7 +6,6 @@ nothing.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,31 +13,27 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, TypeAlias, TypeVar, get_type_hints
 
 import msgspec
-from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from wireloom.config import Config
+from wireloom.core.answers import Answering, Answers
 from wireloom.core.json_text import CLIENT_ERRORS, problem, refusal_of
 from wireloom.core.operation import Operation
-from wireloom.core.rest import answer, read_body, refuse
-from wireloom.errors import RequestError, Unauthorized, ValidationFailed, new_error_id
+from wireloom.core.rest import answer, read_body
+from wireloom.errors import RequestError, Unauthorized, ValidationFailed
 from wireloom.identity.api_key import ApiKey
-from wireloom.identity.identity import Identity, find_token
+from wireloom.identity.bearer import find_token
+from wireloom.identity.identity import Identity
 from wireloom.identity.login import Login
-from wireloom.identity.refusal import FieldInvalid, RateLimited, TokenInvalid
+from wireloom.identity.refusal import FieldInvalid, TokenInvalid
 from wireloom.identity.user import User
 
 __all__ = ["account_operations", "account_routes"]
 
-logger = logging.getLogger(__name__)
-
 T = TypeVar("T")
-Answering: TypeAlias = Callable[[HTTPRequest], Awaitable[Response]]
 
-_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "2"}}  # RFC 9110 §11.6.1, §10.2.3
 _KINDS = ("username", "email")
 
 
@@ -137,14 +132,14 @@ def account_routes(identity: Identity, config: Config) -> list[Route]:
 
     Args:
         identity: started before the first request.
-        config: says whether ``?token=`` counts.
+        config: says whether ``?token=`` counts, and how large a body may be.
     """
     accounts = _Accounts(identity)
     paths: dict[str, dict[str, Answering]] = {}
     for endpoint in _ENDPOINTS:
-        respond = endpoint.answering(accounts, in_query=config.allow_token_in_query)
+        respond = endpoint.answering(accounts, config)
         paths.setdefault(endpoint.path, {})[endpoint.method] = respond
-    return [Route(path, _Answers(methods)) for path, methods in paths.items()]
+    return [Route(path, Answers(methods, _refusal_of)) for path, methods in paths.items()]
 
 
 def account_operations() -> list[Operation]:
@@ -169,18 +164,18 @@ class _Endpoint:
     status: int = 200
     errors: tuple[int, ...] = ()
 
-    def answering(self, accounts: _Accounts, *, in_query: bool) -> Answering:
+    def answering(self, accounts: _Accounts, config: Config) -> Answering:
         """Answers a request."""
         takes = get_type_hints(self.respond, include_extras=True)
 
         async def answer_it(request: HTTPRequest) -> Response:
             values: dict[str, Any] = dict(request.path_params)
             if "user" in takes:
-                values["user"] = await accounts.find_user(request, in_query=in_query)
+                values["user"] = await accounts.find_user(request, in_query=config.allow_token_in_query)
             if "address" in takes:
                 values["address"] = _address_of(request)
             if "body" in takes:
-                values["body"] = await _read(request, takes["body"])
+                values["body"] = await _read(request, takes["body"], config.limits.max_body_bytes)
             return answer(await self.respond(accounts, **values), self.status)
 
         return answer_it
@@ -204,53 +199,13 @@ class _Endpoint:
         )
 
 
-class _Answers:
-    """One path: finds the method's answer; whatever is raised becomes one too.
-
-    Args:
-        methods: what answers, by method.
-    """
-
-    def __init__(self, methods: Mapping[str, Answering]) -> None:
-        self._methods = methods
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request (ASGI)."""
-        try:
-            response = await self._answer(HTTPRequest(scope, receive))
-        except ClientDisconnect:
-            return
-        response.headers["Cache-Control"] = "no-store"
-        await response(scope, receive, send)
-
-    async def _answer(self, request: HTTPRequest) -> Response:
-        respond = self._methods.get(request.method)
-        if respond is None:
-            allowed = ", ".join(self._methods)  # RFC 9110 §15.5.6: a 405 MUST name what is allowed
-            refusal = RequestError("METHOD_NOT_ALLOWED", f"{request.method} is not allowed here; {allowed} is")
-            return refuse(refusal, 405, {"Allow": allowed})
-        try:
-            return await respond(request)
-        except TokenInvalid as invalid:
-            error: RequestError = Unauthorized(invalid.reason)
-        except FieldInvalid as invalid:
-            error = ValidationFailed([problem(f"$.{invalid.field}", invalid.message)])
-        except RequestError as refusal:
-            error = refusal
-        except ClientDisconnect:
-            raise
-        except Exception:
-            error_id = new_error_id()
-            error = RequestError("INTERNAL_ERROR", f"Internal error, id {error_id}")
-            logger.exception("a bug, error id %s: %s %s", error_id, request.method, request.url.path)
-        status = error.http_status
-        return refuse(error, status, _headers_of(error, status))
-
-
-def _headers_of(error: RequestError, status: int) -> Mapping[str, str] | None:
-    if isinstance(error, RateLimited):
-        return {"Retry-After": str(error.retry_after_seconds)}  # RFC 6585 §4
-    return _HEADERS.get(status)
+def _refusal_of(error: Exception) -> RequestError | None:
+    """What a user is told of what `Identity` refuses."""
+    if isinstance(error, TokenInvalid):
+        return Unauthorized(error.reason)
+    if isinstance(error, FieldInvalid):
+        return ValidationFailed([problem(f"$.{error.field}", error.message)])
+    return None
 
 
 class _Accounts:
@@ -272,11 +227,11 @@ class _Accounts:
 
     # -- users -------------------------------------------------------------------------------------------------------
 
-    async def register(self, body: _AnyAccess) -> _Login:
+    async def register(self, body: _AnyAccess, address: str | None) -> _Login:
         """Adds a user."""
         names, paths = _names_of(body, many=True)
         with _told_at(paths):
-            return _login(await self._identity.register(names, _password_of(body)))
+            return _login(await self._identity.register(names, _password_of(body), address or "unknown"))
 
     async def login(self, body: _AnyAccess, address: str | None) -> _Login:
         """Logs a user in."""
@@ -330,7 +285,7 @@ class _Accounts:
 
 
 _ENDPOINTS = (
-    _Endpoint("POST", "/user/register", _Accounts.register, "users", 201, errors=(403,)),
+    _Endpoint("POST", "/user/register", _Accounts.register, "users", 201, errors=(403, 429)),
     _Endpoint("POST", "/user/login", _Accounts.login, "users", errors=(401, 429)),
     _Endpoint("GET", "/user/me", _Accounts.me, "users"),
     _Endpoint("POST", "/user/refresh-token", _Accounts.refresh, "users"),
@@ -350,7 +305,7 @@ def _address_of(request: HTTPRequest) -> str | None:
     return request.client.host if request.client is not None else None
 
 
-async def _read(request: HTTPRequest, kind: type[T]) -> T:
+async def _read(request: HTTPRequest, kind: type[T], max_body_bytes: int) -> T:
     """The body as a struct.
 
     Raises:
@@ -359,7 +314,7 @@ async def _read(request: HTTPRequest, kind: type[T]) -> T:
     media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise RequestError("UNSUPPORTED_MEDIA_TYPE", "The body must be application/json")
-    body = await read_body(request)
+    body = await read_body(request, max_body_bytes)
     try:
         return msgspec.json.decode(body, type=kind)
     except CLIENT_ERRORS as error:

@@ -12,9 +12,10 @@ from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response
 from starlette.routing import Route
 
+from wireloom.core.answers import Answers
 from wireloom.core.json_text import CLIENT_ERRORS, refusal_of
 from wireloom.core.operation import Operation
-from wireloom.core.rest import answer, read_body, refuse
+from wireloom.core.rest import answer, read_body
 from wireloom.core.topic import Topic, channel, client, user
 from wireloom.errors import RequestError, Unauthorized, ValidationFailed
 from wireloom.hub.hub import Hub
@@ -60,7 +61,7 @@ _decode_one = msgspec.json.Decoder(_Notice).decode
 _decode_many = msgspec.json.Decoder(list[_Notice]).decode
 
 
-def notify_route(hub: Hub, check_key: CheckKey, *, admins_only: bool) -> Route:
+def notify_route(hub: Hub, check_key: CheckKey, *, admins_only: bool, max_body_bytes: int) -> Route:
     """The route.
 
     Args:
@@ -68,27 +69,30 @@ def notify_route(hub: Hub, check_key: CheckKey, *, admins_only: bool) -> Route:
         check_key: knows the API keys.
         admins_only: only the keys of users whose role is ``admin``. Everyone may make a key, so where the application
             has its own policy for whom clients may address, the others' keys must not go around it.
+        max_body_bytes: of one request; 0 for no limit.
     """
 
     async def notify(request: HTTPRequest) -> Response:
-        try:
-            key = await check_key(request.headers.get("x-api-key", ""))
-            if key.allowed_walkers is not None:
-                return refuse(Forbidden("This key is for walkers only"), 403)
-            if admins_only and key.user.role != "admin":
-                return refuse(Forbidden("Only the keys of administrators may publish here"), 403)
-            notices = _decode(await read_body(request))
-        except KeyInvalid as invalid:
-            return refuse(Unauthorized(invalid.reason), 401)
-        except RequestError as error:
-            return refuse(error, {"TOO_LARGE": 413, "INVALID_JSON": 400, "TIMEOUT": 408}.get(error.code, 422))
+        shown = request.headers.get("x-api-key")
+        if not shown:
+            raise KeyInvalid("API key missing")
+        key = await check_key(shown)
+        if key.allowed_walkers is not None:
+            raise Forbidden("This key is for walkers only")
+        if admins_only and key.user.role != "admin":
+            raise Forbidden("Only the keys of administrators may publish here")
+        notices = _decode(await read_body(request, max_body_bytes))
         for notice in notices:
             hub.publish_payload(notice.topics(), bytes(notice.data))
             await hub.backplane.drain()
             await anyio.lowlevel.checkpoint()  # a large batch lets the others have their turn
         return answer(_Answer(sum(len(notice.topics()) for notice in notices)), _STATUS)
 
-    return Route(_PATH, notify, methods=["POST"])
+    return Route(_PATH, Answers({"POST": notify}, _refusal_of))
+
+
+def _refusal_of(error: Exception) -> RequestError | None:
+    return Unauthorized(error.reason) if isinstance(error, KeyInvalid) else None
 
 
 def notify_operation() -> Operation:
@@ -103,7 +107,7 @@ def notify_operation() -> Operation:
         body=msgspec.json.schema(_Notice | list[_Notice]),
         status=_STATUS,
         response=msgspec.json.schema(_Answer),
-        errors=(400, 401, 403, 408, 413, 422),
+        errors=(400, 401, 403, 408, 413, 422, 500),
     )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import msgspec
 
-from wireloom.config import Config, Limits
+from wireloom.config import Config
 from wireloom.core.codec import Codec, error_object
 from wireloom.core.endpoint import Authorize, Door, Endpoint
 from wireloom.core.provide import (
@@ -276,9 +276,10 @@ def compile_websocket(
         bind=compile_bind(declared),
         parameters=describe_parameters(declared),
         authorize=_authorize(options.auth, function.__name__, source, login),
-        limits=_limits(options, config),
+        limits=config.limits.sized(options.max_message_bytes),
         subprotocols=options.subprotocols if options.auth is False else (*options.subprotocols, BEARER_SUBPROTOCOL),
         concurrency=options.concurrency,
+        answers=options.concurrency == 1 and _always_replies(function),
         streams=inspect.isasyncgenfunction(function),
         waits=may_wait(function, parameters),
         summary=(inspect.getdoc(function) or "").partition("\n")[0],
@@ -303,12 +304,6 @@ def _hook_parameters(handler: WebSocketHandler, name: Hook, hook: Function, hub:
         del services[Connection]  # there is none yet
     names = parameter_names(handler.options.path, source_of(hook))
     return read_parameters(hook, names, services, takes_message=False)
-
-
-def _limits(options: _Options, config: Config) -> Limits:
-    if options.max_message_bytes is None:
-        return config.limits
-    return replace(config.limits, max_message_bytes=options.max_message_bytes)
 
 
 def _is_async(function: Function) -> bool:
@@ -351,6 +346,14 @@ def _compile_codec(handler: WebSocketHandler, annotation: Any, source: str, conf
 def _return_annotation(function: Function) -> Any:
     annotation = hints_of(function).get("return", inspect.Parameter.empty)
     return None if annotation is type(None) else annotation
+
+
+def _always_replies(function: Function) -> bool:
+    """Whether a function says that it returns one reply, and never None."""
+    annotation = hints_of(function).get("return")
+    if annotation in (None, Any, object) or inspect.isasyncgenfunction(function):
+        return False
+    return type(None) not in (annotation, *get_args(annotation))
 
 
 def _encode_error(error: RequestError) -> bytes:

@@ -252,14 +252,13 @@ def _changed_edges(edges: Iterable[Edge], nodes: Mapping[str, Node]) -> Iterator
 
 def _row(node: Node) -> dict[str, Any]:
     state = node_state(node)
-    versions = {"version": 1, "edges_version": 1}
-    fields = encode_checked(node, state.node_id).decode()
     return {
         "node_id": state.node_id,
         "type": node_type_name(type(node)),
         "owner": state.owner,
-        "context": fields,
-        **versions,
+        "context": encode_checked(node, state.node_id).decode(),
+        "version": 1,
+        "edges_version": 1,
     }
 
 

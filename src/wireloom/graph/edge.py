@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from wireloom.graph.node import Node
     from wireloom.graph.unit import Unit
 
-__all__ = ["Edge", "EdgeState", "edge_state"]
+__all__ = ["Edge", "EdgeState", "edge_state", "edge_type_name", "refuse_unknown_field"]
 
 
 class EdgeState:

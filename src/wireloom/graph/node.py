@@ -16,7 +16,7 @@ from wireloom.graph.ids import is_node_id, new_id, type_of_id
 if TYPE_CHECKING:
     from wireloom.graph.unit import Unit
 
-__all__ = ["Direction", "Node", "NodeState", "Root", "Where", "node_state", "node_type_name"]
+__all__ = ["Direction", "Node", "NodeState", "Root", "Where", "node_state", "node_type_name", "root_id_of"]
 
 N = TypeVar("N", bound="Node")
 E = TypeVar("E", bound=Edge)

@@ -70,6 +70,9 @@ class Registry(Protocol):
     def identify(self, connection: Connection, client_id: str) -> None:
         """Makes a connection reachable under its client id."""
 
+    def change_user(self, connection: Connection, user: Any) -> None:
+        """Counts a connection as another user's."""
+
 
 def encode_payload(data: Any) -> tuple[bytes, bool]:
     """Bytes for the wire and whether they are text: `str` as it is, bytes as binary, anything else as JSON."""
@@ -90,6 +93,7 @@ class Connection:
         query_params: the declared query parameters, converted.
         user: who is connected; None is the public.
         outbox: the queue of frames on their way to the peer.
+        allowance: how many messages it may still send now; None before the first that is counted.
     """
 
     __slots__ = (
@@ -98,6 +102,7 @@ class Connection:
         "_registry",
         "_state",
         "_topics",
+        "allowance",
         "endpoint",
         "head",
         "outbox",
@@ -113,6 +118,7 @@ class Connection:
         self.query_params: dict[str, Any] = {}
         self.user: Any = None
         self.outbox = outbox
+        self.allowance: Any = None
         self._link = link
         self._registry = registry
         self._client_id: str | None = None
@@ -273,7 +279,12 @@ class Connection:
 
         Args:
             user: anyone with a `root_id`; None is the public, who are reached only where they join this way.
+
+        Raises:
+            RequestError: ``TOO_MANY_CONNECTIONS``: the user has as many as may be (option
+                ``max_connections_per_user``); nothing has changed.
         """
+        self._registry.change_user(self, user)
         for topic in self.topics:
             if topic.startswith("user:"):
                 self._leave(topic)

@@ -17,9 +17,11 @@ from typing import Any, TypeAlias
 from wireloom.core.topic import CONTROL, EVERYONE, PUBLIC_ROOT_ID, Topic, as_topic, client
 from wireloom.hub.backplane.base import Backplane, Publication
 from wireloom.hub.backplane.memory import MemoryBackplane
+from wireloom.hub.census import Census
 from wireloom.hub.connection import Connection, encode_payload
 from wireloom.hub.logins import Logins, encode_revocation
 from wireloom.hub.outbox import Flusher, FrameDeflater, Outbox, deflate
+from wireloom.metrics import Counts
 
 __all__ = ["Hub"]
 
@@ -73,13 +75,19 @@ class _Subscribers:
             outbox.marked = True
             flusher.add(outbox)
 
-    def append(self, frame: bytes, flusher: Flusher) -> None:
-        """The same bytes object into every outbox. One list append a subscriber: this is the hottest loop there is."""
+    def append(self, frame: bytes, flusher: Flusher) -> int:
+        """The same bytes object into every outbox. One list append a subscriber: this is the hottest loop there is.
+
+        Returns:
+            How many subscribers there are.
+        """
+        count = len(self._append)
         for append in self._append.values():
             append(frame)
         if self._deflated:
             for deflater, appends in self._deflated.items():
                 deflated = deflate(deflater, frame)
+                count += len(appends)
                 for append in appends.values():
                     append(deflated)
         if not self.dirty:
@@ -91,6 +99,7 @@ class _Subscribers:
             self.unflushed_bytes = 0
             for outbox in list(self.outboxes()):
                 outbox.flush()
+        return count
 
     def outboxes(self) -> Iterable[Outbox]:
         return [connection.outbox for connection in self.connections]
@@ -101,16 +110,24 @@ class Hub:
 
     Args:
         backplane: carries publications to other processes; by default there is one process.
+
+    Attributes:
+        publications: that were published in this process.
+        arrivals: publications of other processes.
+        deliveries: of publications to this process's connections, one for each that got it.
+        counts: of the application's endpoints.
     """
 
     def __init__(self, backplane: Backplane | None = None) -> None:
         self.backplane: Backplane = backplane or MemoryBackplane()
         self.logins = Logins()
+        self.census = Census()
         self._topics: dict[Topic, _Subscribers] = {}
         self._clients: dict[str, Connection] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._flusher: Flusher | None = None
-        self.publications = 0
+        self.publications = self.arrivals = self.deliveries = 0
+        self.counts = Counts()
 
     def bind(self, loop: asyncio.AbstractEventLoop) -> None:
         """Names the event loop of all connections to come."""
@@ -124,7 +141,7 @@ class Hub:
             ConfigError: the backplane cannot be reached.
         """
         self.bind(asyncio.get_running_loop())
-        await self.backplane.start(self.deliver)
+        await self.backplane.start(self._arrive)
         self.backplane.subscribe(CONTROL)
 
     async def stop(self) -> None:
@@ -195,6 +212,11 @@ class Hub:
         self.deliver(publication, frame)
         self.backplane.publish(publication)
 
+    def _arrive(self, publication: Publication) -> None:
+        """Takes a publication of another process."""
+        self.arrivals += 1
+        self.deliver(publication)
+
     def deliver(self, publication: Publication, frame: bytes | None = None) -> None:
         """Hands one publication to this process's subscribers. It is framed before anyone looks who they are, so that
         the time it takes does not tell whether there is one.
@@ -204,13 +226,19 @@ class Hub:
         if topic.startswith("client:"):
             connection = self._clients.get(topic.name)
             if connection is not None:
+                self.deliveries += 1
                 connection.outbox.push(frame)
         elif topic is CONTROL or topic == CONTROL:
             self.logins.revoke(publication.payload)
         else:
             subscribers = self._topics.get(topic)
             if subscribers is not None:
-                subscribers.append(frame, self.flusher)
+                self.deliveries += subscribers.append(frame, self.flusher)
+
+    @property
+    def topics(self) -> int:
+        """How many topics somebody hears in this process."""
+        return len(self._topics)
 
     async def settle(self) -> None:
         """Waits until every subscription made so far is in force in every process."""
@@ -284,6 +312,10 @@ class Hub:
             if not subscribers:
                 del self._topics[topic]
                 self.backplane.unsubscribe(topic)
+
+    def change_user(self, connection: Connection, user: Any) -> None:
+        """Counts a connection as another user's; called by `Connection.change_user`."""
+        self.census.change_user(connection, user)
 
     def identify(self, connection: Connection, client_id: str) -> None:
         """Makes a connection reachable by `client(client_id)`."""

@@ -73,9 +73,8 @@ class Logins:
         self._due: list[tuple[float, int, _Login]] = []  # a heap; entries of those who left stay until they are due
         self._count = itertools.count()
         self._count_revoked = 0
-        self._revoked: dict[
-            str, tuple[int, float]
-        ] = {}  # users' and tokens' ids, which revocation and when; oldest first
+        # By the id of a user or a token: which revocation it was, and when (monotonic seconds); the oldest first
+        self._revoked: dict[str, tuple[int, float]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -112,7 +111,7 @@ class Logins:
             return
         if login.expires_at is not None:
             warned_at = login.expires_at - WARNING_SECONDS if remind else login.expires_at
-            self._remind(max(warned_at, min(time.time(), login.expires_at)), login)
+            self._wait_until(max(warned_at, min(time.time(), login.expires_at)), login)
 
     def forget(self, connection: Connection) -> None:
         """Watches a connection no longer."""
@@ -170,7 +169,7 @@ class Logins:
         self.forget(connection)
         _call(lambda: end(connection, reason))
 
-    def _remind(self, at: float, login: _Login) -> None:
+    def _wait_until(self, at: float, login: _Login) -> None:
         heapq.heappush(self._due, (at, next(self._count), login))
         if self._due[0][2] is login:
             self._set_timer()

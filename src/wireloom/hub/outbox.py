@@ -14,6 +14,8 @@ from itertools import islice
 from os import write as _write  # a global of this module, because it is looked up for every delivery
 from typing import Literal, Protocol
 
+from wireloom.metrics import EndpointCounts
+
 __all__ = [
     "DeflatingOutbox",
     "Flushable",
@@ -62,14 +64,15 @@ class OutboxRules:
     Args:
         limit_bytes: bytes that may wait for the peer, those in the transport included.
         policy: what happens above the limit.
+        counts: of the endpoint.
     """
 
-    __slots__ = ("dropped", "limit_bytes", "policy")
+    __slots__ = ("counts", "limit_bytes", "policy")
 
-    def __init__(self, limit_bytes: int, policy: Policy) -> None:
+    def __init__(self, limit_bytes: int, policy: Policy, counts: EndpointCounts | None = None) -> None:
         self.limit_bytes = limit_bytes
         self.policy = policy
-        self.dropped = 0
+        self.counts = counts or EndpointCounts()
 
 
 class Sink(Protocol):
@@ -102,6 +105,7 @@ class Outbox:
         "_overflow",
         "_rules",
         "_sink",
+        "counts",
         "direct",
         "frames",
         "marked",
@@ -120,6 +124,7 @@ class Outbox:
         self.marked = False  # someone will call flush; the connection's own reading sets it to cork
         self.paused = False  # the sink has enough
         self.direct = -1  # the descriptor, while the sink is known to hold nothing
+        self.counts = rules.counts
         self._descriptor = descriptor
         self._sink = sink
         self._flusher = flusher
@@ -164,11 +169,15 @@ class Outbox:
             self.write(frames.pop())
         elif frames:
             data = b"".join(frames) if joined is None else joined
+            count = len(frames)
             frames.clear()
-            self.write(data)
+            self.write(data, count)
 
-    def write(self, data: bytes) -> None:
-        """Writes at once, past the sink while it holds nothing: that saves a tenth of a delivery."""
+    def write(self, data: bytes, count: int = 1) -> None:
+        """Writes so many frames at once, past the sink while it holds nothing: that saves a tenth of a delivery."""
+        counts = self.counts
+        counts.sent += count
+        counts.sent_bytes += len(data)
         if self.direct < 0 and not self._go_direct():
             self._sink.write(data)  # type: ignore[union-attr]  # callers know that there is one
             return
@@ -188,10 +197,12 @@ class Outbox:
     def pause(self) -> None:
         """The sink has enough for now."""
         self.paused = True
+        self.counts.paused.add(self)
 
     def resume(self) -> None:
         """The sink takes more."""
         self.paused = False
+        self.counts.paused.discard(self)
         self._held_frames = self._held_bytes = 0
         self.flush()
 
@@ -199,6 +210,8 @@ class Outbox:
         """Hands everything that waits and one last frame to the sink, whatever its state, and ends."""
         if self._sink is not None:
             sink, frames = self._sink, [*self.frames, last]
+            self.counts.sent += len(frames) - 1
+            self.counts.sent_bytes += sum(map(len, frames))
             self.end()
             self._write_all(sink, frames)
 
@@ -209,7 +222,9 @@ class Outbox:
         """Forgets the sink; whatever is pushed from now on is dropped."""
         self._sink = None
         self.direct = -1
-        self.paused = False
+        if self.paused:
+            self.paused = False
+            self.counts.paused.discard(self)
         self.frames.clear()
 
     def release(self) -> None:
@@ -234,6 +249,7 @@ class Outbox:
         if self._rules.policy == "drop_oldest":
             self._drop_oldest(excess)
         else:
+            self.counts.dropped["close"] += len(frames)
             frames.clear()
             self._overflow()
 
@@ -249,7 +265,7 @@ class Outbox:
                     continue
                 seen.add(frame.key)
             kept.append(frame)
-        self._rules.dropped += len(self.frames) - len(kept)
+        self.counts.dropped["conflate"] += len(self.frames) - len(kept)
         self.frames[:] = reversed(kept)  # in place: topics hold this list's append
         self._held_frames = self._held_bytes = 0
 
@@ -263,7 +279,7 @@ class Outbox:
             count += 1
         del self.frames[:count]
         self._held_frames -= count
-        self._rules.dropped += count
+        self.counts.dropped["drop_oldest"] += count
 
 
 class DeflatingOutbox(Outbox):

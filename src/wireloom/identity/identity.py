@@ -14,7 +14,7 @@ from wireloom.config import Config
 from wireloom.errors import ConfigError
 from wireloom.identity.account import Account
 from wireloom.identity.api_key import ApiKey, NewApiKey
-from wireloom.identity.attempts import Attempts
+from wireloom.identity.attempts import Attempts, Registrations
 from wireloom.identity.bearer import BEARER_SUBPROTOCOL, bare_token, find_token
 from wireloom.identity.login import Login
 from wireloom.identity.names import require_name, require_password
@@ -73,6 +73,7 @@ class Identity:
         self._signing: Signing
         self._issuer: Issuer | None = None
         self._attempts = Attempts(config.login_attempts_per_minute, clock)
+        self._registrations = Registrations(config.registrations_per_minute, clock)
         self._prune_at = float("-inf")
         self._graces: dict[str, asyncio.TimerHandle] = {}  # by the id of the token that is about to end
         self.on_revoked: Callable[[str, str], None] = _tell_nobody
@@ -158,22 +159,26 @@ class Identity:
         user = account.as_user(claims.token_id, claims.expires_at)
         return replace(user, username=username, role=role, claims=claims.rest)
 
-    async def register(self, names: Mapping[str, str], password: str) -> Login:
+    async def register(self, names: Mapping[str, str], password: str, address: str | None = None) -> Login:
         """Adds a user and logs it in.
 
         Args:
             names: by type, ``"username"`` and ``"email"``, at least one of them.
             password: 8 characters or more.
+            address: where it is asked from; registrations are counted by it. None: they are not.
 
         Raises:
             Forbidden: registration is turned off.
             FieldInvalid: a value that nobody may have.
             IdentityTaken: another user has one of the names.
             Overloaded: too many passwords wait to be hashed.
+            RateLimited: too many were registered from there.
         """
         self._require_local()
         if not self._config.registration:
             raise Forbidden("Registration is turned off")
+        if address is not None:
+            self._registrations.count(address)
         return await self._log_in(await self.add_user(names, password))
 
     async def login(self, name: str, password: str, address: str | None = None) -> Login:

@@ -95,12 +95,13 @@ class Overloaded(RequestError):
 
 
 class RateLimited(RequestError):
-    """Too many wrong passwords were told; the same for names that exist and names that do not.
+    """Too many wrong passwords were told, the same for names that exist and names that do not; or too many were added.
 
     Args:
         retry_after_seconds: whole seconds until an attempt is allowed.
+        what: there is too much of.
     """
 
-    def __init__(self, retry_after_seconds: int) -> None:
-        super().__init__("RATE_LIMITED", f"Too many failed attempts; try again in {retry_after_seconds} s")
+    def __init__(self, retry_after_seconds: int, what: str = "failed attempts") -> None:
+        super().__init__("RATE_LIMITED", f"Too many {what}; try again in {retry_after_seconds} s")
         self.retry_after_seconds = retry_after_seconds

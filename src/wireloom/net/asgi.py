@@ -6,13 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from wireloom.core.caller import current_caller
-from wireloom.core.dispatch import run_hook
+from wireloom.core.dispatch import run_hook, time_rest
 from wireloom.errors import ConnectionClosed, Deny, require_sendable
 from wireloom.hub.connection import Connection
 from wireloom.hub.outbox import Outbox, Sink
+from wireloom.net.drain import advise
 from wireloom.net.listener import Listener, Plan
 from wireloom.net.opening import admit, find_endpoint
-from wireloom.net.websocket import shutdown_reason
 from wireloom.wire.frames import frame_payload, is_text_frame
 from wireloom.wire.handshake import RequestHead, choose_subprotocol, deny_body
 
@@ -31,12 +31,16 @@ async def serve_websocket(listener: Listener, scope: Scope, receive: Receive, se
         carrier = _Carrier(listener, listener.plan(endpoint), head, scope, send)
         carrier.connection.path_params, carrier.connection.query_params = path_params, query_params
         since = listener.hub.logins.revocations
-        await admit(carrier.connection)
-        listener.check_room(endpoint)
+        await admit(listener, carrier.connection)
+        listener.enter(carrier)
     except Deny as deny:
+        listener.hub.counts.refused[deny.status] += 1
         await _refuse(deny, scope, send)
         return
-    await carrier.run(receive, since)
+    try:
+        await carrier.run(receive, since)
+    finally:
+        listener.leave(carrier)
 
 
 def _head(scope: Scope) -> RequestHead:
@@ -85,6 +89,8 @@ class _Carrier:
         self._close: tuple[int, str] | None = None
         self._accepted = False
         self._gone = False
+        self._queue: asyncio.Queue[str | bytes] = asyncio.Queue(plan.endpoint.limits.inbound_queue or 1)
+        self._leaving: asyncio.Task[None] | None = None  # closes behind the messages that have come
         self.cancelled = False
         self.close_code: int | None = None
         self.close_reason = ""
@@ -130,11 +136,20 @@ class _Carrier:
     def abort(self) -> None:
         """Ends it; ASGI knows no harder way than a close."""
         if self.is_open:
-            self.close(1012, shutdown_reason())
+            self.close(1012, advise())
 
-    def restart(self) -> None:
-        """Closes with 1012."""
-        self.abort()
+    def restart(self, reason: str | None = None) -> None:
+        """Lets running handlers end, then closes with 1012; what comes meanwhile is not handled any more."""
+        reason = advise() if reason is None else reason
+        if self._plan.endpoint.streams and self.is_open:
+            self.close(1012, reason)
+        elif self.is_open and self._leaving is None:
+            self._leaving = asyncio.ensure_future(self._close_behind(reason))
+
+    async def _close_behind(self, reason: str) -> None:
+        await self._queue.join()
+        if self.is_open:
+            self.close(1012, reason)
 
     @property
     def path(self) -> str:
@@ -178,7 +193,9 @@ class _Carrier:
         await self._send({"type": "websocket.accept", "subprotocol": self.subprotocol, "headers": []})
         self._accepted = True
         self._outbox.begin(self)
-        listener.shells.add(self)
+        counts = self._outbox.counts
+        counts.open += 1
+        counts.opened += 1
         listener.hub.register(self.connection, since)
         sender = asyncio.ensure_future(self._pass_on())
         try:
@@ -191,14 +208,17 @@ class _Carrier:
             self._gone = True
             self._room.set()
             sender.cancel()
-            listener.shells.discard(self)
+            if self._leaving is not None:
+                self._leaving.cancel()
+            listener.leave(self)
             listener.hub.unregister(self.connection)
             self._outbox.end()
+            counts.close(self.close_code or 1006)
             await run_hook(self._plan.endpoint, "on_disconnect", self.connection)
 
     async def _receive(self, receive: Receive) -> None:
         """Reads ahead by the queue's limit while handlers run in order, `concurrency` at a time."""
-        queue: asyncio.Queue[str | bytes] = asyncio.Queue(self._plan.endpoint.limits.inbound_queue or 1)
+        queue = self._queue
         workers = [asyncio.ensure_future(self._work(queue)) for _ in range(self._plan.endpoint.concurrency)]
         try:
             while True:
@@ -207,9 +227,10 @@ class _Carrier:
                     break
                 text = event.get("text")
                 payload = text if text is not None else event["bytes"]
+                self._count(payload)
                 if self._is_too_large(payload):
                     self.close(1009, "message too big")
-                else:
+                elif self._leaving is None:
                     await queue.put(payload)
             self.close_code = self.close_code or event.get("code", 1005)
             self._gone = True
@@ -222,6 +243,11 @@ class _Carrier:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
 
+    def _count(self, payload: str | bytes) -> None:
+        counts = self._outbox.counts
+        counts.received += 1
+        counts.received_bytes += len(payload.encode() if isinstance(payload, str) else payload)
+
     def _is_too_large(self, payload: str | bytes) -> bool:
         limit = self._plan.endpoint.limits.max_message_bytes
         if not limit or 4 * len(payload) <= limit:
@@ -233,7 +259,11 @@ class _Carrier:
             payload = await queue.get()
             if self._close is None:
                 current_caller.set(self.connection)
-                await self._plan.dispatch(self.connection, payload)
+                now, counts = self._listener.wheel.now, self._outbox.counts
+                if counts.timed_until == now:
+                    await self._plan.dispatch(self.connection, payload)
+                else:
+                    await time_rest(self._plan.dispatch(self.connection, payload), counts, now)
             queue.task_done()
 
     async def _pass_on(self) -> None:
@@ -275,6 +305,8 @@ class _MessageOutbox(Outbox):
             return
         frames = self.frames[:]
         self.frames.clear()
+        self.counts.sent += len(frames)
+        self.counts.sent_bytes += sum(map(len, frames))
         self._write_all(self._sink, frames)
 
     def _write_all(self, sink: Sink, frames: list[bytes]) -> None:

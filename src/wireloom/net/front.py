@@ -30,6 +30,8 @@ from wireloom.wire.handshake import (
 
 __all__ = ["Front", "Upgraded", "find_listener"]
 
+_LAST_HEAD_SECONDS = 0.1  # for a request that is on its way when the server stops
+
 
 def find_listener(application: Any) -> Listener:
     """The listener of the application behind uvicorn's middleware.
@@ -97,6 +99,8 @@ class Front(asyncio.Protocol):
         _send_at_once(transport)
         self._server_state.connections.add(self)  # type: ignore[arg-type]
         self._listener.wheel.add(self, self._listener.config.handshake_timeout_seconds)
+        if self._listener.draining:  # it was accepted just before the port was closed
+            self.shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client went away before anything was decided."""
@@ -114,10 +118,22 @@ class Front(asyncio.Protocol):
         """Nothing that the front writes is large."""
 
     def shutdown(self) -> None:
-        """The server stops. Called by uvicorn."""
-        assert self._transport is not None
+        """The server stops: what has been asked is still answered. Called by uvicorn."""
         self._listener.begin_drain()
-        self._transport.close()
+        self._listener.loop.call_later(_LAST_HEAD_SECONDS, self._wait_no_longer)
+
+    def _wait_no_longer(self) -> None:
+        """The server stops, and here is nothing that it could still do."""
+        undecided: set[Any] = self._server_state.connections
+        if self not in undecided:
+            return
+        assert self._transport is not None
+        if self._task is not None:  # whatever the application would say, there will be no connection
+            self._task.cancel()
+        if self._received or self._task is not None:
+            self._refuse(Deny(503, "The server stops", {"Retry-After": "1"}))
+        else:
+            self._transport.close()
 
     def on_timeout(self) -> None:
         """The handshake took too long."""
@@ -166,6 +182,8 @@ class Front(asyncio.Protocol):
         protocol.connection_made(transport)
         transport.set_protocol(protocol)
         protocol.data_received(data)
+        if self._listener.draining:
+            protocol.shutdown()
 
     def _upgrade(self, data: bytes, end: int) -> None:
         try:
@@ -198,12 +216,13 @@ class Front(asyncio.Protocol):
     async def _admit(self, shell: WebSocketShell, head: RequestHead, accept: str) -> None:
         since = self._listener.hub.logins.revocations
         try:
-            await admit(shell.connection)
-            self._listener.check_room(shell.connection.endpoint)
+            await admit(self._listener, shell.connection)
         except Deny as deny:
             self._refuse(deny)
             return
         assert self._transport is not None
+        if self._refused or self._transport.is_closing():  # a hook has survived its cancellation
+            return
         self._transport.resume_reading()
         self._switch(shell, head, accept, self._received, since)
 
@@ -213,6 +232,11 @@ class Front(asyncio.Protocol):
         """101: from now on the shell has the transport."""
         transport = self._transport
         assert transport is not None
+        try:
+            self._listener.enter(shell)
+        except Deny as deny:
+            self._refuse(deny)
+            return
         self._forget()
         shell.subprotocol = choose_subprotocol(head, shell.connection.endpoint.subprotocols)
         head.compact()
@@ -228,6 +252,7 @@ class Front(asyncio.Protocol):
         assert transport is not None
         self._forget()
         self._refused = True
+        self._listener.hub.counts.refused[deny.status] += 1
         if transport.is_closing():
             return
         transport.write(deny_response(deny))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -22,12 +22,28 @@ from wireloom.net.rest import RestDoor
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from wireloom.config import Config
+    from wireloom.hub.hub import Hub
     from wireloom.net.listener import Listener
 
-__all__ = ["HEALTH", "HTTPDoor"]
+__all__ = ["HEALTH", "METRICS_PATH", "HTTPDoor", "metrics_routes", "own_paths"]
 
-
+METRICS_PATH = "/metrics"
 HEALTH = ("/healthz/live", "/healthz/ready")
+
+
+def own_paths(config: Config) -> tuple[str, ...]:
+    """Paths of our own that no declaration may take."""
+    return (*HEALTH, METRICS_PATH) if config.metrics else HEALTH
+
+
+def metrics_routes(config: Config, hub: Hub, endpoints: Iterable[Endpoint]) -> list[BaseRoute]:
+    """Where metrics are served, if they are."""
+    if not config.metrics:
+        return []
+    from wireloom.net.metrics import metrics_route  # and with it prometheus-client
+
+    return [metrics_route(config, hub, endpoints)]
 
 
 class HTTPDoor:
@@ -159,7 +175,7 @@ def _upgrade_required(endpoint: Endpoint, scope: Scope) -> Response:
 
 
 def _readiness(listener: Listener | None) -> Response:
-    ready = listener is not None and not listener.draining
+    ready = listener is not None and listener.ready
     body = {"status": "ready" if ready else "not ready"}
     if listener is not None:
         body["backplane"] = "degraded" if listener.hub.degraded else "ok"

@@ -170,6 +170,11 @@ class HTTPProtocol(HttpToolsProtocol):
         super().timeout_keep_alive_handler()
         self._stall.watch()
 
+    def shutdown(self) -> None:
+        """The server stops: the answer that is being made is the last. Called by uvicorn."""
+        self._listener.begin_drain()
+        super().shutdown()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
         self.wheel.remove(self._stall)

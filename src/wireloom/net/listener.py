@@ -14,16 +14,20 @@ from wireloom.core.dispatch import Direct, Dispatch, compile_direct, compile_dis
 from wireloom.core.endpoint import Endpoint
 from wireloom.core.router import Router
 from wireloom.errors import Deny
+from wireloom.hub.census import Census, TooManyConnections
 from wireloom.hub.connection import Connection
 from wireloom.hub.hub import Hub
 from wireloom.hub.outbox import OutboxRules
+from wireloom.net.drain import Drain, Restarted, advise
 from wireloom.net.wheel import Wheel
 from wireloom.wire.deflate import DeflateSettings, ServerDeflate
 from wireloom.wire.messages import ReaderRules
 
 __all__ = ["Listener", "Plan", "Shell", "Swapped"]
 
+_COME_BACK_SECONDS = "5"  # that a client which found no room is told
 _LAST_HOOKS_SECONDS = 1.0  # for on_disconnect when the drain's time is over
+_LOOK_SECONDS = 0.02
 
 StartTask: TypeAlias = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 
@@ -47,7 +51,7 @@ class Swapped:
     closed: int
 
 
-class Shell(Protocol):
+class Shell(Restarted, Protocol):
     """An open connection, as far as the end of the server and live reloads go."""
 
     connection: Connection
@@ -58,9 +62,6 @@ class Shell(Protocol):
 
     def abort(self) -> None:
         """Ends it without a word."""
-
-    def restart(self) -> None:
-        """Closes it with 1012 and the advice when to come back."""
 
     def swap(self, plan: Plan) -> bool:
         """Handles what comes from now on by another plan; says whether it can."""
@@ -86,6 +87,7 @@ class Listener:
     def __init__(self, router: Router, hub: Hub, config: Config, loop: asyncio.AbstractEventLoop) -> None:
         self.router = router
         self.hub = hub
+        self.hub.census = Census(config.max_connections_per_ip, config.max_connections_per_user)
         self.config = config
         self.loop = loop
         self.start_task = _task_starter(self.loop)
@@ -94,7 +96,8 @@ class Listener:
         self.shells: set[Shell] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.stopping = False
-        self._drain_ends: float | None = None
+        self.ready = True  # whether balancers may send further clients
+        self._drain = Drain(self.shells, config, loop)
         self._plans: dict[Endpoint, Plan] = {}
 
     async def start(self) -> None:
@@ -108,29 +111,46 @@ class Listener:
     @property
     def draining(self) -> bool:
         """Whether the server is about to stop."""
-        return self._drain_ends is not None
+        return self._drain.ends is not None
 
     def begin_drain(self) -> None:
-        """The server stops: its time is running."""
-        if self._drain_ends is None:
-            self._drain_ends = self.loop.time() + self.config.drain_timeout_seconds
+        """The server stops: its time is running, and connections are closed by the drain's schedule."""
+        self.ready = False
+        self._drain.begin()
+
+    async def drain(self) -> None:
+        """Closes every connection, as the stop of our own server does, and waits for that within the drain's time."""
+        self.begin_drain()
+        while self.shells and self.loop.time() < (self._drain.ends or 0.0):  # noqa: ASYNC110  # nobody tells
+            await asyncio.sleep(_LOOK_SECONDS)
+        await self.end_connections()
 
     async def stop(self) -> None:
+        """Ends what is left, then the hub."""
+        await self.end_connections()
+        self.wheel.stop()
+        await self.hub.stop()
+        gc.unfreeze()
+
+    async def end_connections(self) -> None:
         """Ends every connection that is left; the last hooks have what remains of the drain's time, then end too."""
         self.begin_drain()
-        self.wheel.stop()
+        self._drain.end()
+        for shell in list(self.shells):
+            shell.connection.close(1012, advise())
+        for _ in range(2 if self.shells else 0):  # the transports write within these turns; an abort drops the rest
+            await asyncio.sleep(0)
         for shell in list(self.shells):
             shell.abort()
-        until = max(self._drain_ends or 0.0, self.loop.time() + _LAST_HOOKS_SECONDS)
+        until = max(self._drain.ends or 0.0, self.loop.time() + _LAST_HOOKS_SECONDS)
         while (self.shells or self.tasks) and self.loop.time() < until:
             # a connection leaves a turn or two after its abort and may begin its last hook then
             await asyncio.wait({*self.tasks, self.loop.create_task(asyncio.sleep(0.01))}, return_when="FIRST_COMPLETED")
         self.stopping = True
         for task in list(self.tasks):
             task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-        await self.hub.stop()
-        gc.unfreeze()
+        if self.tasks:  # one that does not heed it is left behind
+            await asyncio.wait(self.tasks, timeout=_LAST_HOOKS_SECONDS)
 
     def keep(self, task: asyncio.Task[None]) -> None:
         """Holds a task until it is done; the event loop itself only holds it weakly."""
@@ -148,7 +168,7 @@ class Listener:
                 compile_dispatch(endpoint),
                 compile_direct(endpoint),
                 ReaderRules(True, limits.max_message_bytes, limits.max_fragments),
-                OutboxRules(limits.outbox_bytes, limits.outbox_policy),
+                OutboxRules(limits.outbox_bytes, limits.outbox_policy, endpoint.counts),
             )
         return plan
 
@@ -178,6 +198,35 @@ class Listener:
         connection.endpoint, connection.path_params, connection.query_params = endpoint, path_params, query_params
         return True
 
+    def enter(self, shell: Shell) -> None:
+        """Takes in a connection that was let in and is about to open. `leave` gives back what it takes.
+
+        Raises:
+            Deny: 429 or 503: there is no room for it.
+        """
+        self.check_room(shell.connection.endpoint)
+        try:
+            self.hub.census.enter(shell.connection)
+        except TooManyConnections as refusal:
+            raise _too_many(refusal) from refusal
+        self.shells.add(shell)
+
+    def leave(self, shell: Shell) -> None:
+        """A connection has ended."""
+        self.shells.discard(shell)
+        self.hub.census.leave(shell.connection)
+
+    def check_address(self, connection: Connection) -> None:
+        """Refuses a further connection of an address before its endpoint is asked.
+
+        Raises:
+            Deny: 429.
+        """
+        try:
+            self.hub.census.check_address(connection)
+        except TooManyConnections as refusal:
+            raise _too_many(refusal) from refusal
+
     def check_room(self, endpoint: Endpoint | None = None) -> None:
         """Refuses a further connection when there are as many as may be, or when the server is about to stop.
 
@@ -191,7 +240,12 @@ class Listener:
             raise Deny(503, "The server was reloaded meanwhile", {"Retry-After": "1"})
         limit = self.config.max_connections
         if self.draining or (limit and len(self.shells) >= limit):
-            raise Deny(503, "The server takes no further connections", {"Retry-After": "5"})
+            raise Deny(503, "The server takes no further connections", {"Retry-After": _COME_BACK_SECONDS})
+
+
+def _too_many(refusal: TooManyConnections) -> Deny:
+    # 429 rather than 503: it is this client that has too many, and proxies take a server that says 503 for a sick one
+    return Deny(refusal.http_status, refusal.message, {"Retry-After": _COME_BACK_SECONDS})
 
 
 def _deflate(config: Config) -> ServerDeflate | None:

@@ -53,12 +53,14 @@ def _internal_error(endpoint: Endpoint, error: Exception) -> Deny:
     return Deny(500, {"error": "Internal error", "id": log_bug(endpoint, error, "handshake")})
 
 
-async def admit(connection: Connection) -> None:
+async def admit(listener: Listener, connection: Connection) -> None:
     """Asks the endpoint whether this connection may open; sets its user.
 
     Raises:
-        Deny: the application refuses, or fails (500, with the id of the log line).
+        Deny: the application refuses, or fails (500, with the id of the log line); 429 from an address that has as many
+            as it may.
     """
+    listener.check_address(connection)
     endpoint: Endpoint = connection.endpoint
     request = Request(endpoint, connection)
     try:

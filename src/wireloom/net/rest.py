@@ -47,13 +47,14 @@ class RestCaller:
         query = scope["query_string"].decode("latin-1")
         target = _path(request) + (f"?{query}" if query else "")
         self.head = RequestHead(request.method, target, scope.get("http_version", "1.1"), b"", scope["headers"])
+        self.endpoint = endpoint
         self.path_params = path_params
         self.query_params: dict[str, Any] = {}
         self.user: Any = None
         self.cancelled = False
         self.proof: Any = None
         self._request = request
-        self._limit = endpoint.limits.max_message_bytes
+        self._limit = endpoint.limits.max_body_bytes
         self._body: bytes | None = None
 
     @property
@@ -69,7 +70,8 @@ class RestCaller:
             RequestError: ``TOO_LARGE`` or ``TIMEOUT``.
         """
         if self._body is None:
-            self._body = await read_body(self._request, self._limit or _UNLIMITED)
+            self._body = await read_body(self._request, self._limit)
+            self.endpoint.counts.received_bytes += len(self._body)
         return self._body
 
     def send(self, data: Any) -> None:
@@ -83,9 +85,6 @@ class RestCaller:
 
     async def drain(self) -> None:
         """Nothing waits."""
-
-
-_UNLIMITED = 2**62
 
 
 def _path(request: HTTPRequest) -> str:
@@ -108,11 +107,15 @@ class RestDoor:
         self, endpoint: Endpoint, path_params: dict[str, str], scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Answers one request (ASGI) by an endpoint that its path has matched."""
-        request = HTTPRequest(scope, receive)
+        request, counts = HTTPRequest(scope, receive), endpoint.counts
+        counts.received += 1
         try:
             response = await self._respond(request, endpoint, path_params)
         except ClientDisconnect:
             return
+        counts.responses[response.status_code] += 1
+        counts.sent += 1
+        counts.sent_bytes += len(getattr(response, "body", b""))  # of a stream it is not known
         if not endpoint.as_is:
             response.headers["Cache-Control"] = "no-store"
         await response(scope, receive, send)
@@ -180,6 +183,7 @@ async def _read_form(http: HTTPRequest, body: bytes) -> Any:
 
 
 def _refusal(endpoint: Endpoint, error: RequestError, headers: dict[str, str] | None = None) -> Response:
+    endpoint.counts.tell(error.code)
     status = error.http_status
     body = endpoint.codec.encode_error(error)
     after = getattr(error, "retry_after_seconds", None)

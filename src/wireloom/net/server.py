@@ -1,6 +1,8 @@
 """Server: uvicorn with our front on its port, in a process of its own or in an event loop that runs already.
 
-Law: the port is ours before anything is started, so that what stands against it is told in time.
+Laws:
+- The port is ours before anything is started, so that what stands against it is told in time.
+- A stop ends within its time, whatever clients and handlers do.
 """
 
 from __future__ import annotations
@@ -8,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import inspect
+import logging
+import math
 import os
 import signal
 import socket
@@ -23,11 +27,30 @@ import uvicorn
 
 from wireloom.config import Config
 from wireloom.errors import ConfigError
-from wireloom.net.front import Front, Upgraded
+from wireloom.net.front import Front, Upgraded, find_listener
 
-__all__ = ["ForegroundServer", "LoopServer", "bind", "check_tls", "url_of", "uvicorn_config"]
+__all__ = [
+    "DrainingServer",
+    "ForegroundServer",
+    "LoopServer",
+    "bind",
+    "check_tls",
+    "longest_stop_seconds",
+    "url_of",
+    "uvicorn_config",
+]
+
+logger = logging.getLogger(__name__)
 
 _BACKLOG = 2048
+_LEAST_FOR_APPLICATION_SECONDS = 3.0  # to stop in, when all the time of the drain is spent
+_AFTER_DRAIN_SECONDS = 5.0  # for that, and for the last hooks
+_LOOK_SECONDS = 0.02
+
+
+def longest_stop_seconds(config: Config) -> float:
+    """From a signal to the end, at most."""
+    return config.drain_delay_seconds + config.drain_timeout_seconds + _AFTER_DRAIN_SECONDS
 
 
 def uvicorn_config(
@@ -57,11 +80,70 @@ def uvicorn_config(
         ssl_context_factory=None if ssl is None else lambda _config, _default: ssl,
         proxy_headers=True,
         forwarded_allow_ips=config.forwarded_allow_ips,
-        timeout_graceful_shutdown=max(1, round(config.drain_timeout_seconds)),
+        timeout_graceful_shutdown=max(1, math.ceil(config.drain_timeout_seconds)),
     )
 
 
-class ForegroundServer(uvicorn.Server):
+class DrainingServer(uvicorn.Server):
+    """uvicorn's server with another end: its connections are drained, and all of it is bounded.
+
+    Args:
+        config: from `uvicorn_config`.
+
+    Attributes:
+        delay_seconds: how long it serves on after it was told to stop, while it is not ready; None: as the option says.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.delay_seconds: float | None = None
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Takes no further connections, lets those that are open end within the drain's time, stops the application."""
+        listener = find_listener(self.config.loaded_app)
+        listener.ready = False
+        await self._serve_on(listener.config.drain_delay_seconds)
+        await asyncio.sleep(0)  # who has connected is accepted; closing the port would reset it
+        self._close_port(sockets or [])
+        listener.begin_drain()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        now = asyncio.get_running_loop().time
+        ends = now() + min(listener.config.drain_timeout_seconds, self.config.timeout_graceful_shutdown or math.inf)
+        state = self.server_state
+        while (state.connections or state.tasks) and now() < ends and not self.force_exit:  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_SECONDS)
+        for task in state.tasks:
+            task.cancel()
+        await listener.end_connections()
+        await self._stop_application(max(ends - now(), _LEAST_FOR_APPLICATION_SECONDS))
+
+    async def _serve_on(self, seconds: float) -> None:
+        """Goes on as before, for load balancers to find that it is no longer ready."""
+        now = asyncio.get_running_loop().time
+        begun = now()
+        while not self.force_exit:
+            left = begun + (seconds if self.delay_seconds is None else self.delay_seconds) - now()
+            if left <= 0:
+                return
+            await self.on_tick(0)
+            await asyncio.sleep(min(left, 0.1))
+
+    def _close_port(self, sockets: list[socket.socket]) -> None:
+        for serving in self.servers:
+            serving.close()
+        for listening in sockets:
+            listening.close()
+
+    async def _stop_application(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self.lifespan.shutdown()
+        except TimeoutError:
+            logger.error("the application did not stop within its %.0f s; ended without it", seconds)
+
+
+class ForegroundServer(DrainingServer):
     """uvicorn's server from its start to the first signal. The second ends the process at once.
 
     Args:
@@ -104,7 +186,7 @@ class ForegroundServer(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-class LoopServer(uvicorn.Server):
+class LoopServer(DrainingServer):
     """uvicorn's server within an event loop that runs already, from `start` to `stop`. Signals are not its matter.
 
     Args:
@@ -114,6 +196,7 @@ class LoopServer(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
         super().__init__(config)
+        self.delay_seconds = 0.0
         self._sockets = sockets
         self._ticking: asyncio.Task[None] | None = None
 
@@ -136,6 +219,7 @@ class LoopServer(uvicorn.Server):
 
     def begin_stop(self) -> None:
         """Has every connection end, as a signal does; `stop` waits for it."""
+        find_listener(self.config.loaded_app).begin_drain()
         for connection in list(self.server_state.connections):
             connection.shutdown()
 
@@ -145,14 +229,7 @@ class LoopServer(uvicorn.Server):
         self.should_exit = True
         self._ticking.cancel()
         await asyncio.wait([self._ticking])
-        if self.server_state.connections or self.server_state.tasks:
-            await self.shutdown(self._sockets)
-            return
-        # uvicorn's own shutdown sleeps for a tenth of a second, though there is nothing to wait for
-        for serving in self.servers:
-            serving.close()
-        self._close_sockets()
-        await self.lifespan.shutdown()
+        await self.shutdown(self._sockets)
 
     def _close_sockets(self) -> None:
         for listening in self._sockets:

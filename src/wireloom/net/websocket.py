@@ -10,8 +10,6 @@ Laws:
 from __future__ import annotations
 
 import asyncio
-import json
-import random
 import sys
 from collections.abc import Coroutine
 from contextvars import Context
@@ -20,17 +18,18 @@ from typing import Any, TypeAlias
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from wireloom.core.caller import current_caller
-from wireloom.core.dispatch import Direct, context_of, run_hook
+from wireloom.core.dispatch import Direct, context_of, run_hook, time_direct, time_rest
 from wireloom.errors import ConnectionClosed, ProtocolError, require_sendable
 from wireloom.hub.connection import Connection
 from wireloom.hub.outbox import DeflatingOutbox, Outbox
+from wireloom.net.drain import advise
 from wireloom.net.listener import Listener, Plan
 from wireloom.net.wheel import Timed
 from wireloom.wire.frames import PING, PONG, close_frame, encode_frame
 from wireloom.wire.handshake import RequestHead
 from wireloom.wire.messages import Close, Event, MessageReader, Ping
 
-__all__ = ["WebSocketShell", "forwarded_client", "shutdown_reason"]
+__all__ = ["WebSocketShell", "forwarded_client"]
 
 Work: TypeAlias = "str | bytes | Close | ProtocolError | _Restart"
 
@@ -43,7 +42,16 @@ _NOT_SINCE_PING = -1.0  # in the place of the time when something was last heard
 
 
 class _Restart:
-    """Waits in the queue behind running handlers: the server stops, or what it served is gone."""
+    """Waits in the queue behind running handlers: the server stops, or what it served is gone.
+
+    Args:
+        reason: of the close to come.
+    """
+
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
 
 
 class WebSocketShell(asyncio.Protocol):
@@ -146,7 +154,9 @@ class WebSocketShell(asyncio.Protocol):
         listener, endpoint = self._listener, self._plan.endpoint
         self._state = _OPENING
         self._outbox.begin(self._transport, self._descriptor())
-        listener.shells.add(self)
+        counts = self._outbox.counts
+        counts.open += 1
+        counts.opened += 1
         self._connections.add(self)
         listener.hub.register(self.connection, since)
         interval = endpoint.limits.ping_interval_seconds
@@ -172,9 +182,14 @@ class WebSocketShell(asyncio.Protocol):
         self.seen = self._listener.wheel.now
         outbox, reader = self._outbox, self._reader
         outbox.marked = True
-        self._handle(reader.feed(data))
+        events, counts = reader.feed(data), outbox.counts
+        counts.received += len(events)
+        counts.received_bytes += len(data)
+        self._handle(events)
         while reader.holds and self._reading:
-            self._handle(reader.feed(b""))
+            events = reader.feed(b"")
+            counts.received += len(events)
+            self._handle(events)
         outbox.marked = False
         if outbox.frames:
             outbox.flush()
@@ -195,6 +210,9 @@ class WebSocketShell(asyncio.Protocol):
         connection, context = self.connection, self._context
         if context is None:
             context = self._context = context_of(connection)
+        now, counts = self._listener.wheel.now, self._outbox.counts
+        if counts.timed_until != now:
+            direct = time_direct(direct, counts, now)
         left = iter(events)
         for event in left:
             if (type(event) is not str and type(event) is not bytes) or self._state != _OPEN:
@@ -208,16 +226,23 @@ class WebSocketShell(asyncio.Protocol):
                     break
 
     def _take(self, events: list[Event]) -> None:
+        counts = self._outbox.counts
         if self._state == _CLOSING:
+            counts.received -= len(events)
             if any(isinstance(event, (Close, ProtocolError)) for event in events):
                 self._transport.close()
             return
         work: list[Work] = []
         for event in events:
-            if isinstance(event, (str, bytes, Close, ProtocolError)):
+            if isinstance(event, (str, bytes)):
+                work.append(event)
+                continue
+            counts.received -= 1
+            if isinstance(event, (Close, ProtocolError)):
                 work.append(event)
             elif isinstance(event, Ping):
                 # RFC 6455 §5.5.2: a pong MUST carry the ping's payload, as soon as is practical
+                counts.control += 1
                 self._outbox.push(encode_frame(PONG, event.payload))
         if work and self._plan.endpoint.streams and isinstance(work[-1], (Close, ProtocolError)):
             # nobody waits for a stream any more: those that run end now, those in the queue never begin
@@ -268,9 +293,14 @@ class WebSocketShell(asyncio.Protocol):
             elif self._deaf:
                 continue
             elif isinstance(item, _Restart):
-                self.close(1012, shutdown_reason())
+                self.close(1012, item.reason)
             else:
-                await self._dispatch(connection, item)  # looked up for each: a live reload may have swapped it
+                # looked up for each: a live reload may have swapped it
+                now, counts = self._listener.wheel.now, self._outbox.counts
+                if counts.timed_until == now:
+                    await self._dispatch(connection, item)
+                else:
+                    await time_rest(self._dispatch(connection, item), counts, now)
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = self._listener.start_task(coroutine)
@@ -397,17 +427,22 @@ class WebSocketShell(asyncio.Protocol):
             self._say_close(1013, "Too slow")
 
     def shutdown(self) -> None:
-        """The server stops: lets running handlers end, then closes with 1012. Called by uvicorn."""
-        if self.is_open:
-            self._listener.begin_drain()
-            self.restart()
+        """The server stops; its drain has this connection's turn come. Called by uvicorn."""
+        self._listener.begin_drain()
 
-    def restart(self) -> None:
-        """Lets running handlers end, then closes with 1012."""
+    def restart(self, reason: str | None = None) -> None:
+        """Lets running handlers end, then closes with 1012.
+
+        Args:
+            reason: by default the advice to come back within two seconds.
+        """
+        if not self.is_open:
+            return
+        reason = advise() if reason is None else reason
         if self._tasks is None or self._plan.endpoint.streams:
-            self.close(1012, shutdown_reason())
+            self.close(1012, reason)
         else:
-            self._wait([_Restart()])
+            self._wait([_Restart(reason)])
 
     @property
     def path(self) -> str:
@@ -450,9 +485,10 @@ class WebSocketShell(asyncio.Protocol):
             self.close_code = 1006
         self._state = _CLOSED
         self._outbox.end()
+        self._outbox.counts.close(self.close_code)
         listener = self._listener
         listener.wheel.remove(self)
-        listener.shells.discard(self)
+        listener.leave(self)
         self._connections.discard(self)
         listener.hub.unregister(self.connection)
         self._outbox.release()
@@ -486,7 +522,7 @@ class WebSocketShell(asyncio.Protocol):
             return
         if not self._reading and not self._outbox.paused:
             # It is we who do not listen; writing tells whether the peer is still there.
-            self._outbox.push(encode_frame(PING, b""))
+            self._ping()
             wheel.add(self, limits.ping_interval_seconds)
             return
         silence = wheel.now - self.seen
@@ -495,10 +531,14 @@ class WebSocketShell(asyncio.Protocol):
             self._transport.close()
         elif silence >= limits.ping_interval_seconds:
             self.seen = _NOT_SINCE_PING
-            self._outbox.push(encode_frame(PING, b""))
+            self._ping()
             wheel.add(self, limits.ping_timeout_seconds)
         else:
             wheel.add(self, limits.ping_interval_seconds - silence)
+
+    def _ping(self) -> None:
+        self._outbox.counts.control += 1
+        self._outbox.push(encode_frame(PING, b""))
 
 
 class BufferedWebSocketShell(WebSocketShell, asyncio.BufferedProtocol):
@@ -520,11 +560,6 @@ class BufferedWebSocketShell(WebSocketShell, asyncio.BufferedProtocol):
 
 
 _READ_BUFFER = memoryview(bytearray(256 * 1024))
-
-
-def shutdown_reason() -> str:
-    """The advice that goes with 1012: when to come back, different for everyone."""
-    return json.dumps({"reconnect_in_ms": random.randint(100, 2000)}, separators=(",", ":"))
 
 
 def forwarded_client(

@@ -18,6 +18,7 @@ __all__ = [
     "TEXT",
     "binary_frame",
     "close_frame",
+    "close_payload",
     "decode_close",
     "encode_frame",
     "frame_payload",

@@ -6,7 +6,7 @@ Laws:
 - Bad UTF-8 and broken headers are told at the first byte that proves them, what is wrong in a close frame at its end.
 - Compressed messages are inflated as they arrive, never beyond the limit. What one `feed` inflates is bounded too: the
   rest of the bytes is held as it came until the next.
-- Idle readers hold three references; state for fragments exists only while a message is incomplete.
+- State for a message exists only while the message is incomplete.
 """
 
 from __future__ import annotations

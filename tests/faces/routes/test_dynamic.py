@@ -10,8 +10,9 @@ from typing import Any
 
 import anyio
 import pytest
+from sqlalchemy import text
 
-from wireloom import App
+from wireloom import App, HandshakeFailed, Root, Walker, entry, spec
 from wireloom.testing import TestServer
 
 pytestmark = pytest.mark.anyio
@@ -25,6 +26,20 @@ ws_hooks:
     - WsOp: {command: send, message: "Echo: {{ message }}"}
 """
 JSON_ROUTE = {"name": "Hello", "path": "/hello", "logic": [{"Return": {"value": {"hello": "{{ query.who }}"}}}]}
+
+
+@spec(public=True, rate_per_minute=1)
+class Rare(Walker):
+    @entry(Root)
+    async def act(self, here: Root) -> None:
+        self.report(1)
+
+
+@spec(public=True, protocol="websocket", rate_per_minute=1)
+class RareSocket(Walker):
+    @entry(Root)
+    async def act(self, here: Root) -> None:
+        self.report(1)
 
 
 class Site:
@@ -255,6 +270,50 @@ async def test_what_is_kept_is_compiled_together_not_once_for_each(
         assert looks == [8, 8]  # once to see that they can be served, once to serve them
 
 
+async def test_what_is_registered_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+    make = App._make_doors
+
+    def counting(app: App, config: Any, routes: Any) -> Any:
+        looks.append(len(routes))
+        return make(app, config, routes)
+
+    async with site() as here:
+        monkeypatch.setattr(App, "_make_doors", counting)
+        route_id = await here.registered(ECHO)
+        assert looks == [1]
+        await here.server.http.delete(f"{PATH}/{route_id}", headers=here.admin)
+        assert looks == [1, 0]
+
+
+async def test_a_live_reload_while_a_route_is_registered_is_not_undone_by_it() -> None:
+    async with site() as here:
+        assert here.app._storage is not None
+        database = here.app._storage.database
+        finish, fresh = database.finish, App()
+
+        @fresh.websocket("/new")
+        async def new(message: str) -> str:
+            return f"new {message}"
+
+        async def reload_first(work: Any) -> Any:
+            database.finish = finish  # type: ignore[method-assign]
+            await here.app.reload(fresh)
+            return await finish(work)
+
+        dynamic = here.app._storage.dynamic
+        assert dynamic is not None
+        database.finish = reload_first  # type: ignore[method-assign]
+        await dynamic.register(ECHO, "yaml")
+        for path, told in (("/new", "new hi"), ("/ws/echo", "Echo: hi")):
+            async with here.server.websocket(path) as ws:
+                await ws.send_text("hi")
+                assert await ws.receive_text() == told
+        with pytest.raises(HandshakeFailed):
+            async with here.server.websocket("/typed"):
+                pass
+
+
 async def test_a_kept_route_that_cannot_be_served_is_shown_stops_no_other_and_can_be_removed(tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path}/app.db"
     async with site(database) as here:
@@ -287,6 +346,37 @@ async def test_what_another_process_has_registered_is_known_at_once_to_who_regis
         assert (await second.server.http.delete(f"{PATH}/{route_id}", headers=second.admin)).status_code == 200
 
 
+async def test_there_is_a_bound_to_how_many_are_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wireloom.faces.routes.dynamic._MAX_ROUTES", 1)
+    async with site() as here:
+        await here.registered(ECHO)
+        answer = await here.register(json.dumps(JSON_ROUTE), "application/json")
+        assert (answer.status_code, answer.json()["error"]) == (400, "Parse error")
+        assert answer.json()["details"][0]["message"] == "there are 1 registered routes already"
+
+
+async def test_what_a_removed_route_stood_in_the_way_of_is_served_then(tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path}/app.db"
+    async with site(database) as here:
+        first = await here.registered(ECHO)
+        row = {"route_id": "raced", "format": "yaml", "text": ECHO.replace("Echo:", "Raced:"), "created_at": "9999"}
+        assert here.app._storage is not None
+        async with here.app._storage.database.writing() as connection:  # as a process that registers in the same moment
+            columns = ", ".join(row)
+            await connection.execute(text(f"INSERT INTO wireloom_routes ({columns}) VALUES (:{', :'.join(row)})"), row)
+        other = await here.registered(json.dumps(JSON_ROUTE), "application/json")
+        listed = (await here.server.http.get(PATH, headers=here.admin)).json()["routes"]
+        assert {each["route_id"]: each.get("status") for each in listed} == {
+            first: None,
+            other: None,
+            "raced": "NOT_SERVED",
+        }
+        await here.server.http.delete(f"{PATH}/{first}", headers=here.admin)
+        async with here.server.websocket("/ws/echo") as ws:
+            await ws.send_text("hi")
+            assert await ws.receive_text() == "Raced: hi"
+
+
 async def test_a_registration_gives_nobody_new_requests_under_a_limit() -> None:
     limited = "name: L\npath: /limited\nrate_limit: {messages_per_minute: 1}\nlogic: [{Return: {value: 1}}]\n"
     async with site() as here:
@@ -294,6 +384,41 @@ async def test_a_registration_gives_nobody_new_requests_under_a_limit() -> None:
         assert (await here.server.http.get("/limited")).status_code == 200
         await here.registered(ECHO)
         assert (await here.server.http.get("/limited")).status_code == 429
+
+
+async def test_neither_a_registration_nor_a_live_reload_gives_anybody_new_runs_of_a_walker() -> None:
+    app = App([Rare, RareSocket], database="sqlite://", dynamic_routes=True)
+    async with TestServer(app) as server:
+        here = Site(app, server, await token(app, "root", "admin"))
+        assert (await server.http.post("/walker/Rare")).status_code == 200
+        async with server.websocket("/ws/RareSocket") as ws:
+            await ws.send_text("{}")
+            assert (await ws.receive_json())["ok"]
+            await here.registered(ECHO)
+            await app.reload(App([Rare, RareSocket]))
+            answer = await server.http.post("/walker/Rare")
+            assert (answer.status_code, answer.json()["error"]["code"]) == (429, "RATE_LIMITED")
+            await ws.send_text("{}")
+            assert (await ws.receive_json())["error"]["code"] == "RATE_LIMITED"
+
+
+async def test_a_live_reload_gives_nobody_new_requests_of_a_route_with_the_same_limit(tmp_path: Path) -> None:
+    limited = "name: L\npath: /limited\nrate_limit: {messages_per_minute: 1}\nlogic: [{Return: {value: 1}}]\n"
+    file = tmp_path / "limited.yaml"
+
+    def written(text: str) -> App:
+        file.write_text(text)
+        app = App()
+        app.add_routes(file)
+        return app
+
+    app = written(limited)
+    async with TestServer(app) as server:
+        assert (await server.http.get("/limited")).status_code == 200
+        await app.reload(written(limited.replace("value: 1", "value: 2")))
+        assert (await server.http.get("/limited")).status_code == 429
+        await app.reload(written(limited.replace("minute: 1", "minute: 2")))
+        assert (await server.http.get("/limited")).json() == 1
 
 
 async def test_an_http_route_cannot_be_registered_at_the_path_of_a_websocket_route() -> None:

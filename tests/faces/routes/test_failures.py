@@ -22,7 +22,7 @@ WAITS = "- RedisOp: {command: EXISTS, key: nothing}\n"
 
 def failed(endpoint: Endpoint) -> int:
     """How many hooks of a route have failed."""
-    return int(endpoint.on_connect.__self__._failures.count)  # type: ignore[union-attr]
+    return endpoint.counts.failures.total()
 
 
 @pytest.mark.parametrize("first", ["", WAITS], ids=["plain", "waiting"])

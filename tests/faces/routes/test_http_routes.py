@@ -223,6 +223,15 @@ async def test_a_body_of_the_declared_shape(tmp_path: Path) -> None:
             assert (refused.status_code, refused.json()["code"]) == (422, "VALIDATION_ERROR")
 
 
+async def test_a_form_of_the_declared_shape(tmp_path: Path) -> None:
+    more = "method: POST\nmessage_schema: {type: object, required: [n], properties: {n: {maxLength: 2}}}"
+    async with serving(tmp_path, http_route("- Return: {value: '{{ n }}'}", more=more)) as served:
+        assert (await served.http.post("/http", files={"n": (None, "5")})).json() == "5"
+        for name, value in (("n", "555"), ("m", "5")):
+            refused = await served.http.post("/http", files={name: (None, value)})
+            assert (refused.status_code, refused.json()["code"]) == (422, "VALIDATION_ERROR")
+
+
 async def test_a_body_that_is_too_large(tmp_path: Path) -> None:
     more = "method: POST\nmax_message_size: 20"
     async with serving(tmp_path, http_route("- Return: {value: taken}", more=more)) as served:

@@ -117,6 +117,19 @@ async def test_the_time_of_a_hook_that_never_waits(tmp_path: Path) -> None:
     assert time.monotonic() - begun < 4
 
 
+@pytest.mark.parametrize(
+    "expression", ["message" + " | title" * 30, f"[{', '.join(['message | title'] * 30)}] | length"]
+)
+async def test_the_time_of_one_expression_of_many_filters(tmp_path: Path, expression: str) -> None:
+    operations = f"""
+    - Try:
+        operations: [{{Return: {{value: "{{{{ {expression} }}}}"}}}}]
+        catch: [{{Return: {{value: "{{{{ error.code }}}}"}}}}]
+    """
+    async with serving(tmp_path, socket_route(operations), routes_max_seconds=0.1) as served:
+        assert await served.ask("ab " * 100_000) == "OUT_OF_TIME"
+
+
 # -- rate_limit --------------------------------------------------------------------------------------------------------
 
 
@@ -214,6 +227,9 @@ async def test_message_schema(tmp_path: Path) -> None:
         for message, code in (('{"n": "x"}', "VALIDATION_ERROR"), ("{}", "VALIDATION_ERROR"), ("no", "INVALID_JSON")):
             await client.send_text(message)
             assert (await client.receive_json())["code"] == code
+        await client.send_text("{}")
+        told = {"error": 'Message validation failed: "n" is a required property', "path": "$"}
+        assert await client.receive_json() == {**told, "code": "VALIDATION_ERROR"}
 
 
 @pytest.mark.parametrize("schema", ["{type: nonsense}", "{$ref: 'http://example.com/x'}"])

@@ -115,9 +115,7 @@ async def make_store() -> AsyncIterator[Callable[..., Store]]:
 @pytest.fixture
 async def store(database: str, make_store: Callable[..., Store]) -> Store:
     """A store on an empty database of each kind."""
-    store = make_store(database)
-    await store.store.start()
-    return store
+    return make_store(database)
 
 
 @pytest.fixture
@@ -450,6 +448,18 @@ async def test_a_statement_that_runs_too_long_is_interrupted(database: str, make
         assert await store.query("SELECT 1 AS one") == [{"one": 1}]
 
 
+async def test_the_server_too_ends_a_statement_that_runs_too_long(
+    postgresql_url: str, make_store: Callable[..., Store]
+) -> None:
+    store = make_store(postgresql_url, max_seconds=0.5)
+    with pytest.raises(Failure, match="took too long"):
+        await store.query(ENDLESS)
+    running = "SELECT count(*) AS n FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%RECURSIVE n(i)%'"
+    with anyio.fail_after(SECONDS):
+        while await store.query_one(running) != {"n": 1}:  # noqa: ASYNC110 – the one that asks
+            await anyio.sleep(0.05)
+
+
 # -- what goes wrong ---------------------------------------------------------------------------------------------------
 
 SECRET = "pass-phrase"
@@ -566,7 +576,6 @@ def test_what_is_told_of_errors(error: Exception, code: str, message: str) -> No
 async def test_no_file_before_the_first_statement(tmp_path: Path, make_store: Callable[..., Store]) -> None:
     file = tmp_path / "data" / "routes.db"
     store = make_store(f"sqlite:///{file}")
-    await store.store.start()
     assert not file.parent.exists()
     await store.execute("CREATE TABLE a (b integer)")
     assert file.exists()

@@ -20,6 +20,7 @@ from starlette.responses import Response
 
 from wireloom.config import Config
 from wireloom.core.codec import Codec
+from wireloom.core.dispatch import log_bug
 from wireloom.core.endpoint import ANY_PATH, Door, Endpoint
 from wireloom.core.provide import Parameters, may_wait, source_of
 from wireloom.core.request import Request
@@ -109,8 +110,8 @@ def compile_callback(declaration: CallbackHandler, config: Config) -> list[Endpo
         on_message=_compile_message(function),
         begin=None if inspect.iscoroutinefunction(function) else _compile_begin(function),
         waits=may_wait(function, Parameters()),
-        on_connect=None if on_open is None else _compile_hook(on_open),
-        on_disconnect=None if on_close is None else _compile_hook(on_close),
+        on_connect=None if on_open is None else _compile_hook("on_open", on_open),
+        on_disconnect=None if on_close is None else _compile_hook("on_close", on_close),
         subprotocols=tuple(declaration.subprotocols),
         **common,
     )
@@ -172,8 +173,9 @@ async def _finish(request: Request, returned: Awaitable[Any]) -> None:
 
 def _refuse(request: Request, returned: Any) -> None:
     """A message has no response: ends the connection of a handler that returned one, and says so in the log."""
-    where = f"{request.endpoint.name!r} ({request.endpoint.source}) for a WebSocket message at {request.path}"
-    logger.error("%.200r was returned by %s; closed with 1011: send with req.ws.send(…), return None", returned, where)
+    where = f"{request.endpoint.name!r} ({request.endpoint.source})"
+    told = "%s returned %s for a WebSocket message; closed with 1011: send with req.ws.send(…), return None"
+    logger.error(told, where, type(returned).__name__)
     raise Disconnect(1011, _RETURNED)
 
 
@@ -192,11 +194,17 @@ def _judge_closed(error: ConnectionClosed, request: Request) -> None:
 _OTHER_CLOSED = "another WebSocket was sent to after its end; look first whether its ready_state is 1, which is open"
 
 
-def _compile_hook(hook: Hook) -> Callable[[Request], Awaitable[None]]:
+def _compile_hook(name: str, hook: Hook) -> Callable[[Request], Awaitable[None]]:
     async def run(request: Request) -> None:
-        returned = hook(connection_of(request.connection))
-        if inspect.isawaitable(returned):
-            await returned
+        try:
+            returned = hook(connection_of(request.connection))
+            if inspect.isawaitable(returned):
+                await returned
+        except Disconnect:
+            raise
+        except Exception as error:  # logged here, as the author knows the hook by this name only
+            log_bug(request.endpoint, error, name)
+            raise Disconnect(1011, "Internal error") from error
 
     return run
 

@@ -49,6 +49,7 @@ from wireloom.faces.events.messages import (
     encode_frame,
 )
 from wireloom.faces.events.policy import Allow, Kind, allow_guarded, allow_open
+from wireloom.hub.census import TooManyConnections
 from wireloom.hub.connection import Connection
 from wireloom.hub.hub import Hub
 from wireloom.identity.bearer import BEARER_SUBPROTOCOL, find_token
@@ -257,7 +258,11 @@ class _EventSocket:
                 found = await self._authenticate(token)
             except TokenInvalid as invalid:
                 problems = {"auth_error": invalid.reason}
-        connection.change_user(found)
+        try:
+            connection.change_user(found)
+        except TooManyConnections as refusal:
+            found, problems = None, {"auth_error": refusal.message}
+            connection.change_user(None)
         self._hub.logins.forget(connection)
         if found is not None and connection.is_open:
             self._hub.logins.track(connection, self._log_out, _warn, since=since)
@@ -379,14 +384,21 @@ class _EventSocket:
         endpoint = self._actions.find(event.walker)
         if endpoint is None:
             raise EventError("walker", "Invalid request! Please use valid walker event!", event.id)
+        payload, counts = bytes(event.context), endpoint.counts
+        counts.received += 1
+        counts.received_bytes += len(payload)
         try:
-            reports = await invoke(Request(endpoint, connection, None, event.node), bytes(event.context))
+            reports = await invoke(Request(endpoint, connection, None, event.node), payload)
         except Unauthorized as error:
+            counts.tell(error.code)
             raise EventError("walker", f"Event {event.walker} requires to be authenticated!", event.id) from error
         except RequestError as error:
+            counts.tell(error.code)
             raise EventError("walker", error_object(error), event.id) from error
         if not event.response:
             return None
+        counts.sent += 1
+        counts.sent_bytes += len(reports)
         return encode_frame({"status": 200, "reports": msgspec.Raw(reports)}, event.id)
 
 

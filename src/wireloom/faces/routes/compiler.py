@@ -179,7 +179,7 @@ class _Compiler:
     def _write_function(self, context: Context, name: str, fields: dict[str, Value]) -> None:
         parameters = _parameters(fields)
         body = fields.get("body")
-        operations = [] if body is None else [found for found in walk(body)]
+        operations = [] if body is None else list(walk(body))
         scope = Scope(dict.fromkeys(name for found in operations for name in _assigned(*found)), ALWAYS)
         writer = Writer(context, scope, f"function {name}")
         writer.counts = writer.in_function = True

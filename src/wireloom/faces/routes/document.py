@@ -229,11 +229,11 @@ class _Reader:
 
     def _number(self, text: str, at: int) -> int | float:
         number: int | float = float(text)
-        if text.lstrip("+-").isdigit() and abs(number) < 1e20:
+        whole = text.lstrip("+-").isdigit()
+        if whole and abs(number) < 1e20:
             number = int(text)
-        if not -(2**63) <= number < 2**63 and (isinstance(number, int) or abs(number) == float("inf")):
-            raise self._problem(at, "no number of 64 bits; a text stands in quotes", len(text))
-        if isinstance(number, float) and text.lstrip("+-").isdigit():
+        fits = -(2**63) <= number < 2**63 if isinstance(number, int) else not whole and abs(number) != float("inf")
+        if not fits:
             raise self._problem(at, "no number of 64 bits; a text stands in quotes", len(text))
         return number
 

@@ -77,19 +77,14 @@ class DynamicRoutes:
 
     Args:
         database: the application's.
-        check: compiles declarations beside all others; raises `ConfigError`.
-        serve: serves them from now on.
+        compile_registered: compiles declarations beside all others and gives what serves them; raises `ConfigError`.
     """
 
     def __init__(
-        self,
-        database: Database,
-        check: Callable[[Sequence[RouteFiles]], object],
-        serve: Callable[[], None],
+        self, database: Database, compile_registered: Callable[[Sequence[RouteFiles]], Callable[[], None]]
     ) -> None:
         self._database = database
-        self._check = check
-        self._serve = serve
+        self._compile = compile_registered
         self._registered: dict[str, Registration] = {}
         self._refused: dict[str, Registration] = {}
         self._lock = anyio.Lock()
@@ -140,11 +135,11 @@ class DynamicRoutes:
             await self._catch_up()  # another process may have this path by now
             if len(self._registered) >= _MAX_ROUTES:
                 raise RoutesInvalid([_problem(made, f"there are {_MAX_ROUTES} registered routes already")])
-            self._check([*self.declarations, made.files])
+            serve = self._compile([*self.declarations, made.files])
             row = {name: getattr(made, name) for name in ("route_id", "format", "text", "created_at")}
             await self._database.finish(self._write(insert(_routes).values(row)))
             self._registered[made.route_id] = made
-            self._serve()
+            serve()
         return made
 
     async def remove(self, route_id: str) -> bool:
@@ -156,8 +151,8 @@ class DynamicRoutes:
             await self._database.finish(self._write(delete(_routes).where(_routes.c.route_id == route_id)))
             self._registered.pop(route_id, None)
             self._refused.clear()  # what this one stood in the way of is tried again
-            await self._read()
-            self._serve()
+            serve = await self._read() or self._compile(self.declarations)
+            serve()
         return True
 
     async def _write(self, statement: Any) -> None:
@@ -166,39 +161,43 @@ class DynamicRoutes:
 
     async def _catch_up(self) -> None:
         """Serves what other processes have registered, and no longer what they have removed."""
-        if await self._read():
-            self._serve()
+        serve = await self._read()
+        if serve is not None:
+            serve()
 
-    async def _read(self) -> bool:
-        """Takes in what is kept; says whether that is something else than before."""
+    async def _read(self) -> Callable[[], None] | None:
+        """Takes in what is kept; gives what serves it, None where it is nothing else than before."""
         async with self._database.reading() as connection:
             ids = {str(row[0]) for row in await connection.execute(select(_routes.c.route_id))}
             if ids == self._registered.keys() | self._refused.keys():
-                return False
+                return None
             rows = list(await connection.execute(select(_routes).order_by(_routes.c.created_at, _routes.c.route_id)))
         self._registered = {each: self._registered[each] for each in self._registered if each in ids}
         self._refused = {each: self._refused[each] for each in self._refused if each in ids}
         new = [row for row in rows if self.find(row.route_id) is None]
-        self._take([Registration.read(row.route_id, row.format, row.text, row.created_at) for row in new])
-        return True
+        serve = self._take([Registration.read(row.route_id, row.format, row.text, row.created_at) for row in new])
+        return serve or self._compile(self.declarations)
 
-    def _take(self, kept: Sequence[Registration]) -> None:
-        """Serves kept routes, without those that cannot be beside what is declared today: these must not stop the
+    def _take(self, kept: Sequence[Registration]) -> Callable[[], None] | None:
+        """Takes kept routes in, without those that cannot be beside what is declared today: these must not stop the
         others. All are looked at together, as every look compiles everything; only where that fails, half by half.
+
+        Returns:
+            What serves all that are registered by now; None where none of these is.
         """
         if not kept:
-            return
+            return None
         try:
-            self._check([*self.declarations, *(each.files for each in kept)])
+            serve = self._compile([*self.declarations, *(each.files for each in kept)])
         except ConfigError as error:
             if len(kept) > 1:
-                self._take(kept[: len(kept) // 2])
-                self._take(kept[len(kept) // 2 :])
-                return
+                first = self._take(kept[: len(kept) // 2])
+                return self._take(kept[len(kept) // 2 :]) or first
             self._refused[kept[0].route_id] = kept[0]
             logger.error("the registered route %s is not served: %s", kept[0].route_id, error)
-        else:
-            self._registered |= {each.route_id: each for each in kept}
+            return None
+        self._registered |= {each.route_id: each for each in kept}
+        return serve
 
     def _require_one(self, made: Registration) -> None:
         if made.files.problems:

@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from wireloom.config import Limits
 from wireloom.core.codec import Codec
 from wireloom.core.endpoint import Door, Endpoint
 from wireloom.core.rate import Bucket, TooOften
@@ -67,13 +66,10 @@ def adopt(visits: Iterable[Visit]) -> None:
 
 
 def _common(route: Route, services: Services) -> dict[str, Any]:
-    limits: Limits = services.config.limits
-    if route.max_message_bytes is not None:
-        limits = replace(limits, max_message_bytes=route.max_message_bytes)
     return {
         "name": route.name,
         "path": route.path,
-        "limits": limits,
+        "limits": services.config.limits.sized(route.max_message_bytes),
         "summary": route.description.partition("\n")[0],
         "source": route.source,
     }
@@ -130,7 +126,7 @@ class RouteSocket:
         if route.message_schema is not None:
             decoding = compile_message(None, schema=route.message_schema, owner=route.name, source=route.source)
             read, schema = partial(_read_checked, read, decoding.decode), decoding.schema
-        return Codec(read, reply_of, encode_error, json=False, message_schema=schema)
+        return Codec(read, _reply_of, _encode_error, json=False, message_schema=schema)
 
     def _beginning(self, hook: Hook | None) -> Callable[[Request], Any]:
         """Handles messages at once."""
@@ -141,7 +137,7 @@ class RouteSocket:
             connection = request.connection
             visit = visits[connection]
             if rate is not None:
-                take(visit, *rate)
+                _take(visit, *rate)
             try:
                 return run(visit, connection, request.message)
             except CAUGHT as error:
@@ -158,7 +154,7 @@ class RouteSocket:
             connection = request.connection
             visit = visits[connection]
             if rate is not None:
-                take(visit, *rate)
+                _take(visit, *rate)
             try:
                 return await run(visit, connection, request.message)
             except CAUGHT as error:
@@ -177,7 +173,7 @@ class RouteSocket:
         self.adopt(visit)
         reply = await self._run("on_connect", visit)
         if reply is not None:
-            connection.send(reply_of(reply))
+            connection.send(_reply_of(reply))
         self.join_computed(visit)
 
     def adopt(self, visit: Visit) -> None:
@@ -233,7 +229,7 @@ def _nothing(visit: Visit, connection: Any, message: Any) -> None:
     """What a route does with messages that it has no hook for."""
 
 
-def take(visit: Visit, per_minute: int, burst: int) -> None:
+def _take(visit: Visit, per_minute: int, burst: int) -> None:
     """Counts one message of a connection.
 
     Raises:
@@ -254,18 +250,19 @@ def take(visit: Visit, per_minute: int, burst: int) -> None:
     visit.refusals = 0
 
 
-def reply_of(value: Any) -> str:
+def _reply_of(value: Any) -> str:
     """What a hook returns, as a message: a text as it is, anything else as JSON."""
     return str(value) if isinstance(value, str) else json_of(value)
 
 
-def encode_error(error: RequestError) -> bytes:
+def _encode_error(error: RequestError) -> bytes:
     """An error as clients of routes are told of it."""
     told: dict[str, Any] = {"error": error.message, "code": error.code}
     if isinstance(error, InternalError):
         told["id"] = error.error_id
     if isinstance(error, ValidationFailed) and error.details:
-        told["path"] = error.details[0]["path"]
+        first = error.details[0]
+        told |= {"error": f"{error.message}: {first['message']}", "path": first["path"]}
     if isinstance(error, TooOften):
         told["retry_after_seconds"] = error.retry_after_seconds
     return _encode(told)
@@ -314,7 +311,7 @@ def _http(route: Route, compiled: Compiled, services: Services) -> Endpoint:
         check, schema = decoding.decode, decoding.schema
     return Endpoint(
         door=Door.REST,
-        codec=Codec(partial(_read_body, check), _response, encode_error, message_schema=schema),
+        codec=Codec(partial(_read_body, check), _response, _encode_error, message_schema=schema),
         on_message=_answering(route, compiled),
         authorize=_admitting(route, services),
         login=route.auth,
@@ -325,9 +322,10 @@ def _http(route: Route, compiled: Compiled, services: Services) -> Endpoint:
 
 
 def _admitting(route: Route, services: Services) -> Callable[[Request], Any] | None:
-    rate = route.callers
-    if rate is None and not route.auth:
+    if route.rate is None and not route.auth:
         return None
+    what = f"route {', '.join(route.methods)} {route.path}"
+    rate = None if route.rate is None else services.rates.of(what, *route.rate)
 
     async def authorize(request: Request) -> None:
         if route.auth:
@@ -358,7 +356,10 @@ def _answering(route: Route, compiled: Compiled) -> Callable[[Request], Any]:
 def _read_body(check: Callable[[Any], Any] | None, incoming: Incoming) -> Any:
     """The body of a request: JSON, or the fields of a form; null where there is none."""
     if incoming.form is not None:
-        return dict(_fields(incoming.form))
+        fields = dict(_fields(incoming.form))
+        if check is not None:
+            check(_encode(fields))
+        return fields
     if check is not None and (incoming.body or incoming.method not in ("GET", "HEAD")):
         check(incoming.body)
     if not incoming.body:

@@ -35,24 +35,27 @@ class Failures:
     Args:
         route: its name.
         compiled: knows which operation failed.
-
-    Attributes:
-        count: of hooks that failed.
     """
 
     def __init__(self, route: str, compiled: Compiled) -> None:
         self._route = route
         self._compiled = compiled
-        self.count = 0
 
     def tell(self, hook: str, visit: Visit, error: Failure | RequestError) -> str:
         """Logs and counts the failure of a hook; gives the id of the line."""
-        self.count += 1
+        visit.connection.endpoint.counts.failures[hook] += 1
         place = self._compiled.place_of(error)
         path, source = (place.path, f" ({place.source})") if place is not None else (hook, "")
         error_id = new_error_id()
         line = "error %s: route %r, %s%s failed on %s: %s (%s)"
-        extra = {"route": self._route, "hook": hook, "operation": path, "connection": visit.connection_id}
+        extra = {
+            "error_id": error_id,
+            "endpoint": visit.connection.endpoint.label,
+            "route": self._route,
+            "hook": hook,
+            "operation": path,
+            "connection": visit.connection_id,
+        }
         why = one_line(error.message), one_line(error.code)
         told = (error_id, self._route, path, source, visit.connection_id, *why)
         _logger.warning(line, *told, extra=extra)

@@ -60,6 +60,15 @@ class Fuel:
             self._look()
             yield item
 
+    def look(self, value: Any) -> Any:
+        """The value of something that may have taken long. One expression may have thousands of such.
+
+        Raises:
+            OutOfFuel: the time is used up.
+        """
+        self._look()
+        return value
+
     def _look(self) -> None:
         now = time.monotonic()
         if now > self._ends:

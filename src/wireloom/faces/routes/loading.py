@@ -80,7 +80,7 @@ def read_routes(*targets: str | os.PathLike[str]) -> RouteFiles:
         if path.is_dir():
             found = sorted(_within(path))
             if not found:
-                problems.append(ConfigError(f"there is no .yaml, .yml or .json file in the folder {str(path)!r}"))
+                problems.append(ConfigError(_without_routes(path)))
             paths |= dict.fromkeys(found)
         elif path.is_file():
             paths[path] = None
@@ -89,6 +89,12 @@ def read_routes(*targets: str | os.PathLike[str]) -> RouteFiles:
     if problems:
         raise ConfigErrors(problems)
     return RouteFiles(map(_open, paths), map(Path, targets))
+
+
+def _without_routes(folder: Path) -> str:
+    python = next(iter(sorted(folder.glob("*.py"))), None)
+    hint = f"; to serve Python, name its file, such as {python}" if python is not None else ""
+    return f"there is no .yaml, .yml or .json file in the folder {str(folder)!r}{hint}"
 
 
 def _within(folder: Path) -> Iterator[Path]:

@@ -27,17 +27,18 @@ _PATH = "/api/v1/dynamic-routes"
 _HEADERS = {"Cache-Control": "no-store"}
 
 
-def register_routes(routes: DynamicRoutes, authenticate: Authenticate) -> list[Route]:
+def register_routes(routes: DynamicRoutes, authenticate: Authenticate, max_body_bytes: int) -> list[Route]:
     """The HTTP routes of the register.
 
     Args:
         routes: registers and removes.
         authenticate: gives the user of a token.
+        max_body_bytes: of a file that is registered; 0 for no limit.
     """
 
     async def register(request: HTTPRequest) -> Response:
         try:
-            text = (await read_body(request)).decode()
+            text = (await read_body(request, max_body_bytes)).decode()
         except UnicodeDecodeError:
             return _parse_error([{"line": 1, "column": 1, "message": "the text is not UTF-8"}])
         except RequestError as error:

@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from wireloom.core.rate import Rate
 from wireloom.errors import did_you_mean
 from wireloom.faces.routes.document import Value
 from wireloom.faces.routes.report import MAX_PROBLEMS, Enough, Problem
@@ -52,7 +51,7 @@ class Route:
         value: all of it, for problems.
         name: for messages.
         hooks: lists of operations: those of `HOOKS`, or ``logic``.
-        callers: of an HTTP route with a limit, what is counted of them; it outlives that the route is compiled anew.
+        rate: messages, or requests, a minute, and how many may come at once; None: any number.
     """
 
     value: Value
@@ -64,7 +63,6 @@ class Route:
     hooks: dict[str, Value] = field(default_factory=dict)
     auth: bool = False
     rate: tuple[int, int] | None = None
-    callers: Rate | None = None
     channels: list[Value] = field(default_factory=list)
     binary: str = "text"
     message_schema: Any = None
@@ -230,7 +228,6 @@ class _Reader:
         per_minute = self._whole(members, "messages_per_minute", value)
         burst = self._whole(members, "burst", value) if "burst" in members else per_minute
         self.route.rate = (per_minute, burst)
-        self.route.callers = Rate(per_minute, burst)
 
     def _whole(self, members: dict[str, tuple[Value, Value]], name: str, value: Value) -> int:
         data = members[name][1].data if name in members else None

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from wireloom.faces.routes.expressions.emit import Code
 
-__all__ = ["ALWAYS", "RESERVED", "Scope"]
+__all__ = ["ALWAYS", "IN_HTTP", "IN_MESSAGES", "RESERVED", "Scope"]
 
 # What is always there: the Python that reads it once, at the beginning of the hook, and its kind.
 ALWAYS: dict[str, tuple[str, str]] = {

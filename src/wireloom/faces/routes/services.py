@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from wireloom.config import Config
 from wireloom.core.endpoint import Authorize
+from wireloom.core.rates import Rates
 from wireloom.faces.routes.outbound import Outbound
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Services:
         log_in: what ``auth: true`` stands for.
         walk: runs walkers.
         visits: the open connections of routes; they outlive a live reload.
+        rates: what was counted of callers; it does so too.
     """
 
     config: Config
@@ -43,6 +45,7 @@ class Services:
     log_in: Authorize
     walk: Callable[[Visit, str, dict[str, Any]], Awaitable[list[Any]]]
     visits: dict[Connection, Visit] = field(default_factory=dict)
+    rates: Rates = field(default_factory=Rates)
 
     async def drain(self) -> None:
         """Waits while the backplane has too much to send."""

@@ -153,6 +153,10 @@ class Writer:
         self.waits = True
         return f"(await {self.fuel}.wait({call}))"
 
+    def look(self, call: str) -> str:
+        """The Python that ends the hook after a call where its time is over."""
+        return f"{self.fuel}.look({call})"
+
     @property
     def fuel(self) -> str:
         """How the Python calls the fuel of the run."""
@@ -241,7 +245,7 @@ class Writer:
         if self.context.expressions > _MAX_EXPRESSIONS:
             self.problem(value, f"the expressions of a route have more than {_MAX_EXPRESSIONS} characters together")
             raise Enough
-        emitter = Emitter(self.scope, self.context.namespace, self.wait)
+        emitter = Emitter(self.scope, self.context.namespace, self.wait, self.look)
         try:
             code: Code = make(emitter)
         except ExpressionProblem as problem:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from starlette.datastructures import UploadFile
 
-from wireloom.config import Limits
 from wireloom.core.codec import Codec
 from wireloom.core.endpoint import Door, Endpoint
-from wireloom.core.rate import Rate
 from wireloom.core.request import Request
 from wireloom.core.rest import Incoming
 from wireloom.core.topic import PUBLIC_ROOT_ID
@@ -67,7 +64,8 @@ class _Compiler:
         self._runner = Runner(
             self._abilities, services.graph, services.find_user, services.threads, self._spec.timeout_seconds
         )
-        self._rate = Rate(self._spec.rate_per_minute) if self._spec.rate_per_minute else None
+        per_minute, name = self._spec.rate_per_minute, f"walker {walker.__module__}.{walker.__qualname__}"
+        self._rate = services.rates.of(name, per_minute) if per_minute else None
         self._check()
 
     def _check(self) -> None:
@@ -99,22 +97,18 @@ class _Compiler:
             door=door,
             codec=codec,
             on_message=on_message,
-            limits=self._limits(),
+            limits=self._services.config.limits.sized(self._spec.max_message_bytes),
             tags=self._spec.tags,
             summary=self._spec.summary or (own_doc or "").partition("\n")[0],
             source=self._source,
             **further,
         )
 
-    def _limits(self) -> Limits:
-        chosen = self._spec.max_message_bytes
-        limits = self._services.config.limits
-        return limits if chosen is None else replace(limits, max_message_bytes=chosen)
-
     # -- doors -------------------------------------------------------------------------------------------------------
 
     def _socket(self, path: str) -> Endpoint:
-        socket = WalkerSocket(self._walker.__name__, self._spec, self._fields, self._runner, self._services)
+        name, services = self._walker.__name__, self._services
+        socket = WalkerSocket(name, self._spec, self._fields, self._runner, self._rate, services)
         login = not self._spec.public
         return self._endpoint(path, Door.WEBSOCKET, socket.codec, socket.on_message, login=login, **socket.hooks)
 

@@ -11,6 +11,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import msgspec
 from starlette.datastructures import UploadFile
 
+from wireloom.core.components import MULTIPART
 from wireloom.core.json_text import CLIENT_ERRORS, MAX_DEPTH, is_shallow, problem, problem_of, refusal_of, require_json
 from wireloom.core.plain import plain_of
 from wireloom.errors import ConfigError, InvalidJSON, ValidationFailed
@@ -54,7 +55,7 @@ class Fields:
         self._multiple = {name for name in names if _is_multiple(hints[name])}
         self.has_files = any(_holds_file(hints[name]) for name in names)
         if self.has_files:
-            self.schema["x-wireloom-multipart"] = True
+            self.schema[MULTIPART] = True
 
     def schema_with_token(self) -> dict[str, Any]:
         """The schema of a message, which may bring a token beside the fields."""

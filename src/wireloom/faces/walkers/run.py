@@ -118,7 +118,7 @@ class Runner:
             return self._go_on(run, root_id, walker, partial(read, payload))
         del walker.__dict__["_running"]
         unit.abandon()
-        return encode_reports(run.reports)
+        return _encode_reports(run.reports)
 
     async def _go_on(self, run: Run, root_id: str, walker: Walker, again: Callable[[], Walker]) -> bytes:
         """What `begin` leaves to do: further nodes, and keeping what was changed."""
@@ -186,7 +186,7 @@ class Runner:
                 await self._walk(run, walker)
             else:
                 await self._walk_in_time(run, walker)
-            reports = encode_reports(run.reports)  # first: what cannot be told is not kept
+            reports = _encode_reports(run.reports)  # first: what cannot be told is not kept
             if not unit.is_untouched:
                 # Once it is being kept, no deadline can say any more that it is not
                 with anyio.CancelScope(shield=True):
@@ -290,7 +290,7 @@ async def _wait(run: Run, made: Awaitable[Any]) -> None:
         log_bug(run.request.endpoint, error, "on_commit")
 
 
-def encode_reports(reports: list[Any]) -> bytes:
+def _encode_reports(reports: list[Any]) -> bytes:
     """Reports as a JSON array; nodes in them as ``{"id", "context"}``."""
     return _encode([_report(value) for value in reports])
 

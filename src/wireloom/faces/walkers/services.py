@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from wireloom.config import Config
+from wireloom.core.rates import Rates
 from wireloom.faces.walkers.threads import Threads
 from wireloom.graph.types import Types
 
@@ -54,6 +55,7 @@ class Services:
         tokens: those that open connections of walkers came with; they outlive a live reload.
         types: the classes of nodes.
         threads: where plain abilities run.
+        rates: what was counted of callers; it outlives a live reload.
     """
 
     config: Config
@@ -65,3 +67,4 @@ class Services:
     tokens: dict[Connection, str] = field(default_factory=dict)
     types: Types = field(default_factory=Types)
     threads: Threads = field(default_factory=Threads)
+    rates: Rates = field(default_factory=Rates)

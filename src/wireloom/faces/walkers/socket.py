@@ -9,12 +9,13 @@ from wireloom.core.codec import Codec
 from wireloom.core.rate import Rate
 from wireloom.core.request import Request
 from wireloom.core.topic import PUBLIC_ROOT_ID, walker_topic
-from wireloom.errors import ValidationFailed
+from wireloom.errors import Disconnect, ValidationFailed
 from wireloom.faces.walkers.callers import is_allowed, require_role
 from wireloom.faces.walkers.envelope import SOCKET_REPLY_SCHEMA, socket_errors, socket_reply
 from wireloom.faces.walkers.fields import Fields, split_token
 from wireloom.faces.walkers.run import Runner
 from wireloom.faces.walkers.services import Services
+from wireloom.hub.census import TooManyConnections
 from wireloom.identity.bearer import BEARER_SUBPROTOCOL, find_token
 
 if TYPE_CHECKING:
@@ -43,16 +44,19 @@ class WalkerSocket:
         spec: how it was declared.
         fields: how it is made of a message.
         runner: runs it.
+        rate: how often one caller may run it; None: as it likes.
         services: what the application has.
     """
 
-    def __init__(self, name: str, spec: Spec, fields: Fields, runner: Runner, services: Services) -> None:
+    def __init__(
+        self, name: str, spec: Spec, fields: Fields, runner: Runner, rate: Rate | None, services: Services
+    ) -> None:
         self._spec = spec
         self._fields = fields
         self._runner = runner
         self._services = services
         self._topic = walker_topic(name) if spec.broadcast else None
-        self._rate = Rate(spec.rate_per_minute) if spec.rate_per_minute else None
+        self._rate = rate
         self._tokens = services.tokens
         encode_error = socket_errors(services.config.dev)
         message_schema = fields.schema_with_token()
@@ -67,13 +71,18 @@ class WalkerSocket:
             "on_disconnect": self.on_disconnect,
             "begin": self.begin if direct else None,
             "subprotocols": (BEARER_SUBPROTOCOL,),
+            "answers": not self._spec.broadcast,
             "takes_over": self.takes_over,
         }
 
     # -- life --------------------------------------------------------------------------------------------------------
 
     async def on_connect(self, request: Request) -> None:
-        """Remembers the token that the connection came with, and whose connection it is."""
+        """Remembers the token that the connection came with, and whose connection it is.
+
+        Raises:
+            Disconnect: 1008: its user has as many connections as may be.
+        """
         connection: Connection = request.connection
         if self._topic is not None and self._spec.public:
             connection.hear(self._topic)
@@ -85,7 +94,10 @@ class WalkerSocket:
         since = self._services.hub.logins.revocations
         user = await self._services.callers.find(token)
         if user is not None and connection.is_open:
-            self._log_in(connection, user, since)
+            try:
+                self._log_in(connection, user, since)
+            except TooManyConnections as refusal:
+                raise Disconnect(1008, refusal.message) from refusal
 
     def _log_in(self, connection: Connection, user: Any, since: int) -> None:
         """From now on it is this user's connection, which hears what only those hear who may run the walker."""

@@ -12,7 +12,7 @@ from wireloom.errors import ConfigError, did_you_mean
 from wireloom.faces.walkers.walker import Walker
 from wireloom.graph.declared import source_of_class
 
-__all__ = ["APIProtocol", "Spec", "spec", "spec_of"]
+__all__ = ["APIProtocol", "Spec", "SpecOptions", "spec", "spec_of"]
 
 W = TypeVar("W", bound=type[Walker])
 

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from wireloom.faces.walkers.run import Run
     from wireloom.identity.user import User
 
-__all__ = ["Disengaged", "Walker", "entry", "exit", "wait"]
+__all__ = ["ENTRY", "EXIT", "Disengaged", "Walker", "entry", "exit", "wait"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
-ENTRY, EXIT = "__wireloom_entry__", "__wireloom_exit__"
+ENTRY, EXIT = "__wireloom_entry__", "__wireloom_exit__"  # the attributes that mark abilities
 
 
 class Disengaged(BaseException):  # no error: what `disengage` ends an ability with, past `except Exception`

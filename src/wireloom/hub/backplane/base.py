@@ -60,6 +60,14 @@ class Backplane(Protocol):
     def dropped(self) -> int:
         """Publications that other hubs did not get, because its server was away or too slow."""
 
+    @property
+    def reconnects(self) -> int:
+        """How often its server was lost and has come back."""
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of publications that its server has not taken yet."""
+
     async def start(self, receive: Receive) -> None:
         """Connects; from now on calls `receive` in this event loop for every publication of other hubs.
 

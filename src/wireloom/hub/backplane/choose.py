@@ -46,5 +46,6 @@ def make_backplane(url: str, prefix: str) -> Backplane:
 def _unknown(scheme: str) -> str:
     """What is said of a URL without a known scheme; without one, nothing of it is repeated, it may be a password."""
     known = [f"{name}://" for name in _EXTRAS]
-    what = f"unknown backplane {scheme}://{did_you_mean(f'{scheme}://', known)}" if scheme else "no backplane's URL"
-    return f"{what}; write memory, {', '.join(known)}"
+    nearest = did_you_mean(f"{scheme}://", known) if scheme else ""
+    what = f"unknown backplane {scheme}://" if scheme else "the backplane is no URL"
+    return f"{what}{nearest}" if nearest else f"{what}; write memory, {', '.join(known)}"

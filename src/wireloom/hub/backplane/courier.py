@@ -27,7 +27,16 @@ from wireloom.errors import ConfigError
 from wireloom.hub.backplane.base import Publication, Receive
 from wireloom.hub.backplane.envelope import VERSION, EnvelopeReader, encode_envelope, new_origin
 
-__all__ = ["Courier", "Link", "mask_url"]
+__all__ = [
+    "ANSWER_SECONDS",
+    "CLOSE_SECONDS",
+    "CONNECT_SECONDS",
+    "HEARTBEAT_SECONDS",
+    "Arrive",
+    "Courier",
+    "Link",
+    "mask_url",
+]
 
 QUEUE_BYTES = 16 * 1024 * 1024
 ROOM_BYTES = 4 * 1024 * 1024  # below this, publishers that waited go on
@@ -105,7 +114,7 @@ class Courier(ABC):
         self.url = url
         self.shown_url = mask_url(url)
         self.prefix = prefix
-        self.dropped = 0
+        self.dropped = self.reconnects = 0
         self._running = False
         self._receive: Receive = lambda publication: None
         self._reader = EnvelopeReader(b"")
@@ -148,6 +157,11 @@ class Courier(ABC):
     def degraded(self) -> bool:
         """Whether other hubs cannot be reached now."""
         return self._running and self._link is None
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of publications that the server has not taken yet."""
+        return self._waiting_bytes
 
     @property
     def ignored(self) -> int:
@@ -285,6 +299,7 @@ class Courier(ABC):
                 *(self.shown_url, _explain(error, self.url)),
             )
             link, ceiling = await self._reconnect(BACKOFF_SECONDS[0] if steady else ceiling)
+            self.reconnects += 1
             _logger.info("backplane %s is back; %d publications dropped so far", self.shown_url, self.dropped)
 
     async def _take_up(self, link: Link) -> None:

@@ -12,7 +12,7 @@ class MemoryBackplane:
     """Carries nothing: the hub itself delivers what it publishes."""
 
     degraded = False
-    dropped = 0
+    dropped = reconnects = waiting_bytes = 0
 
     async def start(self, receive: Receive) -> None:
         """Nothing to connect to."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio
+from tests.ids import shown
 
 from wireloom.faces.routes.expressions.emit import Code, Emitter, Namespace
 from wireloom.faces.routes.expressions.problem import ExpressionProblem
@@ -175,7 +176,7 @@ def tidied(value: Any) -> Any:
 
 def short(value: Any) -> str:
     """The name of a case."""
-    text = repr(value)
+    text = shown(value)
     return text if len(text) < 60 else text[:57] + "..."
 
 

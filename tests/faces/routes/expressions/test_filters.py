@@ -113,3 +113,10 @@ def test_a_failure_says_what_was_met_and_what_is_wanted() -> None:
 
 def test_every_filter_has_a_line_for_the_documents() -> None:
     assert [row.name for row in FILTERS.rows.values() if not row.help.endswith((".", "`."))] == []
+
+
+def test_json_of_a_short_text_is_bounded_as_that_of_a_long_one() -> None:
+    for levels, gives in ((64, 1), (65, Fails("TOO_LARGE"))):
+        assert outcome("{{ deep | json_parse | length }}", {"deep": "[" * levels + "]" * levels}) == gives
+    for items, gives in ((100_000, 100_000), (100_001, Fails("TOO_LARGE"))):
+        assert outcome("{{ long | json_parse | length }}", {"long": f"[{','.join(['1'] * items)}]"}) == gives

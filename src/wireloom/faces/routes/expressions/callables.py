@@ -49,6 +49,7 @@ class Callable:
         variadic: further arguments may follow.
         gives: the kind of the result; ``any`` where that depends.
         waits: the function is a coroutine function.
+        slow: kinds of the first argument of which the largest takes more than a hundredth of a second.
         help: for the documents.
     """
 
@@ -58,6 +59,7 @@ class Callable:
     variadic: bool
     gives: str
     waits: bool
+    slow: tuple[str, ...]
     help: str
 
     @property
@@ -83,11 +85,17 @@ class Table:
         self.rows: dict[str, Callable] = {}
         self._spellings: dict[str, Callable] = {}
 
-    def add(self, name: str) -> PythonCallable[[PythonCallable[..., Any]], PythonCallable[..., Any]]:
-        """Declares a function under a name; its docstring is its line in the documents."""
+    def add(
+        self, name: str, *, slow: tuple[str, ...] = ()
+    ) -> PythonCallable[[PythonCallable[..., Any]], PythonCallable[..., Any]]:
+        """Declares a function under a name; its docstring is its line in the documents.
+
+        Args:
+            slow: as of `Callable`.
+        """
 
         def declare(function: PythonCallable[..., Any]) -> PythonCallable[..., Any]:
-            row = _read(name, function)
+            row = _read(name, function, slow)
             self.rows[name] = row
             self._spellings |= {_snake(name): row, _camel(name): row, name: row}
             return function
@@ -112,7 +120,7 @@ def _camel(name: str) -> str:
     return first + "".join(word.capitalize() for word in rest)
 
 
-def _read(name: str, function: PythonCallable[..., Any]) -> Callable:
+def _read(name: str, function: PythonCallable[..., Any], slow: tuple[str, ...]) -> Callable:
     hints = get_type_hints(function)
     signature = inspect.signature(function).parameters.values()
     single = [parameter for parameter in signature if parameter.kind is not parameter.VAR_POSITIONAL]
@@ -127,6 +135,7 @@ def _read(name: str, function: PythonCallable[..., Any]) -> Callable:
         variadic=len(single) < len(signature),
         gives=_KINDS.get(hints["return"], "number" if hints["return"] == int | float else "any"),
         waits=inspect.iscoroutinefunction(function),
+        slow=slow,
         help=inspect.getdoc(function) or "",
     )
 

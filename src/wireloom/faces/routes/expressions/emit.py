@@ -112,17 +112,23 @@ class Emitter:
         scope: the variables.
         namespace: takes what the Python calls.
         wait: the Python that waits for a call.
+        look: the Python that looks at the clock after a call.
 
     Attributes:
         waits: whether anything of it has to be awaited.
     """
 
     def __init__(
-        self, scope: Scope, namespace: Namespace, wait: PythonCallable[[str], str] = "(await {})".format
+        self,
+        scope: Scope,
+        namespace: Namespace,
+        wait: PythonCallable[[str], str] = "(await {})".format,
+        look: PythonCallable[[str], str] = str,
     ) -> None:
         self.scope = scope
         self.namespace = namespace
         self._wait = wait
+        self._look = look
         self.waits = False
         self._depth = 0
 
@@ -257,7 +263,11 @@ class Emitter:
         ]
         call = f"{self._name(row.function, f'{noun}_{row.name}')}({', '.join(texts)})"
         self.waits = self.waits or row.waits
-        return Code(self._wait(call) if row.waits else call, row.gives)
+        if row.waits:
+            call = self._wait(call)
+        elif row.slow and arguments[0][0].kind in ("any", *row.slow):
+            call = self._look(call)
+        return Code(call, row.gives)
 
     def _argument(self, code: Code, place: Node, wanting: str, parameter: Parameter | None) -> str:
         if parameter is None or not parameter.kinds or code.kind in parameter.kinds:

@@ -75,7 +75,7 @@ def _capitalize(text: str) -> str:
     return sized(text.capitalize())
 
 
-@FILTERS.add("title")
+@FILTERS.add("title", slow=("text",))
 def _title(text: str) -> str:
     """The first letter of every word a capital, all others small."""
     return sized(_WORD.sub(lambda word: word[0].capitalize(), text))
@@ -99,7 +99,7 @@ def _split(text: str, separator: str = " ") -> list[Any]:
     return text.split(separator) if separator else list(text)
 
 
-@FILTERS.add("join")
+@FILTERS.add("join", slow=("list",))
 def _join(items: list[Any], separator: str = "") -> str:
     """The items as text, with a separator between them."""
     texts, room = [], MAX_TEXT + len(separator)
@@ -138,7 +138,7 @@ def _repeat(text: str, times: int) -> str:
     return text * min(count, MAX_TEXT)
 
 
-@FILTERS.add("contains")
+@FILTERS.add("contains", slow=("list",))
 def _contains(value: str | list[Any] | dict[str, Any], part: Any) -> bool:
     """Whether a text has a part, a list an item, or an object a member of this name."""
     if isinstance(value, str):
@@ -169,7 +169,7 @@ def _truncate(text: str, length: int, end: str = "…") -> str:
     return text[: max(most - len(end), 0)] + end[: max(most, 0)]
 
 
-@FILTERS.add("slugify")
+@FILTERS.add("slugify", slow=("text",))
 def _slugify(text: str) -> str:
     """As part of an address: small letters and digits of ASCII, with hyphens between words."""
     plain = "".join(_in_ascii(text[at : at + _SLICE]) for at in range(0, len(text), _SLICE))
@@ -207,13 +207,13 @@ def _format(text: str, *values: Any) -> str:
 # -- text as something else --------------------------------------------------------------------------------------
 
 
-@FILTERS.add("json")
+@FILTERS.add("json", slow=("list", "object"))
 def _json(value: Any) -> str:
     """As compact JSON."""
     return json_of(value)
 
 
-@FILTERS.add("json_parse")
+@FILTERS.add("json_parse", slow=("text",))
 def _json_parse(text: str) -> Any:
     """The value of a JSON text; `INVALID_JSON`."""
     return parse_json(text)
@@ -234,7 +234,7 @@ def _base64_decode(text: str) -> str:
         raise Failure("base64_decode takes text in UTF-8 that was written in Base64", "WRONG_VALUE") from None
 
 
-@FILTERS.add("url_encode")
+@FILTERS.add("url_encode", slow=("text",))
 def _url_encode(text: str) -> str:
     """As part of an address: all but letters, digits and ``_.-~`` percent-encoded."""
     written = utf8_of(text)
@@ -243,7 +243,7 @@ def _url_encode(text: str) -> str:
     return sized(quote(written, safe=""))
 
 
-@FILTERS.add("url_decode")
+@FILTERS.add("url_decode", slow=("text",))
 def _url_decode(text: str) -> str:
     """The text that was percent-encoded."""
     return unquote_to_bytes(utf8_of(text)).decode(errors="replace")
@@ -282,7 +282,7 @@ def _reverse(value: str | list[Any]) -> Any:
     return value[::-1]
 
 
-@FILTERS.add("sort")
+@FILTERS.add("sort", slow=("list",))
 def _sort(items: list[Any], key: Any = None) -> list[Any]:
     """From the least to the greatest: numbers or texts, or objects by one of their members."""
     keys = [item if key is None else member(item, key) for item in items]
@@ -292,7 +292,7 @@ def _sort(items: list[Any], key: Any = None) -> list[Any]:
     return [items[index] for index in sorted(range(len(items)), key=keys.__getitem__)]
 
 
-@FILTERS.add("unique")
+@FILTERS.add("unique", slow=("list",))
 def _unique(items: list[Any]) -> list[Any]:
     """Every item once, where it stands first."""
     found: dict[Any, Any] = {}
@@ -326,7 +326,7 @@ def _get(value: Any, key: Any, otherwise: Any = None) -> Any:
     return otherwise if found is None else found
 
 
-@FILTERS.add("sum")
+@FILTERS.add("sum", slow=("list",))
 def _sum(items: list[Any]) -> int | float:
     """The numbers added up; 0 of none."""
     numbers = [number_of(item, "sum") for item in items]
@@ -338,25 +338,25 @@ def _sum(items: list[Any]) -> int | float:
         return tidy(math.inf)
 
 
-@FILTERS.add("min")
+@FILTERS.add("min", slow=("list",))
 def _min(items: list[Any]) -> Any:
     """The least number or text; null of none."""
     return extreme(items, lambda found, item: item < found)
 
 
-@FILTERS.add("max")
+@FILTERS.add("max", slow=("list",))
 def _max(items: list[Any]) -> Any:
     """The greatest number or text; null of none."""
     return extreme(items, lambda found, item: item > found)
 
 
-@FILTERS.add("map")
+@FILTERS.add("map", slow=("list",))
 def _map(items: list[Any], key: Any) -> list[Any]:
     """The same member of every item; null where there is none."""
     return [member(item, key) for item in items]
 
 
-@FILTERS.add("filter")
+@FILTERS.add("filter", slow=("list",))
 def _filter(items: list[Any], key: Any, *value: Any) -> list[Any]:
     """The items whose member of this name has a value, or, without one, counts as true."""
     if len(value) > 1:
@@ -367,7 +367,7 @@ def _filter(items: list[Any], key: Any, *value: Any) -> list[Any]:
 # -- kinds and numbers -------------------------------------------------------------------------------------------
 
 
-@FILTERS.add("string")
+@FILTERS.add("string", slow=("list", "object"))
 def _string(value: Any) -> str:
     """As it stands in a text."""
     return sized(text_of(value))

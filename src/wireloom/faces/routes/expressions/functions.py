@@ -41,13 +41,13 @@ def _len(value: str | list[Any] | dict[str, Any]) -> int:
     return len(value)
 
 
-@FUNCTIONS.add("min")
+@FUNCTIONS.add("min", slow=("list",))
 def _min(first: Any, *others: Any) -> Any:
     """The least of its arguments, numbers or texts; of one list, its least item."""
     return extreme(_values(first, others), lambda found, value: value < found)
 
 
-@FUNCTIONS.add("max")
+@FUNCTIONS.add("max", slow=("list",))
 def _max(first: Any, *others: Any) -> Any:
     """The greatest of its arguments, numbers or texts; of one list, its greatest item."""
     return extreme(_values(first, others), lambda found, value: value > found)

@@ -23,7 +23,7 @@ from wireloom.faces.routes.expressions.values import (
 )
 from wireloom.faces.routes.failure import Failure
 
-__all__ = ["BINARY", "UNARY", "WORDS", "Operator"]
+__all__ = ["BINARY", "UNARY", "WORDS", "Operator", "divide"]
 
 _MAX_POWER = 1024
 

@@ -17,6 +17,7 @@ import msgspec
 from wireloom.faces.routes.failure import ErrorText, Failure
 
 __all__ = [
+    "BITS_64",
     "MAX_DEPTH",
     "MAX_ITEMS",
     "MAX_TEXT",
@@ -46,7 +47,8 @@ MAX_TEXT = 1024 * 1024  # characters of one text
 MAX_ITEMS = 100_000  # values within one value, however they are nested
 MAX_DEPTH = 64  # levels of one value
 
-_LARGEST, _SMALLEST = 2**63 - 1, -(2**63)
+BITS_64 = range(-(2**63), 2**63)  # whole numbers as JSON's readers and databases have them
+
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _MAX_DIGITS = 400
 _MANY_DIGITS = re.compile(r"\d{19}", re.ASCII)  # as many as a whole number beyond 64 bits has at least
@@ -124,7 +126,7 @@ def tidy(number: int | float) -> int | float:
         Failure: ``NOT_A_NUMBER``: it is beyond 64 bits, or infinite.
     """
     if isinstance(number, int):
-        if _SMALLEST <= number <= _LARGEST:
+        if number in BITS_64:
             return number
     elif isfinite(number):
         return int(number) if number.is_integer() and abs(number) < 2**53 else number
@@ -198,7 +200,9 @@ def parse_json(text: str) -> Any:
         Failure: ``INVALID_JSON``, or it is too large.
     """
     try:
-        value = bounded(_decode(text))
+        value = _decode(text)
+        if len(text) > MAX_ITEMS or text.count("[") + text.count("{") > MAX_DEPTH:
+            bounded(value)  # a shorter text has nothing to measure: an item, a level and a character each take one
         return _narrow(value) if _MANY_DIGITS.search(text) else value
     except (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError):
         raise Failure("the text is not JSON", "INVALID_JSON") from None
@@ -209,7 +213,7 @@ def _narrow(value: Any) -> Any:
         return [_narrow(item) for item in value]
     if isinstance(value, dict):
         return {name: _narrow(item) for name, item in value.items()}
-    return value if not isinstance(value, int) or _SMALLEST <= value <= _LARGEST else float(value)
+    return value if not isinstance(value, int) or value in BITS_64 else float(value)
 
 
 def parse_number(text: str) -> int | float | None:
@@ -220,7 +224,7 @@ def parse_number(text: str) -> int | float | None:
     number = float(bare)
     if bare.lstrip("+-").isdigit():
         whole_number = int(bare)
-        if _SMALLEST <= whole_number <= _LARGEST:
+        if whole_number in BITS_64:
             return whole_number
     return number if isfinite(number) else None
 

@@ -6,12 +6,10 @@ from wireloom.errors import did_you_mean
 from wireloom.faces.routes.operations.fields import Fields
 from wireloom.faces.routes.operations.table import Field, operation
 from wireloom.faces.routes.stores.commands import COMMANDS
-from wireloom.faces.routes.stores.statement import Statement
+from wireloom.faces.routes.stores.statement import SQL_OPERATIONS, Statement
 from wireloom.faces.routes.writer import Writer
 
 __all__: list[str] = []
-
-_KINDS = ("query", "query_one", "execute")
 
 
 @operation(
@@ -24,7 +22,7 @@ _KINDS = ("query", "query_one", "execute")
     " `execute` `{rows_affected, last_id}`. Values are bound, never pasted into the statement.",
 )
 def _sql(writer: Writer, fields: Fields) -> None:
-    kind = fields.word("operation", _KINDS, "query")
+    kind = fields.word("operation", SQL_OPERATIONS, "query")
     statement = _statement(writer, fields)
     values = fields.template("params").text
     if statement is None:

@@ -12,7 +12,10 @@ from wireloom.faces.routes.operations.table import Operation, find_operation, ne
 from wireloom.faces.routes.report import Problem
 from wireloom.faces.routes.writer import Writer
 
-__all__ = ["block", "walk", "write_operations"]
+__all__ = ["CASE_OPERATIONS", "block", "walk", "write_operations"]
+
+CASE_OPERATIONS = ("operations", "body", "actions", "then")
+"""How the operations of a case may be called."""
 
 
 def block(fields: Fields, name: str) -> None:
@@ -94,9 +97,6 @@ def _hint(value: Value) -> str:
         other = find_operation(names[1])
         return f"; begin another item before {names[1]!r}" if other else f"; indent {names[1]!r} below {names[0]!r}"
     return ""
-
-
-CASE_OPERATIONS = ("operations", "body", "actions", "then")
 
 
 @dataclass(frozen=True, slots=True)

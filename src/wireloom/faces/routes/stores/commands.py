@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from wireloom.errors import did_you_mean
-from wireloom.faces.routes.expressions.values import a_kind, number_of
+from wireloom.faces.routes.expressions.values import BITS_64, a_kind, number_of
 from wireloom.faces.routes.failure import Failure
 from wireloom.faces.routes.stores.arguments import as_text, invalid
 
 __all__ = ["COMMANDS", "Command", "KeyValueStore", "not_whole", "read_call", "store_full", "wrong_type"]
 
-MAX_TTL_SECONDS = 10**12  # Redis counts milliseconds in 64 bits
-_BITS_64 = range(-(2**63), 2**63)
+_MAX_TTL_SECONDS = 10**12  # Redis counts milliseconds in 64 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +83,7 @@ COMMANDS: dict[str, Command] = {
 
 
 class KeyValueStore(Protocol):
-    """What RedisOp works on."""
-
-    async def start(self) -> None:
-        """Makes it ready; a server need not be there yet."""
+    """What RedisOp works on. It opens itself with the first command; a server need not be there before."""
 
     async def stop(self) -> None:
         """Ends its connections."""
@@ -180,8 +176,8 @@ def _text(command: str, value: Any) -> str:
 
 def _milliseconds(command: str, value: Any) -> int:
     seconds = number_of(value, f"ttl_seconds of {command}")
-    if not abs(seconds) <= MAX_TTL_SECONDS:
-        raise invalid(f"ttl_seconds of {command} is beyond {MAX_TTL_SECONDS}")
+    if not abs(seconds) <= _MAX_TTL_SECONDS:
+        raise invalid(f"ttl_seconds of {command} is beyond {_MAX_TTL_SECONDS}")
     if seconds <= 0 and command == "SET":
         raise invalid("ttl_seconds of SET must be above 0")
     return max(1, round(seconds * 1000)) if seconds > 0 else 0
@@ -189,7 +185,7 @@ def _milliseconds(command: str, value: Any) -> int:
 
 def _whole(command: str, name: str, value: Any) -> int:
     number = number_of(value, f"{name} of {command}")
-    if number != number // 1 or int(number) not in _BITS_64:
+    if number != number // 1 or int(number) not in BITS_64:
         raise invalid(f"{name} of {command} must be a whole number of 64 bits")
     return int(number)
 

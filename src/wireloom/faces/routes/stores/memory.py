@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
+from wireloom.faces.routes.expressions.values import BITS_64
 from wireloom.faces.routes.stores.commands import not_whole, read_call, store_full, wrong_type
 
 __all__ = ["MemoryStore"]
 
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")  # what Redis takes for a number
-_BITS_64 = range(-(2**63), 2**63)
 _SWEPT = 20  # expired keys that one write clears away
 _KEY_BYTES = 200  # what a key costs beside its text, about
 _ITEM_BYTES = 80  # what any other text does
@@ -57,9 +57,6 @@ class MemoryStore:
     def used_bytes(self) -> int:
         """What keys and values take, roughly."""
         return self._bytes
-
-    async def start(self) -> None:
-        """There is nothing to do."""
 
     async def stop(self) -> None:
         """There is nothing to do; what is kept stays."""
@@ -159,7 +156,7 @@ class MemoryStore:
     def _add(self, key: str, by: int, command: str) -> int:
         entry = self._find(key, str, command)
         before = "0" if entry is None else entry.value
-        if not _WHOLE.fullmatch(before) or int(before) not in _BITS_64 or int(before) + by not in _BITS_64:
+        if not _WHOLE.fullmatch(before) or int(before) not in BITS_64 or int(before) + by not in BITS_64:
             raise not_whole(command)
         after = str(int(before) + by)
         self._keep(key, entry or _Entry(""), _cost(after) - (_cost(before) if entry else 0))

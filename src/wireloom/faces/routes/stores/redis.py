@@ -45,9 +45,6 @@ class RedisStore:
         self._pool = _make_pool(url)
         self._client = _make_client(self._pool)
 
-    async def start(self) -> None:
-        """Does nothing yet: the first command connects."""
-
     async def stop(self) -> None:
         """Ends all connections."""
         await self._pool.disconnect()

@@ -13,11 +13,9 @@ from decimal import Decimal
 from math import isfinite
 from typing import Any
 
-from wireloom.faces.routes.expressions.values import MAX_TEXT, too_large
+from wireloom.faces.routes.expressions.values import BITS_64, MAX_TEXT, too_large
 
 __all__ = ["as_rows", "plain"]
-
-_BITS_64 = range(-(2**63), 2**63)
 
 
 def as_rows(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[dict[str, Any]]:
@@ -55,7 +53,7 @@ def _text(text: str) -> str:
 
 
 def _whole(number: int) -> int | float | None:
-    return number if number in _BITS_64 else _decimal(Decimal(number))
+    return number if number in BITS_64 else _decimal(Decimal(number))
 
 
 def _finite(number: float) -> float | None:
@@ -65,7 +63,7 @@ def _finite(number: float) -> float | None:
 def _decimal(number: Decimal) -> int | float | None:
     if not number.is_finite():
         return None
-    whole = number == number.to_integral_value() and int(number) in _BITS_64
+    whole = number == number.to_integral_value() and int(number) in BITS_64
     return int(number) if whole else _finite(float(number))
 
 

@@ -8,7 +8,6 @@ Laws:
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,11 +25,9 @@ from wireloom.faces.routes.stores.postgresql import Casts
 from wireloom.faces.routes.stores.refusals import failure_of, took_too_long
 from wireloom.faces.routes.stores.rows import as_rows, plain
 from wireloom.faces.routes.stores.sqlite import guard_sqlite
-from wireloom.faces.routes.stores.statement import Statement
+from wireloom.faces.routes.stores.statement import SQL_OPERATIONS, Statement
 
-__all__ = ["SQL_OPERATIONS", "SqlStore"]
-
-SQL_OPERATIONS = ("query", "query_one", "execute")
+__all__ = ["SqlStore"]
 
 Values = Mapping[str, Any] | Sequence[Any] | None
 
@@ -56,9 +53,7 @@ class SqlStore:
     """
 
     def __init__(self, url: str, *, max_rows: int = 10_000, max_seconds: float = 30.0) -> None:
-        self._database = Database(url)
-        if self._database.is_postgresql and importlib.util.find_spec("asyncpg") is None:
-            raise ConfigError("a database postgresql:// needs the extra: pip install 'wireloom[postgres]'")
+        self._database = Database(url, statement_seconds=max_seconds + 1)
         self._password = str(Address.parse(url).url.password or "")
         self._max_rows = max_rows
         self._max_seconds = max_seconds
@@ -71,9 +66,6 @@ class SqlStore:
     def shown(self) -> str:
         """What the database is, for people."""
         return self._database.shown
-
-    async def start(self) -> None:
-        """Does nothing yet: the first statement opens the database."""
 
     async def stop(self) -> None:
         """Closes the database, when what is being done has been done."""

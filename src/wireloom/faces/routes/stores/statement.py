@@ -17,7 +17,10 @@ from wireloom.errors import did_you_mean
 from wireloom.faces.routes.expressions.values import a_kind, tidy
 from wireloom.faces.routes.stores.arguments import as_text, invalid
 
-__all__ = ["Statement"]
+__all__ = ["SQL_OPERATIONS", "Statement"]
+
+SQL_OPERATIONS = ("query", "query_one", "execute")
+"""What can be asked with a statement: all rows, the first, or what it has changed."""
 
 _TOKEN = re.compile(
     r"""

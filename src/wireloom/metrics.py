@@ -1,0 +1,141 @@
+"""Counts: what has happened, as plain integers on objects that the code which counts has at hand.
+
+Laws:
+- Counting is an addition. Nothing is locked, formatted or sent; whoever wants to know reads the numbers.
+- What is counted by name has a bounded number of names, whatever clients and handlers come up with.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections import Counter
+from typing import Any
+
+__all__ = ["OTHER", "SECONDS", "Counts", "EndpointCounts", "Timings"]
+
+SECONDS = (0.0001, 0.0005, 0.0025, 0.01, 0.05, 0.25, 1.0, 5.0)
+"""Upper bounds of the histogram of handling times."""
+
+OTHER = "other"
+"""Stands for names beyond the bound, and for those that are none."""
+
+_TIMED_AT_ONCE = 25  # messages of an endpoint between two ticks of the clock, which has four a second
+_MOST_CODES = 50  # of errors, of one endpoint
+_CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_OURS = frozenset((*range(1000, 1016), 4000, 4004, 4401))  # close codes that have a name; others are the application's
+
+
+class Timings:
+    """A histogram of seconds.
+
+    Attributes:
+        buckets: how many were within each of `SECONDS`, and above the last; not cumulated.
+        total: of all seconds.
+    """
+
+    __slots__ = ("buckets", "total")
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(SECONDS) + 1)
+        self.total = 0.0
+
+    def add(self, seconds: float) -> None:
+        """One more."""
+        self.buckets[bisect_left(SECONDS, seconds)] += 1
+        self.total += seconds
+
+
+class EndpointCounts:
+    """What has happened at one endpoint, or at those that have one name.
+
+    Attributes:
+        open: connections that are open now.
+        opened: connections that were opened.
+        closed: those that have ended, by close code.
+        received: messages; of the doors rest, webhook and event, requests.
+        received_bytes: as they came over the wire, frames and all; of HTTP, the bodies.
+        sent: frames; of HTTP, responses.
+        control: pings and pongs among them, and among those that are about to be sent.
+        messages_sent: what was last told of the others.
+        sent_bytes: as they went over the wire; of HTTP, the bodies.
+        dropped: messages that a reader did not get, by the policy for slow ones.
+        paused: outboxes whose readers are behind.
+        responses: by HTTP status.
+        errors: that callers were told, by code.
+        bugs: unexpected exceptions, by where they came from: a handler, a hook, the handshake.
+        failures: of the hooks of a declarative route, by hook.
+        timings: of messages; where there are many, of the first in a quarter of a second.
+        timed_until: the clock's tick for which enough were timed.
+    """
+
+    __slots__ = (
+        *("bugs", "closed", "control", "dropped", "errors", "failures", "messages_sent", "open", "opened", "paused"),
+        *("received", "received_bytes", "responses", "sent", "sent_bytes", "timed_until", "timings"),
+        *("_timed", "_timed_at"),
+    )
+
+    def __init__(self) -> None:
+        self.open = self.opened = 0
+        self.received = self.received_bytes = 0
+        self.sent = self.control = self.messages_sent = self.sent_bytes = 0
+        self.closed: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+        self.paused: set[Any] = set()
+        self.responses: Counter[int] = Counter()
+        self.errors: Counter[str] = Counter()
+        self.bugs: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()
+        self.timings = Timings()
+        self.timed_until = -1.0
+        self._timed = 0
+        self._timed_at = -1.0
+
+    def time(self, seconds: float, now: float) -> None:
+        """The handling of a message took so long.
+
+        Args:
+            now: the clock's last tick; when `timed_until` has become it, further messages need not be timed.
+        """
+        self.timings.add(seconds)
+        if self._timed_at != now:
+            self._timed_at, self._timed = now, 0
+        self._timed += 1
+        if self._timed >= _TIMED_AT_ONCE:
+            self.timed_until = now
+
+    def close(self, code: int | None) -> None:
+        """A connection has ended, with a close code that either side may have chosen."""
+        self.open -= 1
+        self.closed[_name_of(code)] += 1
+
+    def tell(self, code: str) -> None:
+        """A caller is told of an error by its code, which is the application's to choose."""
+        if not isinstance(code, str) or (code not in self.errors and len(self.errors) >= _MOST_CODES):
+            code = OTHER
+        self.errors[code if _CODE.fullmatch(code) else OTHER] += 1
+
+
+def _name_of(code: int | None) -> str:
+    """A close code as a name; those that clients and applications make up share one a thousand."""
+    if code is None:
+        return "1005"  # RFC 6455 §7.1.5: no status code was present
+    return str(code) if code in _OURS else f"{code // 1000}xxx" if 1000 <= code <= 4999 else OTHER
+
+
+class Counts:
+    """What has happened in one application.
+
+    Attributes:
+        refused: handshakes that were answered with another status than 101, by status.
+    """
+
+    __slots__ = ("_endpoints", "refused")
+
+    def __init__(self) -> None:
+        self.refused: Counter[int] = Counter()
+        self._endpoints: dict[tuple[str, str], EndpointCounts] = {}
+
+    def of(self, door: str, name: str) -> EndpointCounts:
+        """Those of an endpoint, the same ones whenever it is compiled anew."""
+        return self._endpoints.setdefault((door, name), EndpointCounts())
