@@ -221,7 +221,7 @@ class _Writer:
             if chosen
         ]
         if of.any_query:
-            optional.append("query: Query = {}")
+            optional.append("query: Query | None = None")
             passed.append("query=query")
         return [*needed, *optional], passed
 
