@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
@@ -31,80 +30,76 @@ class Program:
     async def expect(self, wanted: str) -> None:
         """Waits for its next line."""
         assert self._process.stdout is not None
-        line = await asyncio.wait_for(self._process.stdout.readline(), SECONDS)
+        line = b"nothing in time"
+        with contextlib.suppress(TimeoutError):
+            line = await asyncio.wait_for(self._process.stdout.readline(), SECONDS)
         if line.decode().strip() != wanted:
             raise AssertionError(f"awaited {wanted!r}, got {line!r}: {await self._errors()}")
+
+    async def end(self) -> None:
+        """Waits until it is done and has ended by itself."""
+        await self.expect("done")
+        assert await asyncio.wait_for(self._process.wait(), SECONDS) == 0
+        await self._process.communicate()
 
     async def _errors(self) -> str:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
-        assert self._process.stderr is not None
-        return (await self._process.stderr.read()).decode()[-3000:]
+        return (await self._process.communicate())[1].decode()[-3000:]
 
 
-@contextlib.asynccontextmanager
-async def running(typescript: TypeScript, compiled: Path, url: str, scenario: str) -> AsyncIterator[Program]:
-    """Runs a scenario; it has to end by itself once it is done."""
-    process = await asyncio.create_subprocess_exec(
-        *typescript.node,
-        str(compiled / "usage.js"),
-        url,
-        scenario,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        program = Program(process)
-        yield program
-        await program.expect("done")
-        assert await asyncio.wait_for(process.wait(), SECONDS) == 0
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+async def start(typescript: TypeScript, compiled: Path, url: str, scenario: str) -> Program:
+    """Runs a scenario of ``usage.ts``."""
+    command = [*typescript.node, str(compiled / "usage.js"), url, scenario]
+    pipe = asyncio.subprocess.PIPE
+    return Program(await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe))
+
+
+async def play(typescript: TypeScript, compiled: Path, url: str, scenario: str) -> None:
+    """Runs a scenario to its end."""
+    await (await start(typescript, compiled, url, scenario)).end()
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("scenario", ["endpoints", "rest", "events"])
 async def test_every_face_is_reached(typescript: TypeScript, compiled: Path, scenario: str) -> None:
-    async with TestServer(make_app()) as server, running(typescript, compiled, server.url, scenario):
-        pass
+    async with TestServer(make_app()) as server:
+        await play(typescript, compiled, server.url, scenario)
 
 
 @pytest.mark.anyio
 async def test_it_comes_back_with_its_subscriptions_and_what_it_kept(typescript: TypeScript, compiled: Path) -> None:
-    async with contextlib.AsyncExitStack() as stack:
-        first = TestServer(make_app())
-        await first.__aenter__()
-        program = await stack.enter_async_context(running(typescript, compiled, first.url, "reconnect"))
+    async with TestServer(make_app()) as first:
+        url, port = first.url, first.port
+        program = await start(typescript, compiled, url, "reconnect")
         await program.expect("stop")
-        await first.__aexit__(None, None, None)
-        await program.expect("start")
-        await stack.enter_async_context(TestServer(make_app(), port=first.port))
+    await program.expect("start")
+    async with TestServer(make_app(), port=port):
         await program.expect("publish")
         notify.channels(["kitchen"], {"soup": 1})
+        await program.end()
 
 
 @pytest.mark.anyio
 async def test_a_late_answer_is_nobody_elses(typescript: TypeScript, compiled: Path) -> None:
-    app = App()
+    app, asked_again = App(), anyio.Event()
 
     @app.websocket("/chat/{room}")
     async def chat(message: dict[str, str]) -> dict[str, str]:
         if message["text"] == "late":
-            await anyio.sleep_forever()
+            await asked_again.wait()
+        asked_again.set()
         return message
 
-    async with TestServer(app) as server, running(typescript, compiled, server.url, "silence"):
-        pass
+    async with TestServer(app) as server:
+        await play(typescript, compiled, server.url, "silence")
 
 
 @pytest.mark.anyio
 async def test_it_ends_where_nobody_listens(typescript: TypeScript, compiled: Path) -> None:
     async with TestServer(App()) as server:
         url = server.url
-    async with running(typescript, compiled, url, "final"):
-        pass
+    await play(typescript, compiled, url, "final")
 
 
 def test_the_golden_client_is_what_is_written() -> None:
