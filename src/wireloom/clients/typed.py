@@ -405,7 +405,8 @@ class _InOrder(LastingConnection):
             try:
                 return await answer
             except asyncio.CancelledError:
-                self.leave()
+                connection.is_left = True
+                connection.abort()  # no closing handshake: the server is busy with what has no answer
                 raise
 
     def _has_opened(self, connection: _Connection) -> None:
