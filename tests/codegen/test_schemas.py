@@ -145,7 +145,7 @@ def ref(name: str) -> dict[str, str]:
         ({"type": "array", "prefixItems": [{"type": "string"}, {}], "items": False, "minItems": 1},
          "[string, (unknown)?]"),
         ({"type": "array", "items": [{"type": "string"}], "additionalItems": {"type": "null"}, "minItems": 1},
-         "[string, ...Array<null>]"),
+         "[string, ...(null)[]]"),
         ({"type": "object", "additionalProperties": {"type": "number"}}, "{ [key: string]: number }"),
         ({"type": "object", "additionalProperties": False}, "Record<string, never>"),
         ({"properties": {"a-b": {"type": "null"}, "c": {}}, "required": ["c"]}, '{ "a-b"?: null; c: unknown }'),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.declared import Circle, Order, Say, Square, Tree, action, handle, rest, schema, websocket
 
-from wireloom.core.asyncapi import Server, asyncapi
+from wireloom.core.asyncapi import EVENT_SOCKET, Server, asyncapi
 from wireloom.core.endpoint import Endpoint
 from wireloom.core.operation import Sources
 
@@ -73,6 +73,21 @@ def test_a_channel_says_where_and_what() -> None:
     assert sorted(made["channels"]) == [
         "CountVisits", "anything", "bytes", "chat", "either", "events", "same", "text",
     ]  # fmt: skip
+
+
+def test_a_channel_says_what_a_handshake_may_bring_and_whether_messages_are_answered() -> None:
+    made = all_kinds()
+    assert "reply" not in made["operations"]["receive_chat"]
+    assert [name for name, channel in made["channels"].items() if EVENT_SOCKET in channel] == ["events"]
+    query = {"type": "object", "properties": {"limit": {"type": "integer"}}, "required": []}
+    made = document(websocket("a", "/a", {}, {}, answers=True, query=query, subprotocols=("v1", "v2")))
+    assert made["operations"]["receive_a"]["reply"] == {
+        "channel": {"$ref": "#/channels/a"},
+        "messages": made["operations"]["send_a"]["messages"],
+    }
+    binding = made["channels"]["a"]["bindings"]["ws"]
+    assert binding["query"] == query
+    assert binding["headers"]["properties"]["Sec-WebSocket-Protocol"]["items"]["enum"] == ["v1", "v2"]
 
 
 def test_schemas_are_in_draft_7_and_apart_by_name() -> None:

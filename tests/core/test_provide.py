@@ -10,7 +10,16 @@ from typing import Annotated, Any
 
 import pytest
 
-from wireloom.core.provide import Provide, Query, compile_bind, compile_call, may_wait, read_parameters, source_of
+from wireloom.core.provide import (
+    Provide,
+    Query,
+    compile_bind,
+    compile_call,
+    describe_query,
+    may_wait,
+    read_parameters,
+    source_of,
+)
 from wireloom.core.request import Request
 from wireloom.errors import ConfigError, Deny
 
@@ -251,3 +260,28 @@ def test_the_source_is_that_of_the_function_inside() -> None:
     line = never.__code__.co_firstlineno
     assert source_of(never) == f"{__file__}:{line}"
     assert source_of(print) == ""
+
+
+def test_query_parameters_are_described() -> None:
+    def factory(since: Annotated[float, Query("from")]) -> float:
+        return since
+
+    def handler(
+        limit: Annotated[int | None, Query()] = None,
+        tags: Annotated[list[str], Query()] = [],  # noqa: B006
+        anything: Annotated[Any, Query()] = "",
+        since: Annotated[float, Provide(factory)] = 0.0,
+    ) -> None: ...
+
+    described = describe_query([read_parameters(handler, [], SERVICES, takes_message=False)])
+    assert described == {
+        "type": "object",
+        "properties": {
+            "limit": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+            "tags": {"type": "array", "items": {"type": "string"}},
+            "anything": {"type": "string"},
+            "from": {"type": "number"},
+        },
+        "required": ["from"],
+    }
+    assert describe_query([read_parameters(lambda: None, [], SERVICES, takes_message=False)]) is None
