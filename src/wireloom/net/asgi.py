@@ -198,9 +198,6 @@ class _Carrier:
         await self._send({"type": "websocket.accept", "subprotocol": self.subprotocol, "headers": []})
         self._accepted = True
         self._outbox.begin(self)
-        counts = self._outbox.counts
-        counts.open += 1
-        counts.opened += 1
         listener.hub.register(self.connection, since)
         sender = asyncio.ensure_future(self._pass_on())
         try:
@@ -218,7 +215,6 @@ class _Carrier:
             listener.leave(self)
             listener.hub.unregister(self.connection)
             self._outbox.end()
-            counts.close(self.close_code or 1006)
             await run_hook(self._plan.endpoint, "on_disconnect", self.connection)
 
     async def _receive(self, receive: Receive) -> None:
