@@ -1,3 +1,6 @@
+// Made by `wireloom client` of Wireloom 0.1.0. Do not edit; make it anew:
+// wireloom client --lang ts application.py --out client.ts
+
 // -- what all clients share -------------------------------------------------------------------------------------------
 
 /** A token: a text, or a function that is asked for it at each connection and each request. */
@@ -194,7 +197,10 @@ class Lasting {
   }
 
   async connected(): Promise<void> {
-    while (!this.#canSend()) await (this.#isOpen ? this.#gone : this.#moved).promise;
+    while (!this.#canSend()) {
+      if (this.#isClosing || this.state === "over") throw this.ending;
+      await (this.#isOpen ? this.#gone : this.#moved).promise;
+    }
   }
 
   /** Whether it is sent now; else it waits. */
@@ -269,10 +275,10 @@ class Lasting {
       this.#failures = 0;
       this.listener.message(typeof event.data === "string" ? event.data : new Uint8Array(event.data as ArrayBuffer));
     };
-    socket.onclose = (event: CloseEvent) => {
-      this.#detach(socket);
-      this.#ended(new ConnectionClosed(event.code, event.reason));
-    };
+    socket.onclose = (event: CloseEvent) => this.#ended(socket, new ConnectionClosed(event.code, event.reason));
+    // Node 20 has no close event for a connection that never opened; all others have it right behind this one
+    const failed = () => this.#isOpen || this.#ended(socket, new ConnectionClosed(1006, ""));
+    socket.onerror = () => void setTimeout(failed, 0);
   }
 
   #detach(socket: WebSocket): void {
@@ -294,7 +300,9 @@ class Lasting {
     this.#setState("connected");
   }
 
-  #ended(ending: ConnectionClosed): void {
+  #ended(socket: WebSocket, ending: ConnectionClosed): void {
+    if (this.#socket !== socket) return;
+    this.#detach(socket);
     if (!this.#isOpen) {
       this.#fail(ending);
       return;
@@ -319,9 +327,9 @@ class Lasting {
   #lose(ending: ConnectionClosed): void {
     this.#isOpen = false;
     this.#gone.resolve();
+    this.#moved = new Deferred();
     if (!this.#isClosing) {
       this.ending = ending;
-      this.#moved = new Deferred();
       this.#setState("away");
     }
     this.listener.lost(this.ending);
@@ -1010,5 +1018,483 @@ class BaseClient {
       if (state === "over") this.#open.delete(connection);
     });
     return connection;
+  }
+}
+
+// -- what goes to and fro ---------------------------------------------------------------------------------------------
+
+/**
+ * A name and a password: `username` or `email` with `password`, or names with a `credential`.
+ * Registering takes `identities`, logging in one `identity`.
+ */
+export type Access = {
+  username?: string | null;
+  email?: string | null;
+  password?: string | null;
+  identities?: Array<Name> | null;
+  identity?: Name | null;
+  credential?: Credential | null;
+};
+
+/** How many publications were made. */
+export type Answer = {
+  publications: number;
+};
+
+/** What proves who somebody is. */
+export type Credential = {
+  /** `password` */
+  type: string;
+  password: string;
+};
+
+/** A line from point to point. */
+export type Draw = {
+  type: "draw";
+  points: Array<[number, number]>;
+};
+
+/** Says what it hears. */
+export type Echo = {
+  message: string;
+  /** Whose run it is; taken out of the message. */
+  token?: string;
+};
+
+/** What holds others of its kind. */
+export type Folder = {
+  name: string;
+  size?: number;
+  folders?: Array<Folder>;
+};
+
+/** What everybody in a room hears. *\/ Not the end of a comment. */
+export type Heard = {
+  at: string;
+  loud: boolean;
+  room: string;
+  text: string;
+};
+
+/** An API key without its secrets. */
+export type Key = {
+  api_key_id: string;
+  name: string;
+  created_at: string | null;
+  expires_at: string | null;
+  allowed_walkers: Array<string> | null;
+  legacy_signature: boolean;
+};
+
+export type Keys = {
+  api_keys: Array<Key>;
+};
+
+/** A user with a new token. */
+export type Login = {
+  user_id: string;
+  root_id: string;
+  username: string;
+  role: string;
+  expires_at: string | null;
+  token: string;
+};
+
+/** An API key with its secrets, which are shown once. */
+export type MadeKey = {
+  api_key_id: string;
+  name: string;
+  created_at: string | null;
+  expires_at: string | null;
+  allowed_walkers: Array<string> | null;
+  legacy_signature: boolean;
+  api_key: string;
+  signing_secret: string;
+};
+
+export type Mood = "calm" | "merry";
+
+/** One of a user's names. */
+export type Name = {
+  /** `username` or `email` */
+  type: string;
+  value: string;
+};
+
+export type NewKey = {
+  name: string;
+  expiry_days?: number | null;
+  allowed_walkers?: Array<string> | null;
+  legacy_signature?: boolean;
+};
+
+export type NewPassword = {
+  old_password: string;
+  new_password: string;
+};
+
+/** An empty object. */
+export type Nothing = { [key: string]: unknown };
+
+/** Data, and whom it is for: users, channels or clients. */
+export type Notice = {
+  data: unknown;
+  users?: Array<string> | null;
+  channels?: Array<string> | null;
+  clients?: Array<string> | null;
+};
+
+export type Password = {
+  password: string;
+};
+
+/** Another name. */
+export type Rename = {
+  old: string;
+  /** At least one character. */
+  new: string;
+};
+
+export type Renamed = {
+  name: string;
+};
+
+export type Said = {
+  mood?: Mood;
+  "reply-to"?: number | null;
+  text: string;
+};
+
+/** Adds numbers. */
+export type Sum = {
+  numbers?: Array<number>;
+  start?: number;
+};
+
+/** A user, and when the token that was shown or given expires. */
+export type User = {
+  user_id: string;
+  root_id: string;
+  username: string;
+  role: string;
+  expires_at: string | null;
+};
+
+/** Nothing is left. */
+export type Wipe = {
+  type: "wipe";
+  confirm: true;
+};
+
+// -- by HTTP ----------------------------------------------------------------------------------------------------------
+
+/** The endpoints of HTTP. Each rejects with `RequestError`. */
+export class Rest {
+  constructor(private readonly http: HTTP) {}
+
+  /**
+   * Makes a key; its secrets are shown here and never again.
+   * POST /api-key/create
+   */
+  createKey(body: NewKey): Promise<MadeKey> {
+    return this.http.call<MadeKey>(
+      { method: "POST", path: "/api-key/create", query: [], body: "rest", auth: "bearer", isEnveloped: true },
+      body,
+    );
+  }
+
+  /**
+   * Lists one's own keys.
+   * GET /api-key/list
+   */
+  listKeys(): Promise<Keys> {
+    return this.http.call<Keys>(
+      { method: "GET", path: "/api-key/list", query: [], body: "none", auth: "bearer", isEnveloped: true },
+      {},
+    );
+  }
+
+  /**
+   * Removes a key of one's own.
+   * DELETE /api-key/{key_id}
+   */
+  revokeKey(parameters: { key_id: string | number }): Promise<Nothing> {
+    return this.http.call<Nothing>(
+      { method: "DELETE", path: "/api-key/{key_id}", query: [], body: "none", auth: "bearer", isEnveloped: true },
+      parameters,
+    );
+  }
+
+  /** POST /files/{folder} */
+  postUploadByFolder(parameters: { folder: string | number } & ({ label: string; file: Blob })): Promise<{ reports: Array<unknown> }> {
+    return this.http.call<{ reports: Array<unknown> }>(
+      { method: "POST", path: "/files/{folder}", query: [], body: "rest", auth: "", isEnveloped: true },
+      parameters,
+    );
+  }
+
+  /** POST /notes/{topic} */
+  postNotesByTopic(parameters: { topic: string | number } & ({ text: string }), query: Query = {}): Promise<unknown> {
+    return this.http.call<unknown>(
+      { method: "POST", path: "/notes/{topic}", query: [], body: "rest", auth: "", isEnveloped: false },
+      parameters,
+      undefined,
+      query,
+    );
+  }
+
+  /**
+   * Publishes for users, channels and clients.
+   * POST /notify
+   */
+  notify(body: Array<Notice> | Notice): Promise<Answer> {
+    return this.http.call<Answer>(
+      { method: "POST", path: "/notify", query: [], body: "value", auth: "api_key", isEnveloped: true },
+      {},
+      body,
+    );
+  }
+
+  /**
+   * Removes oneself.
+   * DELETE /user
+   */
+  deleteUser(body: Password): Promise<Nothing> {
+    return this.http.call<Nothing>(
+      { method: "DELETE", path: "/user", query: [], body: "rest", auth: "bearer", isEnveloped: true },
+      body,
+    );
+  }
+
+  /**
+   * Logs a user in.
+   * POST /user/login
+   */
+  login(body: Access = {}): Promise<Login> {
+    return this.http.call<Login>(
+      { method: "POST", path: "/user/login", query: [], body: "rest", auth: "", isEnveloped: true },
+      body,
+    );
+  }
+
+  /**
+   * Ends the token that is shown.
+   * POST /user/logout
+   */
+  logout(): Promise<Nothing> {
+    return this.http.call<Nothing>(
+      { method: "POST", path: "/user/logout", query: [], body: "none", auth: "bearer", isEnveloped: true },
+      {},
+    );
+  }
+
+  /**
+   * Says who one is.
+   * GET /user/me
+   */
+  me(): Promise<User> {
+    return this.http.call<User>(
+      { method: "GET", path: "/user/me", query: [], body: "none", auth: "bearer", isEnveloped: true },
+      {},
+    );
+  }
+
+  /**
+   * Gives oneself another password.
+   * PUT /user/password
+   */
+  changePassword(body: NewPassword): Promise<Login> {
+    return this.http.call<Login>(
+      { method: "PUT", path: "/user/password", query: [], body: "rest", auth: "bearer", isEnveloped: true },
+      body,
+    );
+  }
+
+  /**
+   * Gives a new token for one that is good.
+   * POST /user/refresh-token
+   */
+  refresh(): Promise<Login> {
+    return this.http.call<Login>(
+      { method: "POST", path: "/user/refresh-token", query: [], body: "none", auth: "bearer", isEnveloped: true },
+      {},
+    );
+  }
+
+  /**
+   * Adds a user.
+   * POST /user/register
+   */
+  register(body: Access = {}): Promise<Login> {
+    return this.http.call<Login>(
+      { method: "POST", path: "/user/register", query: [], body: "rest", auth: "", isEnveloped: true },
+      body,
+    );
+  }
+
+  /**
+   * Adds numbers.
+   * GET /walker/Sum
+   */
+  getSum(parameters: { numbers?: Array<number>; start?: number } = {}): Promise<{ reports: Array<unknown> }> {
+    return this.http.call<{ reports: Array<unknown> }>(
+      { method: "GET", path: "/walker/Sum", query: ["numbers", "start"], body: "none", auth: "", isEnveloped: true },
+      parameters,
+    );
+  }
+
+  /**
+   * Adds numbers.
+   * POST /walker/Sum
+   */
+  postSum(body: Sum = {}): Promise<{ reports: Array<unknown> }> {
+    return this.http.call<{ reports: Array<unknown> }>(
+      { method: "POST", path: "/walker/Sum", query: [], body: "rest", auth: "", isEnveloped: true },
+      body,
+    );
+  }
+
+  /**
+   * Adds numbers.
+   * GET /walker/Sum/{node_id}
+   */
+  getSumByNodeId(parameters: { node_id: string | number; numbers?: Array<number>; start?: number }): Promise<{ reports: Array<unknown> }> {
+    return this.http.call<{ reports: Array<unknown> }>(
+      { method: "GET", path: "/walker/Sum/{node_id}", query: ["numbers", "start"], body: "none", auth: "", isEnveloped: true },
+      parameters,
+    );
+  }
+
+  /**
+   * Adds numbers.
+   * POST /walker/Sum/{node_id}
+   */
+  postSumByNodeId(parameters: { node_id: string | number } & (Sum)): Promise<{ reports: Array<unknown> }> {
+    return this.http.call<{ reports: Array<unknown> }>(
+      { method: "POST", path: "/walker/Sum/{node_id}", query: [], body: "rest", auth: "", isEnveloped: true },
+      parameters,
+    );
+  }
+}
+
+// -- the event socket -------------------------------------------------------------------------------------------------
+
+/** One connection for everything. */
+export class Events extends EventSocket {
+  /** What the server has by name. */
+  readonly call = {
+    /** Adds numbers. */
+    Sum: (context?: Sum): Promise<Array<unknown>> =>
+      this.callByName("Sum", context) as Promise<Array<unknown>>,
+    class: (context?: { [key: string]: unknown }): Promise<Array<Array<string>>> =>
+      this.callByName("class", context) as Promise<Array<Array<string>>>,
+    delete_all: (context?: { [key: string]: unknown }): Promise<Array<unknown>> =>
+      this.callByName("delete-all", context) as Promise<Array<unknown>>,
+    /** Gives something another name. */
+    rename: (context: Rename): Promise<Array<Renamed>> =>
+      this.callByName("rename", context) as Promise<Array<Renamed>>,
+  };
+}
+
+// -- the application --------------------------------------------------------------------------------------------------
+
+/** A client of the application. */
+export class Client extends BaseClient {
+  readonly rest = new Rest(this.http);
+
+  #events: Events | null = null;
+
+  /** The event socket; opened when it is first asked for, and anew after it was closed. */
+  get events(): Events {
+    if (this.#events === null || this.#events.state === "over") {
+      const events = new Events(this.settings, this.sockets, "/websocket");
+      this.#events = this.keep(events);
+    }
+    return this.#events;
+  }
+
+  /**
+   * Everything twice.
+   * WebSocket /board
+   */
+  board(query: Query = {}): Connection<Draw | Wipe, Draw | Wipe> {
+    return this.keep(new Connection<Draw | Wipe, Draw | Wipe>(
+      this.settings,
+      this.sockets,
+      { path: "/board", query: [], json: true, errors: "typed", protocols: [] },
+      {},
+      query,
+    ));
+  }
+
+  /**
+   * Says something in a room.
+   * WebSocket /chat/{room}
+   */
+  chat(parameters: { room: string | number; loud?: boolean }): AnsweringConnection<Said, Heard> {
+    return this.keep(new AnsweringConnection<Said, Heard>(
+      this.settings,
+      this.sockets,
+      { path: "/chat/{room}", query: ["loud"], json: true, errors: "typed", protocols: [] },
+      parameters,
+    ));
+  }
+
+  /** WebSocket /folders */
+  folders(query: Query = {}): Connection<Folder, Folder | null> {
+    return this.keep(new Connection<Folder, Folder | null>(
+      this.settings,
+      this.sockets,
+      { path: "/folders", query: [], json: true, errors: "typed", protocols: [] },
+      {},
+      query,
+    ));
+  }
+
+  /** WebSocket /raw */
+  raw(query: Query = {}): AnsweringConnection<string | Uint8Array, string | Uint8Array> {
+    return this.keep(new AnsweringConnection<string | Uint8Array, string | Uint8Array>(
+      this.settings,
+      this.sockets,
+      { path: "/raw", query: [], json: false, errors: "typed", protocols: [] },
+      {},
+      query,
+    ));
+  }
+
+  /** WebSocket /secret */
+  secret(query: Query = {}): AnsweringConnection<{ [key: string]: number }, { [key: string]: string }> {
+    return this.keep(new AnsweringConnection<{ [key: string]: number }, { [key: string]: string }>(
+      this.settings,
+      this.sockets,
+      { path: "/secret", query: [], json: true, errors: "typed", protocols: ["wireloom.bearer"] },
+      {},
+      query,
+    ));
+  }
+
+  /**
+   * Says what it hears.
+   * WebSocket /ws/Echo
+   */
+  echo(query: Query = {}): AnsweringConnection<Echo, { ok: true; data: { reports: Array<unknown> } }> {
+    return this.keep(new AnsweringConnection<Echo, { ok: true; data: { reports: Array<unknown> } }>(
+      this.settings,
+      this.sockets,
+      { path: "/ws/Echo", query: [], json: true, errors: "walker", protocols: ["wireloom.bearer"] },
+      {},
+      query,
+    ));
+  }
+
+  /** WebSocket /ws/upper */
+  upperCase(query: Query = {}): Connection<string, string | Uint8Array> {
+    return this.keep(new Connection<string, string | Uint8Array>(
+      this.settings,
+      this.sockets,
+      { path: "/ws/upper", query: [], json: false, errors: "typed", protocols: [] },
+      {},
+      query,
+    ));
   }
 }
