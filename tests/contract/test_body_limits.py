@@ -186,8 +186,9 @@ async def carrier(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
 
 async def pieces(body: bytes) -> AsyncIterator[bytes]:
     """A body that does not say how long it is."""
-    for start in range(0, len(body), 100):
-        yield body[start : start + 100]
+    size = max(100, len(body) // 50)
+    for start in range(0, len(body), size):
+        yield body[start : start + size]
 
 
 async def post(site: Site, door: Door, body: bytes, *, chunked: bool) -> httpx.Response:
