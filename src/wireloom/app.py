@@ -44,7 +44,7 @@ from wireloom.net.asgi import serve_websocket
 from wireloom.net.documents import PATHS as DOCUMENTS
 from wireloom.net.documents import Documents
 from wireloom.net.http import HTTPDoor, metrics_routes, own_paths
-from wireloom.net.listener import Listener, Swapped
+from wireloom.net.listener import Listener, Swapped, make_tracing
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
@@ -290,11 +290,12 @@ class App:
         """Puts other options in force; only before the start.
 
         Raises:
-            ConfigError: a backplane that there cannot be.
+            ConfigError: a backplane that there cannot be, or a package that is missing.
         """
         if self.listener is not None:
             raise RuntimeError("the application is running; configure it before")
         make_backplane(config.backplane, config.backplane_prefix)
+        make_tracing(config)
         self.config = config
         self._configured = True
 

@@ -52,6 +52,9 @@ class Limits:
     max_body_bytes: int = _option(
         1024 * 1024, "size of the body of one HTTP request, of a webhook too; above it the answer is 413", "bytes"
     )
+    body_timeout_seconds: float = _option(
+        30.0, "time for the body of an HTTP request to come; after it the answer is 408; 0 for no limit", "seconds"
+    )
     messages_per_second: float = _option(
         0.0,
         "messages of one connection; more are refused, and if that goes on it ends: 1008; 0: no limit",
@@ -171,6 +174,7 @@ class Config:
     )
     routes_max_seconds: float = _option(30.0, "time of one run of a hook of a declarative route", "seconds")
     docs: bool = _option(True, "serve /docs, /openapi.json and /asyncapi.json")
+    tracing: bool = _option(False, "make OpenTelemetry spans of handshakes, messages and HTTP requests")
     metrics: bool = _option(True, "serve /metrics to this machine and to metrics_allow")
     metrics_allow: tuple[str, ...] = _option(
         (), "who else may read /metrics: addresses, networks such as 10.0.0.0/8, or * for everybody", addresses=True

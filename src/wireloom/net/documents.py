@@ -98,7 +98,7 @@ def _answer(document: dict[str, Any]) -> Response:
 
 @cache
 def _read_page() -> tuple[bytes, dict[str, tuple[bytes, str]]]:
-    """The page, and what it loads by name, each with its media type: files of the package, and what close codes mean."""
+    """The page, and what it loads by name, with media types: files of the package, and what close codes mean."""
     folder = files("wireloom").joinpath("pages", "docs")
     codes = {code: {"meaning": each.meaning, "come_back": each.come_back} for code, each in CLOSE_CODES.items()}
     loaded = {

@@ -86,7 +86,7 @@ class HTTPDoor:
         and of what answers certain paths before everything.
         """
         self._listener = listener
-        self._rest.router = rest
+        self._rest.router, self._rest.tracing = rest, listener.tracing
         self._own = own or {}
         self._order([*routes, *self._added])
 
