@@ -202,7 +202,8 @@ async def test_http_is_sent_to_https_and_health_is_for_this_machine(site: Site) 
         assert (ready.status_code, ready.json()["status"]) == (200, "ready")
     elsewhere = httpx.AsyncHTTPTransport(local_address="127.0.0.2", verify=site.trust)
     async with httpx.AsyncClient(transport=elsewhere) as far:
-        assert (await far.get(f"https://127.0.0.1:{site.https}/healthz/ready")).status_code == 403
+        for path in ("healthz/ready", "healthz/live", "metrics"):
+            assert (await far.get(f"https://127.0.0.1:{site.https}/{path}")).status_code == 403
         assert (await far.get(f"https://127.0.0.1:{site.https}/openapi.json")).status_code == 200
 
 

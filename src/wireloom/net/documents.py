@@ -24,7 +24,9 @@ from wireloom.core.openapi import openapi
 from wireloom.core.operation import Sources
 from wireloom.errors import CLOSE_CODES
 
-__all__ = ["Documents"]
+__all__ = ["PATHS", "Documents"]
+
+PATHS = ("/openapi.json", "/asyncapi.json", "/docs")
 
 _HEADERS = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
 _KINDS = {".css": "text/css", ".js": "text/javascript"}
