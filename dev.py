@@ -32,7 +32,8 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] not in commands or arguments == ["run"]:
         print(__doc__, file=sys.stderr)
         return 2
-    prepare("dev" if arguments[0] == "test" else os.environ.get("WIRELOOM_EXTRAS", "dev"))
+    extras = os.environ.pop("WIRELOOM_EXTRAS", "dev")  # no option of Wireloom's, which would refuse it
+    prepare("dev" if arguments[0] == "test" else extras)
     command = [*commands[arguments[0]], *arguments[1:]]
     os.environ["PATH"] = f"{BINARIES}{os.pathsep}{os.environ['PATH']}"
     try:

@@ -15,6 +15,8 @@ from typing import TypeVar
 
 from bench.backplane import BACKPLANES
 from bench.backplane import measure as measure_backplane
+from bench.flood import FLOOD
+from bench.flood import measure as measure_flood
 from bench.load import Client, find_client
 from bench.micro import CASES, TABLES
 from bench.process import Failed, cores, cpu_seconds_of_others, last_line, serve, spawn, stop
@@ -24,6 +26,7 @@ from bench.report import (
     Table,
     environment,
     render_backplanes,
+    render_flood,
     render_micro,
     render_routes,
     render_scenarios,
@@ -43,6 +46,8 @@ Made by `python -m bench`. Every server does the same work on the same paths (`b
 uvloop, without compression and without an access log, otherwise with its own defaults. Rounds are interleaved: each
 server once, then each once more. **Compare rows of one table, not tables of two machines.**
 """
+
+_OTHERS = ("backplane", "walkers", "routes", "flood", "micro")
 
 T = TypeVar("T")
 
@@ -66,12 +71,13 @@ def main() -> int:
         backplanes = _backplanes(options) if "backplane" in options.only else {}
         walkers = _walkers(options, client, server_core) if "walkers" in options.only else {}
         routes = _routes(options, client, server_core) if "routes" in options.only else {}
+        flood = _flood(options, server_core, load_core) if "flood" in options.only else {}
         micro = _micro(options, server_core) if "micro" in options.only else {}
     after = cpu_seconds_of_others()
     disturbance = None if others is None or after is None else max(0.0, after - others) / (time.monotonic() - begin)
     pinned = load_core is not None
     setting = Setting(options.rounds, options.seconds, client.name, client.is_python, pinned, servers, disturbance)
-    _publish(_report(measured, backplanes, walkers, routes, micro, setting), options.write)
+    _publish(_report(measured, backplanes, walkers, routes, flood, micro, setting), options.write)
     return 0
 
 
@@ -125,6 +131,13 @@ def _routes(options: argparse.Namespace, client: Client, core: int | None) -> Ta
     return _interleaved({name: name for name in ROUTES}, once, options.rounds, "routes", "msgs_per_s")
 
 
+def _flood(options: argparse.Namespace, server_core: int | None, load_core: int | None) -> Table:
+    def once(name: str) -> Mapping[str, float]:
+        return measure_flood(FLOOD[name], server_core, load_core, options.seconds)
+
+    return _interleaved({name: name for name in FLOOD}, once, options.rounds, "flood", "p99_ms")
+
+
 def _interleaved(
     rows: Mapping[str, T], once: Callable[[T], Mapping[str, float]], rounds: int, title: str, key: str
 ) -> Table:
@@ -154,6 +167,7 @@ def _report(
     backplanes: Table,
     walkers: Table,
     routes: Table,
+    flood: Table,
     micro: Table,
     setting: Setting,
 ) -> str:
@@ -164,6 +178,8 @@ def _report(
         parts.append(render_walkers(walkers))
     if routes:
         parts.append(render_routes(routes))
+    if flood:
+        parts.append(render_flood(flood))
     for key, title in TABLES.items():
         rows = {name: outcomes for name, outcomes in micro.items() if CASES[name].table == key}
         if rows:
@@ -188,7 +204,7 @@ def _choice(known: Sequence[str]) -> Callable[[str], list[str]]:
 
 
 def _parse() -> argparse.Namespace:
-    groups = [*dict.fromkeys(scenario.group for scenario in SCENARIOS), "backplane", "walkers", "routes", "micro"]
+    groups = [*dict.fromkeys(scenario.group for scenario in SCENARIOS), *_OTHERS]
     names = [*groups, *(scenario.name for scenario in SCENARIOS if scenario.name not in groups)]
     parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").partition(": ")[2])
     parser.add_argument("--quick", action="store_true", help="one round of one second: a smoke test, not a measurement")

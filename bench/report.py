@@ -134,6 +134,20 @@ def render_routes(table: Table) -> str:
     return f"## {title}\n\n`--only routes`, more is better. {note}\n\n{text}\n"
 
 
+def render_flood(table: Table) -> str:
+    """What well-behaved clients notice of a flood."""
+    main = Column("p99 ms", "p99_ms", 1, 1)
+    others = (Column("median ms", "p50_ms", 1, 1), Column("max ms", "max_ms", 1, 0), Column("replies", "replies", 1, 0))
+    title = "A flood: 100 connections break every limit over and over, 100 others ask and wait for the reply"
+    note = "The kinds of abuse are in `bench/abuse.py`. A round with any error or lost reply counts as failed."
+    values = [outcomes.median(main) for outcomes in table.values()]
+    ratio = ""
+    if len(values) == 2 and values[0] and values[1]:
+        ratio = f" p99 during the flood is {values[1] / values[0]:.1f} times that before."
+    text = _table(table, {name: name for name in table}, "row", main, others, False)
+    return f"## {title}\n\n`--only flood`, less is better. {note}{ratio}\n\n{text}\n"
+
+
 def environment(setting: Setting) -> str:
     """Where and how it was measured."""
     optimised = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")

@@ -31,6 +31,8 @@ from wireloom.faces.routes.operations import control, functions, outside
 from wireloom.faces.routes.operations.table import OPERATIONS, Field, Operation
 from wireloom.faces.routes.route import KEYS
 from wireloom.faces.routes.stores.commands import COMMANDS
+from wireloom.metrics import MOST_CODES, SECONDS, TIMED_AT_ONCE
+from wireloom.net.metrics import ROWS
 
 HERE = Path(__file__).resolve().parent / "reference"
 NOTE = "<!-- Made by docs/make_reference.py; change the code instead. -->\n\n"
@@ -299,11 +301,39 @@ def _api_entry(name: str) -> str:
     return f"::: wireloom.{name}\n    options:\n      members: [{', '.join(members)}]"
 
 
+# -- metrics -------------------------------------------------------------------------------------------------------------
+
+
+def metrics_page() -> str:
+    """Every metric of ours."""
+    rows = [
+        (f"`{row.shown_name}`", row.kind, ", ".join(f"`{label}`" for label in row.labels), row.help) for row in ROWS
+    ]
+    bounds = ", ".join(f"{bound:g}" for bound in SECONDS)
+    return f"""# Metrics
+
+{NOTE}What `/metrics` tells, in Prometheus' text format or in OpenMetrics, whichever is asked for. How to scrape it, what to draw and what to be woken for: [monitor a server](../how-to/monitor.md).
+
+{table("metric / type / labels / is", rows)}
+
+`wireloom_build_info` has the versions of Wireloom and Python as labels. Beside these are those of the process, of Python and its garbage collector (`process_…`, `python_…`), and whatever the application registers itself.
+
+- `endpoint` is a path template, such as `/chat/{{room}}`, never a path; of the door `event` a name. `door` is `websocket`, `rest`, `webhook` or `event`. With several workers there is a `worker` label, too.
+- Names that applications and clients make up are bounded: of close codes those that have a name are told one by one, others as `3xxx` or `4xxx`; of error codes the first {MOST_CODES} of an endpoint that look like one, and all others as `other`.
+- `wireloom_handler_seconds` has the bounds {bounds}. On WebSockets it is a sample: the first {TIMED_AT_ONCE} messages of an endpoint in every quarter of a second, so all messages where there are few. Its quantiles and its mean are
+  those of the handler, its count is not that of messages. It begins with a whole message and ends when the last reply is on its way to the outbox; time in a queue before that is not in it.
+- `wireloom_outbox_bytes` counts connections whose transport has said that it has enough (64 KiB wait), not what is below that.
+- On another ASGI server bytes received are those of messages, not of frames.
+- A live reload goes on counting where a path stays. Counters begin at 0 with the process.
+"""
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "api.md": api_page,
     "options.md": options_page,
     "errors.md": errors_page,
     "cli.md": command_line_page,
+    "metrics.md": metrics_page,
     "routes.md": routes_page,
 }
 

@@ -11,7 +11,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["NodePackage", "find_node_with_websocket", "find_package"]
+import pytest
+
+__all__ = ["NodePackage", "find_node_with_websocket", "find_package", "require_package"]
 
 CACHE = Path(__file__).resolve().parents[1] / ".ci-cache"
 INSTALL_SECONDS = 300
@@ -82,3 +84,13 @@ def find_node_with_websocket() -> list[str] | str:
     name = f"node-{NODE_SYSTEMS.get(sys.platform, sys.platform)}-{NODE_MACHINES.get(platform.machine(), 'x64')}"
     package = find_package(f"{name}@22.21.1")
     return package if isinstance(package, str) else [str(package.modules / name / "bin" / "node")]
+
+
+def require_package(name: str) -> NodePackage:
+    """A package, as `find_package` gives it; where there is none the test is skipped, in CI it fails."""
+    package = find_package(name)
+    if isinstance(package, str):
+        if os.environ.get("CI"):
+            pytest.fail(package)
+        pytest.skip(package)
+    return package

@@ -13,7 +13,7 @@ import wireloom
 
 PACKAGE = Path(wireloom.__file__).parent
 BELOW_APP = {
-    *("errors", "metrics", "config", "database", "wire", "core", "hub"),
+    *("errors", "metrics", "tracing", "config", "database", "wire", "core", "hub"),
     *("identity", "graph", "faces", "net", "clients", "doors", "storage", "app"),
 }
 # The table: what a room may import besides itself. `public` is `wireloom/__init__.py`, which is the app's face.
@@ -30,7 +30,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "faces": {"core", "hub", "errors", "config", "identity"},
     "faces.walkers": {"core", "hub", "errors", "config", "identity", "graph"},
     "faces.routes": {"core", "hub", "errors", "config", "identity", "database"},
-    "net": {"wire", "core", "hub", "errors", "config", "metrics"},
+    "tracing": {"core", "errors"},
+    "net": {"wire", "core", "hub", "errors", "config", "metrics", "tracing"},
     "clients": {"wire", "errors"},
     "codegen": {"errors"},
     "doors": BELOW_APP - {"app", "storage", "net", "clients"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
@@ -14,8 +14,9 @@ from starlette.staticfiles import StaticFiles
 
 from wireloom.config import Config, choose_options, load_config
 from wireloom.core.actions import Actions
-from wireloom.core.describe import Description, describe
+from wireloom.core.describe import Description, describe, describe_own
 from wireloom.core.operation import Operation, Sources
+from wireloom.core.provide import caller_source
 from wireloom.core.rates import Rates
 from wireloom.doors import (
     Compiler,
@@ -40,9 +41,10 @@ from wireloom.hub.backplane.choose import make_backplane
 from wireloom.hub.hub import Hub
 from wireloom.hub.notify import notify
 from wireloom.net.asgi import serve_websocket
+from wireloom.net.documents import PATHS as DOCUMENTS
 from wireloom.net.documents import Documents
 from wireloom.net.http import HTTPDoor, metrics_routes, own_paths
-from wireloom.net.listener import Listener, Swapped
+from wireloom.net.listener import Listener, Swapped, make_tracing
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
@@ -208,7 +210,7 @@ class App:
 
         if self._events is not None and not self._events.implied:
             raise ConfigError(f"this application has its event socket already, at {self._events.path!r}")
-        self._declare_events(EventOptions(path, allow, on_connect, on_disconnect))
+        self._declare_events(EventOptions(path, allow, on_connect, on_disconnect, source=caller_source()))
 
     def _declare_events(self, options: EventOptions | None) -> None:
         from wireloom.faces.events.socket import EventOptions
@@ -237,7 +239,8 @@ class App:
             for endpoint in self._compiler(self.config).compile(declaration):
                 self._doors.add(endpoint)
         except ConfigError:
-            self._compile(self.config)  # without the doors that it did open
+            with suppress(ConfigError):  # another declaration's, which `check` tells
+                self._compile(self.config)  # without the doors that it did open
             raise
         self._declarations.append(declaration)
 
@@ -261,7 +264,7 @@ class App:
 
     def mount(self, path: str, app: ASGIApp, name: str | None = None) -> None:
         """Gives all HTTP requests below a path to another ASGI application."""
-        self._http.add(Mount(path, app=app, name=name))
+        self._http.add(Mount(path, app=app, name=name), caller_source())
 
     def static(self, path: str, directory: str | os.PathLike[str]) -> None:
         """Serves the files of a directory below a path; ``index.html`` stands for the directory itself.
@@ -287,11 +290,12 @@ class App:
         """Puts other options in force; only before the start.
 
         Raises:
-            ConfigError: a backplane that there cannot be.
+            ConfigError: a backplane that there cannot be, or a package that is missing.
         """
         if self.listener is not None:
             raise RuntimeError("the application is running; configure it before")
         make_backplane(config.backplane, config.backplane_prefix)
+        make_tracing(config)
         self.config = config
         self._configured = True
 
@@ -303,6 +307,11 @@ class App:
     def describe(self) -> list[Description]:
         """What this application serves, sorted by path."""
         return describe(self._doors)
+
+    def describe_http(self) -> list[Description]:
+        """What this application answers besides: what is mounted, in order, then what Wireloom brings."""
+        paths = (*own_paths(self.config), *(DOCUMENTS if self.config.docs else ()))
+        return [*self._http.describe(), *describe_own(paths, self._operations())]
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI 3.1 document of its HTTP endpoints."""

@@ -52,6 +52,9 @@ class Limits:
     max_body_bytes: int = _option(
         1024 * 1024, "size of the body of one HTTP request, of a webhook too; above it the answer is 413", "bytes"
     )
+    body_timeout_seconds: float = _option(
+        30.0, "time for the body of an HTTP request to come; after it the answer is 408; 0 for no limit", "seconds"
+    )
     messages_per_second: float = _option(
         0.0,
         "messages of one connection; more are refused, and if that goes on it ends: 1008; 0: no limit",
@@ -83,7 +86,7 @@ class Config:
 
     host: str = _option("127.0.0.1", "address to listen on")
     port: int = _option(8000, "port to listen on; 0 picks a free one")
-    workers: int = _option(1, "processes that share the port", "processes")
+    workers: int = _option(1, "processes that share the port", "processes", within=(1, 1024))
     dev: bool = _option(False, "development mode: error details for clients, verbose logs")
     reload: bool = _option(
         False, "swap declarations when their files change, while connections stay open; for development"
@@ -171,6 +174,7 @@ class Config:
     )
     routes_max_seconds: float = _option(30.0, "time of one run of a hook of a declarative route", "seconds")
     docs: bool = _option(True, "serve /docs, /openapi.json and /asyncapi.json")
+    tracing: bool = _option(False, "make OpenTelemetry spans of handshakes, messages and HTTP requests")
     metrics: bool = _option(True, "serve /metrics to this machine and to metrics_allow")
     metrics_allow: tuple[str, ...] = _option(
         (), "who else may read /metrics: addresses, networks such as 10.0.0.0/8, or * for everybody", addresses=True
@@ -260,7 +264,7 @@ def choose_options(chosen: Mapping[str, Any], owner: str = "App") -> Config:
     for name in chosen:
         if name not in known:
             raise ConfigError(f"{owner} has no option {name!r}{did_you_mean(name, known)}")
-    return _apply(Config(), {name: _fit(known[name], value, owner) for name, value in chosen.items()}, known)
+    return _apply(Config(), {name: _fit(known[name], value, "") for name, value in chosen.items()}, known)
 
 
 def _apply(base: Config, values: Mapping[str, Any], known: Mapping[str, Option]) -> Config:
@@ -274,15 +278,25 @@ def _from_file(path: Path, known: Mapping[str, Option]) -> dict[str, Any]:
         table = tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"cannot read the configuration: {error.strerror}", str(path)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"not valid TOML: {error}", str(path)) from None
+    except UnicodeDecodeError:
+        raise ConfigError("not valid TOML: it is not UTF-8", str(path)) from None
+    except tomllib.TOMLDecodeError as error:
+        what, place = _split_place(str(error))
+        raise ConfigError(f"not valid TOML: {what}", f"{path}{place}") from None
     values = {}
     for key, value in table.items():
         place = f"{path}:{_line_of(text, key)}"
         if key not in known:
-            raise ConfigError(f"unknown option {key!r}{did_you_mean(key, known)}", place)
+            hint = "; options are in no table, write them without" if isinstance(value, dict) else ""
+            raise ConfigError(f"unknown option {key!r}{did_you_mean(key, known) or hint}", place)
         values[key] = _fit(known[key], value, place)
     return values
+
+
+def _split_place(message: str) -> tuple[str, str]:
+    """What tomllib says, and ``:line:column``."""
+    match = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", message)
+    return (match[1], f":{match[2]}:{match[3]}") if match else (message, "")
 
 
 def _line_of(text: str, key: str) -> int:

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from wireloom.faces.routes.services import Services as RouteServices
     from wireloom.faces.routes.stores.stores import Stores
     from wireloom.faces.routes.visit import Visit
-    from wireloom.faces.walkers.callers import Authenticate
     from wireloom.faces.walkers.services import Services
     from wireloom.faces.walkers.walker import Walker
     from wireloom.graph.graph import Graph
     from wireloom.hub.connection import Connection
+    from wireloom.identity.bearer import Authenticate
     from wireloom.identity.identity import Identity
 
 __all__ = [
@@ -345,12 +345,11 @@ def user_routes(
     from wireloom.faces.accounts import account_routes
     from wireloom.faces.notify import notify_route
 
-    most = config.limits.max_body_bytes
     routes: list[BaseRoute] = [*account_routes(identity, config)]
     if admins_only is not None:
-        routes.append(notify_route(hub, identity.check_api_key, admins_only=admins_only, max_body_bytes=most))
+        routes.append(notify_route(hub, identity.check_api_key, admins_only=admins_only, limits=config.limits))
     if dynamic is not None:
         from wireloom.faces.routes.register import register_routes
 
-        routes += register_routes(dynamic, identity.authenticate, most)
+        routes += register_routes(dynamic, identity.authenticate, config.limits)
     return routes

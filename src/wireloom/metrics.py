@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections import Counter
-from typing import Any
+from typing import Any, Protocol
 
-__all__ = ["OTHER", "SECONDS", "Counts", "EndpointCounts", "Timings"]
+__all__ = ["MOST_CODES", "OTHER", "SECONDS", "TIMED_AT_ONCE", "Counts", "EndpointCounts", "Observer", "Timings"]
 
 SECONDS = (0.0001, 0.0005, 0.0025, 0.01, 0.05, 0.25, 1.0, 5.0)
 """Upper bounds of the histogram of handling times."""
@@ -20,10 +20,24 @@ SECONDS = (0.0001, 0.0005, 0.0025, 0.01, 0.05, 0.25, 1.0, 5.0)
 OTHER = "other"
 """Stands for names beyond the bound, and for those that are none."""
 
-_TIMED_AT_ONCE = 25  # messages of an endpoint between two ticks of the clock, which has four a second
-_MOST_CODES = 50  # of errors, of one endpoint
+TIMED_AT_ONCE = 25
+"""Messages of an endpoint that are timed between two ticks of the clock, which has four a second."""
+
+MOST_CODES = 50
+"""Codes of errors that are told apart, of one endpoint."""
+
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _OURS = frozenset((*range(1000, 1016), 4000, 4004, 4401))  # close codes that have a name; others are the application's
+
+
+class Observer(Protocol):
+    """Is told of errors as they are counted."""
+
+    def told(self, error: Exception) -> None:
+        """A caller is told of an error."""
+
+    def bug(self, error: BaseException, error_id: str) -> None:
+        """An unexpected exception was logged."""
 
 
 class Timings:
@@ -49,6 +63,9 @@ class Timings:
 class EndpointCounts:
     """What has happened at one endpoint, or at those that have one name.
 
+    Args:
+        counts: of the application.
+
     Attributes:
         open: connections that are open now.
         opened: connections that were opened.
@@ -72,10 +89,11 @@ class EndpointCounts:
     __slots__ = (
         *("bugs", "closed", "control", "dropped", "errors", "failures", "messages_sent", "open", "opened", "paused"),
         *("received", "received_bytes", "responses", "sent", "sent_bytes", "timed_until", "timings"),
-        *("_timed", "_timed_at"),
+        *("_counts", "_timed", "_timed_at"),
     )
 
-    def __init__(self) -> None:
+    def __init__(self, counts: Counts | None = None) -> None:
+        self._counts = counts
         self.open = self.opened = 0
         self.received = self.received_bytes = 0
         self.sent = self.control = self.messages_sent = self.sent_bytes = 0
@@ -101,7 +119,7 @@ class EndpointCounts:
         if self._timed_at != now:
             self._timed_at, self._timed = now, 0
         self._timed += 1
-        if self._timed >= _TIMED_AT_ONCE:
+        if self._timed >= TIMED_AT_ONCE:
             self.timed_until = now
 
     def close(self, code: int | None) -> None:
@@ -109,11 +127,19 @@ class EndpointCounts:
         self.open -= 1
         self.closed[_name_of(code)] += 1
 
-    def tell(self, code: str) -> None:
+    def tell(self, code: str, error: Exception | None = None) -> None:
         """A caller is told of an error by its code, which is the application's to choose."""
-        if not isinstance(code, str) or (code not in self.errors and len(self.errors) >= _MOST_CODES):
+        if not isinstance(code, str) or (code not in self.errors and len(self.errors) >= MOST_CODES):
             code = OTHER
         self.errors[code if _CODE.fullmatch(code) else OTHER] += 1
+        if error is not None and self._counts is not None and self._counts.observer is not None:
+            self._counts.observer.told(error)
+
+    def bug(self, where: str, error: BaseException, error_id: str) -> None:
+        """An unexpected exception was logged with its id."""
+        self.bugs[where] += 1
+        if self._counts is not None and self._counts.observer is not None:
+            self._counts.observer.bug(error, error_id)
 
 
 def _name_of(code: int | None) -> str:
@@ -128,14 +154,16 @@ class Counts:
 
     Attributes:
         refused: handshakes that were answered with another status than 101, by status.
+        observer: is told of errors, too.
     """
 
-    __slots__ = ("_endpoints", "refused")
+    __slots__ = ("_endpoints", "observer", "refused")
 
     def __init__(self) -> None:
+        self.observer: Observer | None = None
         self.refused: Counter[int] = Counter()
         self._endpoints: dict[tuple[str, str], EndpointCounts] = {}
 
     def of(self, door: str, name: str) -> EndpointCounts:
         """Those of an endpoint, the same ones whenever it is compiled anew."""
-        return self._endpoints.setdefault((door, name), EndpointCounts())
+        return self._endpoints.setdefault((door, name), EndpointCounts(self))

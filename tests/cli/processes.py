@@ -92,9 +92,9 @@ class Running:
     def _take(self, name: str, line: str) -> None:
         setattr(self, name, getattr(self, name) + line)
 
-    def until(self, pattern: str) -> re.Match[str]:
+    def until(self, pattern: str, seconds: float = TIMEOUT_SECONDS) -> re.Match[str]:
         """Waits until what was printed matches."""
-        end = time.monotonic() + TIMEOUT_SECONDS
+        end = time.monotonic() + seconds
         while not (found := re.search(pattern, self.stdout + self.stderr)):
             try:
                 self._take(*self._lines.get(timeout=0.05))

@@ -20,21 +20,6 @@ from .processes import Run, Running, Start
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
-FAILS_TO_START = """\
-from contextlib import asynccontextmanager
-
-from wireloom import App
-
-
-@asynccontextmanager
-async def lifespan(app):
-    raise ValueError("no database")
-    yield
-
-
-app = App(lifespan=lifespan)
-"""
-
 SLOW = """\
 import time
 
@@ -175,15 +160,6 @@ def test_usage_errors_exit_2(run: Run, arguments: list[str], words: list[str]) -
     assert (result.returncode, result.stdout) == (2, "")
     assert [word for word in words if word not in result.stderr] == []
     assert result.stderr.splitlines()[1:] == ["Try 'wireloom serve --help'."]
-
-
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_lifespan_that_fails_ends_with_1(run: Run, directory: Path, workers: str) -> None:
-    (directory / "main.py").write_text(FAILS_TO_START)
-    result = run("serve", "main.py", "--port", "0", "--workers", workers)
-    assert (result.returncode, result.stdout) == (1, "")
-    assert re.search(r"^\d\d:\d\d:\d\d error uvicorn\.error: ValueError: no database$", result.stderr, re.M)
-    assert "Traceback" not in result.stderr
 
 
 # -- ending ------------------------------------------------------------------------------------------------------------

@@ -205,6 +205,13 @@ async def test_a_body_without_end_is_refused_while_it_comes(carrier: Any, door: 
         assert (await peer.answer()).status == 413  # though there is no end of it
 
 
+@every
+async def test_a_body_that_does_not_come_is_answered_with_408(carrier: Any, door: Door) -> None:
+    async with carrier(body_timeout_seconds=0.05) as site, dial(site.server.port) as peer:
+        peer.send(request_head("POST", door.path, {**site.headers(door, b""), "Content-Length": "10"}) + b"{")
+        assert (await peer.answer()).status == 408
+
+
 @pytest.mark.parametrize("own", [10, 10_000])
 async def test_a_walker_has_a_size_of_its_own_whatever_the_option_says(carrier: Any, own: int) -> None:
     @spec(public=True, max_message_bytes=own)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.net.raw import dial
 from wireloom.errors import CLOSE_CODES
 from wireloom.testing import TestServer, TestWebSocket
 
@@ -116,6 +117,20 @@ async def test_messages_that_cannot_be_read_count_too(carrier: Any, door: Door) 
         for _ in range(3):
             await ws.send_text(door.unreadable)
         assert await ws.wait_closed() == 1008
+
+
+@every
+async def test_pings_count_as_messages_on_our_own_port(tmp_path: Path, door: Door) -> None:
+    async with TestServer(every_door(tmp_path, **SLOW)) as server, dial(server.port) as peer:
+        await peer.upgrade(door.path)
+        if door.greets:
+            await peer.frame()
+        for number in range(7):
+            peer.ping(b"%d" % number)
+        frames = [await peer.frame() for _ in range(7)]
+        assert [frame.payload for frame in frames[:3]] == [b"0", b"1", b"2"]
+        assert [door.code(json.loads(frame.payload)) for frame in frames[3:6]] == ["RATE_LIMITED"] * 3
+        assert frames[6].code == 1008
 
 
 @every

@@ -9,7 +9,7 @@ import pytest
 from tests.declared import Circle, Order, Say, Square, Tree, action, handle, rest, schema, websocket
 
 from wireloom.core.asyncapi import Server, asyncapi
-from wireloom.core.endpoint import Endpoint
+from wireloom.core.endpoint import Endpoint, Parameter
 from wireloom.core.operation import Sources
 
 Problems = Callable[[dict[str, Any]], list[str]]
@@ -37,6 +37,7 @@ def all_kinds() -> dict[str, Any]:
         websocket("text", "/text", {"type": "string"}, json=False),
         websocket("bytes", "/bytes", RAW, json=False),
         websocket("either", "/either", {"anyOf": [{"type": "string"}, RAW]}, json=False),
+        websocket("word", "/word", {"type": "object", "properties": {"word": {"type": "string"}}}, json=False),
         websocket("CountVisits", "/ws/CountVisits", Order.model_json_schema(), chain),
         websocket("same", "/same", same, same),
         websocket("anything", "/any"),
@@ -71,8 +72,58 @@ def test_a_channel_says_where_and_what() -> None:
     assert made["operations"]["send_chat"]["action"] == "send" and names(made, "send_chat") == ["reply", "error"]
     assert message(made, "chat", "error")["examples"] == [{"name": "INVALID_JSON", "payload": {"error": "no"}}]
     assert sorted(made["channels"]) == [
-        "CountVisits", "anything", "bytes", "chat", "either", "events", "same", "text",
+        "CountVisits", "anything", "bytes", "chat", "either", "events", "same", "text", "word",
     ]  # fmt: skip
+
+
+def test_a_channel_says_what_its_handshake_takes(asyncapi_problems: Problems) -> None:
+    moods = {"$ref": "#/$defs/Mood", "$defs": {"Mood": {"enum": ["calm", "merry"]}}}
+    made = document(
+        websocket(
+            "chat",
+            "/chat/{room}/{seat}",
+            parameters=(
+                Parameter("seat", "path", {"type": "integer", "description": "Where."}),
+                Parameter("mood", "query", moods),
+                Parameter("most", "query", {"type": "integer", "default": 3}, required=False),
+            ),
+            subprotocols=("v1", "wireloom.bearer"),
+        ),
+        websocket("plain", "/plain"),
+        websocket("kind", "/{kind}", parameters=(Parameter("kind", "path", {"enum": ["a", "b"]}),)),
+    )
+    chat, kind = made["channels"]["chat"], made["channels"]["kind"]
+    assert chat["parameters"] == {
+        "room": {"description": "The segment room of the path."},
+        "seat": {"description": "Where.", "x-wireloom-schema": {"type": "integer", "description": "Where."}},
+    }
+    assert kind["parameters"]["kind"]["enum"] == ["a", "b"]
+    assert chat["bindings"]["ws"] == {
+        "method": "GET",
+        "query": {
+            "type": "object",
+            "properties": {
+                "mood": {"$ref": "#/components/schemas/Mood"},
+                "most": {"type": "integer", "default": 3},
+            },
+            "required": ["mood"],
+        },
+        "headers": {
+            "type": "object",
+            "properties": {"Sec-WebSocket-Protocol": {"type": "string", "enum": ["v1", "wireloom.bearer"]}},
+        },
+    }
+    assert made["channels"]["plain"]["bindings"]["ws"] == {"method": "GET"}
+    assert asyncapi_problems(made) == []
+
+
+def test_a_call_without_its_context_is_wrong_where_the_context_needs_something() -> None:
+    needy = message(
+        document(websocket("events", "/e"), action("A", schema(Say)), event_path="/e"), "events", "walker.A"
+    )
+    modest = message(document(websocket("events", "/e"), action("B"), event_path="/e"), "events", "walker.B")
+    assert needy["payload"]["required"] == ["type", "walker", "context"]
+    assert modest["payload"]["required"] == ["type", "walker"]
 
 
 def test_schemas_are_in_draft_7_and_apart_by_name() -> None:
@@ -93,12 +144,13 @@ def test_payloads_that_go_through_as_they_are() -> None:
     made = all_kinds()
     kinds = {
         channel: [each["contentType"] for key, each in made["channels"][channel]["messages"].items() if "mess" in key]
-        for channel in ("text", "bytes", "either", "chat")
+        for channel in ("text", "bytes", "either", "word", "chat")
     }
     assert kinds == {
         "text": ["text/plain"],
         "bytes": ["application/octet-stream"],
         "either": ["text/plain", "application/octet-stream"],
+        "word": ["application/json"],
         "chat": ["application/json"],
     }
     assert names(made, "send_text")[:2] == ["text_reply", "binary_reply"]

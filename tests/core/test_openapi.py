@@ -170,6 +170,18 @@ def test_what_is_not_in_it() -> None:
     hook = Endpoint("Hook", "/hook", Door.WEBHOOK, rest("Hook", "/hook").codec, handle, methods=("POST",))
     made = document(hook, websocket("chat", "/chat"), action("Act"), rest("Hidden", "/hidden", "POST", hidden=True))
     assert made["paths"] == {}
+    assert "x-wireloom-webhooks" not in document()
+
+
+def test_webhooks_are_where_only_our_own_page_looks() -> None:
+    codec = rest("Hook", "/hook", message=schema(Say)).codec
+    hook = Endpoint("Hook", "/hook", Door.WEBHOOK, codec, handle, authorize=handle, methods=("POST",), tags=("hooks",))
+    made = document(hook)
+    entry = made["x-wireloom-webhooks"]["/hook"]["post"]
+    assert (entry["operationId"], entry["security"]) == ("post_Hook", [{"api_key": []}])
+    assert body_of(entry) == {"$ref": "#/components/schemas/Say"} and made["tags"] == [{"name": "hooks"}]
+    assert "401" in entry["responses"] and "api_key" in made["components"]["securitySchemes"]
+    validate(made)
 
 
 def test_operations_beside_the_endpoints() -> None:

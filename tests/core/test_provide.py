@@ -10,7 +10,17 @@ from typing import Annotated, Any
 
 import pytest
 
-from wireloom.core.provide import Provide, Query, compile_bind, compile_call, may_wait, read_parameters, source_of
+from wireloom.core.endpoint import Parameter
+from wireloom.core.provide import (
+    Provide,
+    Query,
+    compile_bind,
+    compile_call,
+    describe_parameters,
+    may_wait,
+    read_parameters,
+    source_of,
+)
 from wireloom.core.request import Request
 from wireloom.errors import ConfigError, Deny
 
@@ -126,6 +136,37 @@ def test_a_query_without_its_parameter_gets_its_default_or_is_refused() -> None:
     assert bind({}, "tags=&tags=a") == ({}, {"tags": ["", "a"], "limit": None})
     with pytest.raises(Deny, match="'limit' is missing"):
         compile_bind([read_parameters(strict, [], SERVICES, takes_message=False)])({}, "limits=1")
+
+
+def test_parameters_are_told_of_with_their_types() -> None:
+    def session(seat: int, page: Annotated[int, Query()] = 1) -> None: ...
+
+    def handler(
+        message: str,
+        room: str,
+        seat,  # type: ignore[no-untyped-def]
+        db: Annotated[None, Provide(session)],
+        since: Annotated[uuid.UUID, Query("from")],
+        tags: Annotated[list[str], Query()],
+        words: Annotated[list, Query()],  # type: ignore[type-arg]
+        limit: Annotated[int, Query()] = 5,
+        unsaid: Annotated[str | None, Query()] = None,
+        odd: Annotated[str, Query()] = object(),  # type: ignore[assignment]
+    ) -> None: ...
+
+    parameters = read_parameters(handler, ["room", "seat"], {}, takes_message=True)
+    text = {"type": "string"}
+    assert sorted(describe_parameters([parameters]), key=lambda each: each.name) == [
+        Parameter("from", "query", {"type": "string", "format": "uuid"}),
+        Parameter("limit", "query", {"type": "integer", "default": 5}, False),
+        Parameter("odd", "query", text, False),
+        Parameter("page", "query", {"type": "integer", "default": 1}, False),
+        Parameter("room", "path", text),
+        Parameter("seat", "path", {"type": "integer"}),
+        Parameter("tags", "query", {"type": "array", "items": text}, False),
+        Parameter("unsaid", "query", {"anyOf": [text, {"type": "null"}]}, False),
+        Parameter("words", "query", {"type": "array", "items": text}, False),
+    ]
 
 
 def test_two_functions_agree_on_a_query_parameter() -> None:

@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.cli.processes import Running
+from tests.e2e.docs_page import open_docs, watch
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
@@ -87,3 +90,26 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
     demo.start()
     yield demo
     demo.stop()
+
+
+@pytest.fixture(scope="module")
+def docs_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where an application with every face is served."""
+    target = Path(__file__).with_name("documented.py")
+    server = Running(("serve", str(target), "--port", "0"), tmp_path_factory.mktemp("documented"), {})
+    try:
+        yield server.started().replace("ws://", "http://").rstrip("/")
+    finally:
+        server.kill()
+
+
+@pytest.fixture
+def docs_page(browser: Browser, docs_url: str) -> Iterator[Page]:
+    """Its page /docs, which must meet no error and load nothing from elsewhere."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    problems = watch(page, docs_url)
+    open_docs(page, docs_url)
+    yield page
+    context.close()
+    assert problems == []

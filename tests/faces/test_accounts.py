@@ -514,6 +514,31 @@ async def test_no_limit(start: Start) -> None:
         assert (await client.refused("POST", "/user/login", {"username": "bob", "password": WRONG}))[0] == 401
 
 
+async def test_so_many_register_from_one_address_and_the_next_is_told_when(start: Start) -> None:
+    client = await start(registrations_per_minute=2)
+    taken = {"username": "bob", "password": PASSWORD}
+    assert (await client.raw("POST", "/user/register", taken)).status_code == 201
+    assert (await client.refused("POST", "/user/register", taken))[0] == 400  # the name is taken; it counts too
+    answer = await client.raw("POST", "/user/register", {"username": "eve", "password": PASSWORD})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "RATE_LIMITED")
+    assert answer.headers["retry-after"] == "30"
+    client.from_address("192.0.2.7")
+    assert (await client.raw("POST", "/user/register", {"username": "eve", "password": PASSWORD})).status_code == 201
+    client.from_address("127.0.0.1")
+    client.clock.now += 30
+    assert (await client.raw("POST", "/user/register", {"username": "ann", "password": PASSWORD})).status_code == 201
+
+
+async def test_registrations_from_nowhere_are_counted_together(start: Start) -> None:
+    client = await start(registrations_per_minute=1)
+    client.from_address(None)
+    statuses = [
+        (await client.raw("POST", "/user/register", {"username": name, "password": PASSWORD})).status_code
+        for name in ("ann", "bob")
+    ]
+    assert statuses == [201, 429]
+
+
 # -- API keys --------------------------------------------------------------------------------------------------------
 
 

@@ -25,7 +25,6 @@ from wireloom import (
     RequestError,
     create_server,
 )
-from wireloom.core import rest
 from wireloom.testing import TestServer
 
 pytestmark = pytest.mark.anyio
@@ -93,9 +92,8 @@ async def test_a_body_above_the_limit_is_answered_with_413() -> None:
         assert answer.status_code == 413 and answer.json()["code"] == "TOO_LARGE"
 
 
-async def test_a_body_that_does_not_come_is_answered_with_408(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rest, "BODY_SECONDS", 0.05)
-    async with TestServer(create_server(describe).app) as server:
+async def test_a_body_that_does_not_come_is_answered_with_408() -> None:
+    async with TestServer(create_server(describe, body_timeout_seconds=0.05).app) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n12")
         assert (await asyncio.wait_for(reader.readline(), 3)).startswith(b"HTTP/1.1 408 ")

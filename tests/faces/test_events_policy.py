@@ -392,7 +392,7 @@ async def test_who_leaves_its_own_channel_gets_another_and_nobody_is_told_of_a_r
 
 
 async def test_a_login_whose_end_nobody_told_is_found_to_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wireloom.app._CHECK_SECONDS", 0.05)
+    monkeypatch.setattr("wireloom.storage._CHECK_SECONDS", 0.05)
     app = application()
     async with TestServer(app) as server:
         login = await register(app)

@@ -91,7 +91,7 @@ async def test_without_a_good_key_it_is_401_and_the_body_is_not_looked_at(
 ) -> None:
     read: list[Any] = []
 
-    async def read_body(request: Any) -> bytes:
+    async def read_body(request: Any, limits: Any) -> bytes:
         read.append(request)
         return b""
 
@@ -254,9 +254,8 @@ async def test_a_key_for_walkers_publishes_nothing(tmp_path: Path) -> None:
         require_refusal(answer, 403, "FORBIDDEN")
 
 
-async def test_a_body_that_does_not_come_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wireloom.core.rest.BODY_SECONDS", 0.05)
-    app = App(database="sqlite://")
+async def test_a_body_that_does_not_come_is_not_waited_for_for_ever() -> None:
+    app = App(database="sqlite://", body_timeout_seconds=0.05)
     app.events()
     async with TestServer(app) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from wireloom.identity.attempts import ANYWHERE, Attempts
+from wireloom.identity.attempts import ANYWHERE, Attempts, Registrations
 from wireloom.identity.refusal import CredentialsInvalid, Overloaded, RateLimited
 
 from .kit import Clock
@@ -216,3 +216,42 @@ def test_a_clock_that_is_set_back_locks_nobody_out(attempts: Attempts, clock: Cl
     assert refused(attempts) == 20
     clock.now += 20
     succeed(attempts)
+
+
+# -- registrations -----------------------------------------------------------------------------------------------------
+
+
+def registered(registrations: Registrations, address: str) -> int:
+    """Seconds to wait; 0: it was let through."""
+    try:
+        registrations.count(address)
+    except RateLimited as refusal:
+        assert "registrations" in refusal.message
+        return refusal.retry_after_seconds
+    return 0
+
+
+def test_so_many_register_from_one_address_and_the_next_waits(clock: Clock) -> None:
+    registrations = Registrations(3, clock)
+    assert [registered(registrations, HERE) for _ in range(4)] == [0, 0, 0, 20]
+    assert registered(registrations, THERE) == 0
+    clock.now += 20
+    assert [registered(registrations, HERE) for _ in range(2)] == [0, 20]
+
+
+def test_a_network_of_ipv6_registers_as_one(clock: Clock) -> None:
+    registrations = Registrations(1, clock)
+    waits = [registered(registrations, f"2001:db8:0:{net}::{host}") for net, host in ((1, 1), (1, 2), (2, 1))]
+    assert waits == [0, 60, 0]
+
+
+def test_zero_is_no_limit_of_registrations(clock: Clock) -> None:
+    registrations = Registrations(0, clock)
+    assert {registered(registrations, HERE) for _ in range(100)} == {0}
+
+
+def test_what_is_remembered_of_registrations_is_bounded(clock: Clock) -> None:
+    registrations = Registrations(1, clock, max_entries=5)
+    for address in addresses(20):
+        registrations.count(address)
+    assert len(registrations._buckets) == 5

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
-from tests.node import NodePackage, find_package
+from tests.node import NodePackage, require_package
 
 
 @pytest.fixture(scope="session")
 def node_ws() -> NodePackage:
     """Node with its package `ws`."""
-    package = find_package("ws@8.18.0")
-    if isinstance(package, str):
-        if os.environ.get("CI"):
-            pytest.fail(package)
-        pytest.skip(package)
-    return package
+    return require_package("ws@8.18.0")

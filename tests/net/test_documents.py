@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +16,7 @@ from starlette.routing import Mount, Route
 from tests.declared import rest
 from wireloom import App
 from wireloom.core.operation import Sources
+from wireloom.errors import CLOSE_CODES
 from wireloom.net.documents import Documents
 from wireloom.testing import TestServer
 
@@ -156,14 +155,48 @@ async def test_a_host_that_is_none_does_no_harm() -> None:
 async def test_the_page_runs_nothing_but_its_own() -> None:
     async with TestServer(App()) as server:
         page = await server.http.get("/docs")
+        loaded = re.findall(r'(?:href|src)="(docs/[^"]+)"', page.text)
+        files = [await server.http.get(f"/{name}") for name in loaded]
+        modules = {name for file in files for name in re.findall(r'from "\./([^"]+)"', file.text)}
+        files += [await server.http.get(f"/docs/{name}") for name in sorted(modules)]
     policy = dict(part.strip().split(" ", 1) for part in page.headers["content-security-policy"].split(";"))
-    for kind in ("script", "style"):
-        [text] = re.findall(rf"<{kind}>(.*?)</{kind}>", page.text, re.DOTALL)
-        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        assert policy[f"{kind}-src"] == f"'sha256-{digest}'"
-    assert (policy["default-src"], policy["connect-src"], policy["frame-ancestors"]) == ("'none'", "'self'", "'none'")
+    host = server.url.rpartition("/")[2]
+    assert policy["script-src"] == policy["style-src"] == "'self'" and "unsafe" not in str(policy)
+    assert policy["connect-src"] == f"'self' ws://{host} wss://{host}"
+    assert (policy["default-src"], policy["frame-ancestors"]) == ("'none'", "'none'")
+    assert (policy["require-trusted-types-for"], policy["trusted-types"]) == ("'script'", "'none'")
     assert page.headers["x-content-type-options"] == "nosniff"
-    assert "innerHTML" not in page.text and "://" not in page.text.replace("http://www.w3.org/2000/svg", "")
+    assert loaded == ["docs/docs.css", "docs/main.js"] and len(modules) > 5
+    for file in files:
+        kind = "text/css" if file.url.path.endswith(".css") else "text/javascript"
+        assert (file.status_code, file.headers["content-type"]) == (200, f"{kind}; charset=utf-8")
+        assert file.headers["x-content-type-options"] == "nosniff"
+    for text in (page.text, *(file.text for file in files)):
+        assert "innerHTML" not in text and "eval(" not in text and "<script>" not in text and "style=" not in text
+        assert "://" not in text.replace("http://www.w3.org/2000/svg", "")
+
+
+@pytest.mark.parametrize("host", ["evil; script-src *", "a b", "[::", "a:b", "*", "a/b", "a,b"])
+async def test_a_host_that_is_none_stays_out_of_the_policy(host: str) -> None:
+    async with TestServer(App()) as server:
+        page = await server.http.get("/docs", headers={"Host": host})
+    assert page.headers["content-security-policy"].endswith("; connect-src 'self'")
+
+
+async def test_what_the_page_loads_is_sent_once() -> None:
+    async with TestServer(App()) as server:
+        first = await server.http.get("/docs/main.js")
+        again = await server.http.get("/docs/main.js", headers={"If-None-Match": first.headers["etag"]})
+        other = await server.http.get("/docs/main.js", headers={"If-None-Match": '"other"'})
+    assert (again.status_code, again.content, other.status_code) == (304, b"", 200)
+    assert again.headers["etag"] == first.headers["etag"] and first.headers["cache-control"] == "no-cache"
+
+
+async def test_the_page_knows_what_close_codes_mean() -> None:
+    async with TestServer(App()) as server:
+        codes = (await server.http.get("/docs/close-codes.json")).json()
+    assert codes["1012"] == {"meaning": CLOSE_CODES[1012].meaning, "come_back": True}
+    assert {int(code) for code in codes} == set(CLOSE_CODES)
 
 
 def test_the_app_gives_them_as_values() -> None:

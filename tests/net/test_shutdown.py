@@ -173,6 +173,9 @@ async def test_it_is_bounded_when_a_handler_hangs_and_on_disconnect_still_runs()
             peer.text("1")
             await eventually(lambda: events)
             await stack.enter_async_context(timed(0.9, 3))
+        told = await peer.frame()
+        assert told.code == 1001  # not 1012: what it was asked may have been done
+        assert json.loads(told.reason)["reconnect_in_ms"]
         # The application has stopped: nothing of it may run any more, so its last hook must have.
         assert events == ["begin 1", "leaving", "left"]
 

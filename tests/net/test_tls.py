@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import ssl
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from wireloom.net.websocket import BufferedWebSocketShell
 from wireloom.testing import TestServer
 from wireloom.wire.frames import BINARY, TEXT, mask_frame
 
-from .raw import Frame, dial, eventually, request_head, upgrade_head
+from .raw import Frame, dial, eventually, request_head, soon, upgrade_head
 
 pytestmark = pytest.mark.anyio
 
@@ -132,6 +133,24 @@ async def test_publications_and_close_handshake(server: TestServer, certificate:
         assert (frame.code, frame.reason) == (3000, "bye")
         await peer.expect_end()
         await eventually(lambda: server.app.hub.count() == 0)
+
+
+async def test_a_stop_tells_also_those_whose_handlers_hang(certificate: tuple[str, str]) -> None:
+    app, begun = App(drain_timeout_seconds=0.5), asyncio.Event()
+
+    @app.websocket("/echo")
+    async def echo(message: str) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async with AsyncExitStack() as stack:
+        async with TestServer(app, ssl_certfile=certificate[0], ssl_keyfile=certificate[1]) as server:
+            peers = [await stack.enter_async_context(dial(server.port, trusting(certificate))) for _ in range(2)]
+            for peer in peers:
+                await peer.upgrade()
+            peers[0].text("hang")
+            await soon(begun.wait())
+        assert [(await peer.frame()).code for peer in peers] == [1001, 1012]
 
 
 async def test_a_protocol_error_ends_it_with_its_code(server: TestServer, certificate: tuple[str, str]) -> None:

@@ -19,15 +19,14 @@ import time
 import urllib.request
 import venv
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_SECONDS = 300
-NEEDED_IN_WHEEL = ("wireloom/py.typed", "wireloom/pages/docs.html", "wireloom/cli/demo/index.html")
-NEEDED_IN_SDIST = ("LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml", "src/wireloom/app.py", "tests/conftest.py")
+NEEDED_IN_SDIST = ("LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml", "constraints.txt", "dev.py", "mkdocs.yml")
 UNWANTED = re.compile(r"__pycache__|\.pyc$|\.db$|(^|/)\.(venv|ci|wireloom|mypy|ruff|pytest|hypothesis)|node_modules")
 IN_WHEEL = re.compile(r"wireloom/|wireloom-[\w.]+\.dist-info/")
 
@@ -53,7 +52,7 @@ async def say(message: Said) -> Said:
 TESTED = """\
 import pytest
 
-from wireloom import websocket
+from wireloom import App, websocket
 
 pytestmark = pytest.mark.anyio
 
@@ -69,9 +68,9 @@ async def echo(message: str) -> str:
 
 
 async def test_echo(wireloom_server):
-    async with wireloom_server(echo) as server, server.websocket("/echo") as ws:
-        await ws.send("hello")
-        assert await ws.receive() == "hello"
+    async with wireloom_server(App([echo])) as server, server.websocket("/echo") as ws:
+        await ws.send_text("hello")
+        assert await ws.receive_text() == "hello"
 """
 MISSING = {  # without an extra, what is asked of `serve` and who is named in the answer
     "redis": ["--backplane", "redis://127.0.0.1:1"],
@@ -232,15 +231,23 @@ def build(folder: Path) -> Path:
     assert built.returncode == 0, built.stdout
     [wheel], [archive] = folder.glob("*.whl"), folder.glob("*.tar.gz")
     with zipfile.ZipFile(wheel) as packed:
-        look("wheel", packed.namelist(), NEEDED_IN_WHEEL)
+        look("wheel", packed.namelist(), files_of("src/wireloom", "src"))
         strange = [name for name in packed.namelist() if not IN_WHEEL.match(name)]
         assert not strange, f"the wheel has {strange}"
     with tarfile.open(archive) as unpacked:
-        look("source archive", [name.partition("/")[2] for name in unpacked.getnames()], NEEDED_IN_SDIST)
+        needed = (*NEEDED_IN_SDIST, *files_of("src", "."), *files_of("tests", "."), *files_of("docs", "."))
+        look("source archive", [name.partition("/")[2] for name in unpacked.getnames()], needed)
     return wheel
 
 
-def look(what: str, names: list[str], needed: tuple[str, ...]) -> None:
+def files_of(folder: str, above: str) -> tuple[str, ...]:
+    """Every file of a folder of the repository, by its path from another one."""
+    files = [path for path in (ROOT / folder).rglob("*") if path.is_file()]
+    paths = [path.relative_to(ROOT / above).as_posix() for path in files]
+    return tuple(path for path in paths if not UNWANTED.search(path))
+
+
+def look(what: str, names: list[str], needed: Sequence[str]) -> None:
     """Whether all is there that is needed, and nothing that nobody wants."""
     missing, unwanted = set(needed) - set(names), list(filter(UNWANTED.search, names))
     assert not missing and not unwanted, f"the {what} lacks {missing} and has {unwanted}"

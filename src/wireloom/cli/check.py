@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from wireloom.cli.output import explain, plural, relative
 
 if TYPE_CHECKING:
     from wireloom import App
+    from wireloom.cli.target import Assembly
     from wireloom.config import Config
     from wireloom.errors import ConfigError
 
@@ -20,12 +22,13 @@ __all__ = ["check"]
 
 @click.command()
 @targets_argument
+@click.option("--json", "as_json", is_flag=True, help="a JSON object: endpoints, problems and notes")
 @config_option
 @click.pass_context
-def check(context: click.Context, /, targets: tuple[str, ...], config_file: str | None) -> None:
+def check(context: click.Context, /, targets: tuple[str, ...], as_json: bool, config_file: str | None) -> None:
     """Loads TARGETs and says all that is wrong.
 
-    Their configuration is looked at too. Nothing is started.
+    Their configuration is looked at too. Nothing is started. The exit code is 1 when something is wrong.
     """
     from wireloom.cli.target import assemble
     from wireloom.config import load_config
@@ -38,13 +41,30 @@ def check(context: click.Context, /, targets: tuple[str, ...], config_file: str 
         assembly.problems.append(error)
     else:
         assembly.problems += _problems(assembly.app, config)
+    (_tell_as_json if as_json else _tell)(assembly)
+    if assembly.problems:
+        context.exit(1)
+
+
+def _tell(assembly: Assembly) -> None:
+    """Notes and problems go to stderr, a line each."""
     for note in assembly.notes:
         click.echo(f"note: {relative(note)}", err=True)
     for problem in assembly.problems:
         click.echo(explain(problem), err=True)
-    if assembly.problems:
-        context.exit(1)
-    click.echo(f"ok: {plural(len(assembly.app.describe()), 'endpoint')}")
+    if not assembly.problems:
+        click.echo(f"ok: {plural(len(assembly.app.describe()), 'endpoint')}")
+
+
+def _tell_as_json(assembly: Assembly) -> None:
+    """All of it goes to stdout, for programs."""
+    problems = [{"source": relative(each.source), "message": each.message} for each in assembly.problems]
+    told = {
+        "endpoints": len(assembly.app.describe()),
+        "problems": problems,
+        "notes": [relative(note) for note in assembly.notes],
+    }
+    click.echo(json.dumps(told, indent=2, ensure_ascii=False))
 
 
 def _problems(app: App, config: Config) -> Iterator[ConfigError]:

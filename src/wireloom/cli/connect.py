@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -79,29 +79,30 @@ def _headers(context: click.Context, parameter: click.Parameter, values: tuple[s
     return tuple(pairs)
 
 
-def _token(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """A token from where it was said to be."""
+def _read_token(value: str | None) -> str | None:
+    """A token from where it was said to be; read last of all, as somebody may be asked for it."""
     if value is None:
         return None
-    token = _bare(_read_token(value))
+    token = _bare(_token_text(value))
     if not re.fullmatch(r"[!-~]+", token):
-        raise click.BadParameter("a token has characters of ASCII, at least one, and no spaces")
+        told = "a token has characters of ASCII, at least one, and no spaces"
+        raise click.BadParameter(told, param_hint="--token")
     return token
 
 
-def _read_token(value: str) -> str:
-    kind, rest = value[:1], value[1:]
+def _token_text(value: str) -> str:
     if value == "-":
         return str(click.prompt("Token", hide_input=True, err=True)) if sys.stdin.isatty() else _first_line()
-    if kind == "@":
+    if value.startswith("@"):
         try:
-            return Path(rest).read_text(encoding="utf-8")
+            return Path(value[1:]).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise click.BadParameter(f"cannot read {rest!r}: {getattr(error, 'strerror', 'not UTF-8')}") from None
+            told = f"cannot read {value[1:]!r}: {getattr(error, 'strerror', 'not UTF-8')}"
+            raise click.BadParameter(told, param_hint="--token") from None
     if value.startswith("env:"):
         name = value.removeprefix("env:")
         if name not in os.environ:
-            raise click.BadParameter(f"there is no environment variable {name!r}")
+            raise click.BadParameter(f"there is no environment variable {name!r}", param_hint="--token")
         return os.environ[name]
     return value
 
@@ -140,9 +141,8 @@ def _proxy(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option(
     "--token",
     metavar="TOKEN",
-    callback=_token,
-    help="log in with it, as Authorization: Bearer; so that nobody reads it in the list of processes,"
-    " @FILE, env:NAME, or - for the first line of stdin, or to be asked",
+    help="log in with it; @FILE, env:NAME or - (the first line of stdin, or to be asked) keep it out of the list of"
+    " processes",
 )
 @click.option("--header", "headers", metavar="'K: V'", multiple=True, callback=_headers, help="a header; repeatable")
 @click.option("--subprotocol", "subprotocols", metavar="NAME", multiple=True, help="offer it; repeatable")
@@ -153,7 +153,7 @@ def _proxy(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option("--compression", is_flag=True, help="offer permessage-deflate")
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="wait for opening and for replies")
 @click.option("--json", "as_json", is_flag=True, help="a line of JSON for each message and for the close")
-@click.option("--history/--no-history", default=True, help="keep what is typed for the next time  [default: history]")
+@click.option("--history/--no-history", default=True, help="keep what is typed for the next time, which is the default")
 @click.pass_context
 def connect(context: click.Context, /, token: str | None, headers: Pairs, **wishes: object) -> None:
     """Opens the WebSocket at URL and talks to it.
@@ -167,11 +167,11 @@ def connect(context: click.Context, /, token: str | None, headers: Pairs, **wish
     from wireloom.cli.conversation import hold
     from wireloom.errors import HandshakeFailed
 
-    wanted = Wishes(headers=_with_token(headers, token), **wishes)  # type: ignore[arg-type]
-    context_of_tls = _tls(wanted)
-    _warn_of_plain(wanted.url, token)
+    wanted = Wishes(headers=headers, **wishes)  # type: ignore[arg-type]
+    trust = _tls(wanted)
+    wanted = _with_token(wanted, token)
     try:
-        context.exit(asyncio.run(hold(wanted, context_of_tls, _OPEN_SECONDS)))
+        context.exit(asyncio.run(hold(wanted, trust, _OPEN_SECONDS)))
     except HandshakeFailed as error:
         raise click.ClickException(_refusal(error, wanted.url)) from None
     except TimeoutError:
@@ -185,12 +185,24 @@ def connect(context: click.Context, /, token: str | None, headers: Pairs, **wish
         raise click.UsageError(str(error), context) from None
 
 
-def _with_token(headers: Pairs, token: str | None) -> Pairs:
-    if token is None:
-        return headers
-    if any(name.lower() == "authorization" for name, _ in headers):
+def _with_token(wishes: Wishes, where: str | None) -> Wishes:
+    """The wishes with the token's header; says so where others may read it on the way."""
+    from wireloom.clients.address import parse_url
+    from wireloom.errors import WebSocketSyntaxError
+
+    if where is not None and any(name.lower() == "authorization" for name, _ in wishes.headers):
         raise click.UsageError("--token and --header 'Authorization: …' say the same; give one of them")
-    return (*headers, ("Authorization", f"Bearer {token}"))
+    try:
+        address = parse_url(wishes.url)
+    except WebSocketSyntaxError as error:
+        raise click.UsageError(str(error)) from None
+    token = _read_token(where)
+    if token is None:
+        return wishes
+    is_near = re.fullmatch(r"localhost|127(\.\d+){3}|::1", address.host)
+    if not address.is_secure and not is_near:
+        click.echo(f"warning: the token goes to {address.host} without TLS; is there a wss:// URL?", err=True)
+    return replace(wishes, headers=(*wishes.headers, ("Authorization", f"Bearer {token}")))
 
 
 def _tls(wishes: Wishes) -> SSLContext | None:
@@ -207,20 +219,6 @@ def _tls(wishes: Wishes) -> SSLContext | None:
         raise click.BadParameter(f"{wishes.cafile}: no certificate in PEM", param_hint="--cafile") from None
     except OSError as error:
         raise click.BadParameter(f"{wishes.cafile}: {error.strerror}", param_hint="--cafile") from None
-
-
-def _warn_of_plain(url: str, token: str | None) -> None:
-    """A token on a network without TLS is read by whoever is on the way."""
-    from wireloom.clients.address import parse_url
-    from wireloom.errors import WebSocketSyntaxError
-
-    try:
-        address = parse_url(url)
-    except WebSocketSyntaxError as error:
-        raise click.UsageError(str(error)) from None
-    is_near = re.fullmatch(r"localhost|127(\.\d+){3}|::1", address.host)
-    if token is not None and not address.is_secure and not is_near:
-        click.echo(f"warning: the token goes to {address.host} without TLS; is there a wss:// URL?", err=True)
 
 
 def _refusal(error: HandshakeFailed, url: str) -> str:

@@ -26,7 +26,27 @@ from wireloom.errors import ConfigError
 __all__ = ["main"]
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+_EPILOG = """\
+First steps: wireloom demo · wireloom serve app.py · wireloom connect ws://127.0.0.1:8000/chat/lobby
+
+Completion in bash: eval "$(_WIRELOOM_COMPLETE=bash_source wireloom)"; in others, zsh_source or fish_source.
+"""
+
+
+class _Commands(click.Group):
+    """Commands in the order in which people come to need them."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Their names, as they were added."""
+        return list(self.commands)
+
+
+@click.group(
+    cls=_Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_EPILOG,
+)
 @click.version_option(__version__, message="Wireloom %(version)s")
 @click.pass_context
 def cli(context: click.Context) -> None:
@@ -35,7 +55,7 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (serve, demo, check, routes, openapi, asyncapi, client, connect, user, key, token, db):
+for _command in (demo, serve, check, routes, connect, client, openapi, asyncapi, user, key, token, db):
     cli.add_command(_command)
 
 

@@ -18,20 +18,24 @@ if TYPE_CHECKING:
 
 __all__ = ["routes"]
 
+_MOST_ARMS = 4  # of a union, before the rest is left out
 _PIPE_WIDTH = 10_000  # columns; a table that nobody looks at is never wrapped
 
 
 @click.command()
 @targets_argument
 @click.option("--json", "as_json", is_flag=True, help="a JSON array, with the whole schemas")
-def routes(targets: tuple[str, ...], as_json: bool) -> None:
+@click.option("--all", "with_own", is_flag=True, help="with the paths that Wireloom brings: health, documents, users")
+def routes(targets: tuple[str, ...], as_json: bool, with_own: bool) -> None:
     """Lists the endpoints of TARGETs.
 
-    Each with door and HTTP methods, path, name, auth, message and where it is declared.
+    Each with door and HTTP methods, path, name, auth, message, reply and where it is declared; then what is mounted.
     """
     from wireloom.cli.target import load_app
+    from wireloom.core.describe import OWN
 
-    rows = load_app(targets).app.describe()
+    app = load_app(targets).app
+    rows = [*app.describe(), *(row for row in app.describe_http() if with_own or row.source != OWN)]
     if as_json:
         entries = [{**asdict(row), "source": relative(row.source)} for row in rows]
         click.echo(json.dumps(entries, indent=2, ensure_ascii=False))
@@ -44,13 +48,21 @@ def _print_table(rows: Sequence[Description]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("door", "path", "name", "auth", "message", "source"):
+    for heading in ("door", "path", "name", "auth", "message", "reply", "source"):
         table.add_column(heading, overflow="fold")
     for row in rows:
-        auth, message = "yes" if row.auth else "no", _title_of(row.message_schema)
-        door = " ".join((row.door, *row.methods))
-        table.add_row(*map(_plain, (door, row.path, row.name, auth, message, relative(row.source))))
+        auth = {True: "yes", False: "no", None: "-"}[row.auth]
+        door, source = " ".join((row.door, *row.methods)), relative(row.source) or "-"
+        table.add_row(*map(_plain, (door, row.path, row.name or "-", auth, *_titles_of(row), source)))
     Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False).print(table)
+
+
+def _titles_of(row: Description) -> tuple[str, str]:
+    """What a message and a reply are; of what is no endpoint, as far as that is known."""
+    message, reply = (_title_of(schema).lstrip("_") for schema in (row.message_schema, row.response_schema))
+    if row.door == "http":
+        return "-" if row.message_schema is None else message, "-" if row.response_schema is None else reply
+    return message, reply
 
 
 def _plain(text: str) -> Any:
@@ -70,7 +82,8 @@ def _title_of(schema: Any) -> str:
         return str(schema["title"])
     arms = schema.get("anyOf") or schema.get("oneOf")
     if arms:
-        return " | ".join(_title_of(arm) for arm in arms)
+        titles = list(dict.fromkeys(map(_title_of, arms)))
+        return " | ".join(titles if len(titles) <= _MOST_ARMS else [*titles[: _MOST_ARMS - 1], "…"])
     if schema.get("type") == "array" and isinstance(schema.get("items"), dict):
         return f"array of {_title_of(schema['items'])}"
     kind = schema.get("type", "any")

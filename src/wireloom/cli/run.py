@@ -150,7 +150,7 @@ def _leave_within(seconds: float) -> None:
     """Ends the process if something, such as the thread of a plain `def` handler, still holds it after so long."""
 
     def leave() -> None:
-        logger.warning("a thread is still busy; ended without it")
+        logger.warning("something still holds the process, such as a busy thread; ended without it")
         os._exit(0)
 
     timer = threading.Timer(seconds, leave)

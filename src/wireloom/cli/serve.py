@@ -20,8 +20,8 @@ __all__ = ["demo", "serve"]
 def serve(context: click.Context, /, targets: tuple[str, ...], config_file: str | None, **flags: Any) -> None:
     """Serves TARGETs on one port.
 
-    A TARGET is a .py file or a module, with :NAME behind it where it has several Apps. Without an App, the handlers
-    that it declares are served.
+    A TARGET is a .py file or a module, with :NAME behind it where it has several Apps, or a file or folder of
+    declarative routes. Without an App, the handlers and walkers that it declares are served.
     """
     context.exit(_serve(targets, config_file, given(flags)))
 

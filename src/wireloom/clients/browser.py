@@ -3,6 +3,7 @@
 Laws:
 - States, the order of events and what is refused follow the Standard; where this file obeys it, it names the section.
 - Events are dispatched in the order of what happened, never inside a call of the application's.
+- While many asynchronous listeners have not ended, nothing more is read: a fast server does not fill the memory.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from wireloom.wire.handshake import Answer
 __all__ = ["WebSocket"]
 
 _MAX_REASON_BYTES = 123
+_MAX_RUNNING = 256  # asynchronous listeners, above which reading pauses until half of them have ended
 
 BinaryType = Literal["bytes", "memoryview"]
 
@@ -76,6 +78,7 @@ class WebSocket(EventTarget):
         self._binary_type: BinaryType = "bytes"
         self._inbox: Inbox | None = None
         self._is_iterated = False
+        self._is_busy = False  # reading waits for listeners
         self._failure: BaseException | None = None
         self._over = asyncio.Event()
         self._opening = loop.create_task(self._opener.open(lambda handshake: _Connection(handshake, self)))
@@ -267,6 +270,13 @@ class WebSocket(EventTarget):
             self.dispatch_event(
                 MessageEvent("message", data=self._as_data(message), origin=self._opener.address.origin)
             )
+            if len(self._tasks) >= _MAX_RUNNING:
+                self._is_busy = connection.pause()
+
+    def _has_ended(self) -> None:
+        if self._is_busy and 2 * len(self._tasks) < _MAX_RUNNING and self._connection is not None:
+            self._is_busy = False
+            self._connection.resume()
 
     def _end(self, ending: Ending) -> None:
         """§4: the state is CLOSED; error, if the connection had to be failed; close."""

@@ -4,6 +4,7 @@ Laws:
 - Listeners are called in the order of their addition; one that is removed is not called any more, one that is added
   during a dispatch is not called in it.
 - What a listener raises is told to the event loop's exception handler and stops nobody.
+- Asynchronous listeners run beside each other; how many may is for the target to say, which hears when one has ended.
 - Every name exists in snake_case and in the Standard's camelCase.
 """
 
@@ -218,8 +219,12 @@ class EventTarget:
 
     def _ended(self, type: str, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
+        self._has_ended()
         if not task.cancelled() and (error := task.exception()) is not None:
             self._report(error, type)
+
+    def _has_ended(self) -> None:
+        """An asynchronous listener has ended."""
 
     def _report(self, error: BaseException, type: str) -> None:
         message = f"exception in a listener for {type!r} of {self!r}"

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from wireloom.core.components import Components, component_name, draft_7, embeddable, plain_document, unique
+from wireloom.core.components import Components, component_name, draft_7, embeddable, object_of, plain_document, unique
 from wireloom.core.endpoint import Door, Endpoint
 from wireloom.core.openapi import TITLE, VERSION
 from wireloom.core.operation import Sources
@@ -247,7 +247,8 @@ def _call_of(action: Endpoint) -> dict[str, Any]:
         "response": {"type": "boolean", "default": False, "description": "Whether its reports are sent back."},
         "id": {"type": ["string", "integer", "null"], "default": None, "description": "Repeated in the answer."},
     }
-    required = ["type", "walker"]
+    needs_context = (object_of(context, definitions) or {}).get("required")
+    required = ["type", "walker", *(["context"] if needs_context else [])]
     return {"type": "object", "required": required, "properties": properties, "$defs": definitions}
 
 

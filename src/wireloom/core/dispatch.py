@@ -31,9 +31,11 @@ from wireloom.metrics import EndpointCounts
 __all__ = [
     "Direct",
     "Dispatch",
+    "IsRefused",
     "authorize",
     "compile_direct",
     "compile_dispatch",
+    "compile_rate",
     "context_of",
     "invoke",
     "log_bug",
@@ -51,6 +53,10 @@ Direct: TypeAlias = "Callable[[Context, Caller, str | bytes], Coroutine[Any, Any
 """Handles one message; gives what is left to do where something has to be waited for."""
 
 
+IsRefused: TypeAlias = Callable[[Any], bool]
+"""Whether a connection may send no more for now, which its client has been told then."""
+
+
 def compile_direct(endpoint: Endpoint) -> Direct | None:
     """A plain function that handles one message of an endpoint whose handler never waits; None for any other.
 
@@ -63,7 +69,8 @@ def compile_direct(endpoint: Endpoint) -> Direct | None:
         return None
     else:
         direct = _call_directly(endpoint)
-    return _limit_direct(endpoint, direct) if endpoint.limits.messages_per_second else direct
+    is_refused = compile_rate(endpoint)
+    return direct if is_refused is None else _limit_direct(direct, is_refused)
 
 
 def _call_directly(endpoint: Endpoint) -> Direct:
@@ -170,7 +177,8 @@ def compile_dispatch(endpoint: Endpoint) -> Dispatch:
     in the context that messages of the connection are handled in.
     """
     dispatch = _stream(endpoint) if endpoint.streams else _call(endpoint)
-    return _limit_dispatch(endpoint, dispatch) if endpoint.limits.messages_per_second else dispatch
+    is_refused = compile_rate(endpoint)
+    return dispatch if is_refused is None else _limit_dispatch(dispatch, is_refused)
 
 
 def _call(endpoint: Endpoint) -> Dispatch:
@@ -212,9 +220,8 @@ def _stream(endpoint: Endpoint) -> Dispatch:
     return dispatch
 
 
-def _limit_direct(endpoint: Endpoint, direct: Direct) -> Direct:
+def _limit_direct(direct: Direct, is_refused: IsRefused) -> Direct:
     """Counts messages before they are decoded, so that those which cannot be read count too."""
-    is_refused = _compile_rate(endpoint)
 
     def limited(context: Context, connection: Caller, payload: str | bytes) -> Coroutine[Any, Any, None] | None:
         return None if is_refused(connection) else direct(context, connection, payload)
@@ -222,9 +229,7 @@ def _limit_direct(endpoint: Endpoint, direct: Direct) -> Direct:
     return limited
 
 
-def _limit_dispatch(endpoint: Endpoint, dispatch: Dispatch) -> Dispatch:
-    is_refused = _compile_rate(endpoint)
-
+def _limit_dispatch(dispatch: Dispatch, is_refused: IsRefused) -> Dispatch:
     async def limited(connection: Caller, payload: str | bytes) -> None:
         if not is_refused(connection):
             await dispatch(connection, payload)
@@ -232,8 +237,10 @@ def _limit_dispatch(endpoint: Endpoint, dispatch: Dispatch) -> Dispatch:
     return limited
 
 
-def _compile_rate(endpoint: Endpoint) -> Callable[[Any], bool]:
-    """Counts one message of a connection; says whether it is refused, which the client has been told then."""
+def compile_rate(endpoint: Endpoint) -> IsRefused | None:
+    """Counts one message of a connection, or one ping; None: there is no limit."""
+    if not endpoint.limits.messages_per_second:
+        return None
     take = MessageRate(endpoint.limits).take
 
     def is_refused(connection: Any) -> bool:
@@ -349,7 +356,7 @@ async def _authorize(request: Request) -> None:
 def log_bug(endpoint: Endpoint, error: BaseException, where: str) -> str:
     """Logs an unexpected exception once, with its traceback, and gives the id that the log line carries."""
     error_id = new_error_id()
-    endpoint.counts.bugs[where] += 1
+    endpoint.counts.bug(where, error, error_id)
     place = f" ({endpoint.source})" if endpoint.source else ""
     door = endpoint.door.value
     told = {"error_id": error_id, "door": door, "endpoint": endpoint.label}
@@ -389,7 +396,7 @@ def _tell_bug(endpoint: Endpoint, connection: Caller, error: BaseException) -> N
 
 
 def _tell(endpoint: Endpoint, connection: Caller, error: RequestError) -> None:
-    endpoint.counts.tell(error.code)
+    endpoint.counts.tell(error.code, error)
     told = endpoint.codec.encode_error(error)
     if told:
         connection.send_encoded(told)

@@ -5,6 +5,7 @@ Law: it is a pure function of its sources; the same declarations give the same t
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from wireloom.core.components import (
@@ -68,9 +69,12 @@ def openapi(sources: Sources, *, title: str = TITLE, version: str = VERSION) -> 
     """
     builder = _Builder()
     for operation in operations_of(sources.behind(Door.REST)):
-        builder.add(operation)
+        builder.add(operation, builder.paths)
     for operation in sources.operations:
-        builder.add(operation)
+        builder.add(operation, builder.paths)
+    webhooks: dict[str, dict[str, Any]] = {}
+    for operation in operations_of(sources.behind(Door.WEBHOOK)):
+        builder.add(replace(operation, auth="api_key"), webhooks)
     made = {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version},
@@ -79,6 +83,8 @@ def openapi(sources: Sources, *, title: str = TITLE, version: str = VERSION) -> 
         "components": builder.finish(),
         "tags": [{"name": tag} for tag in builder.tags],  # the application's own come first
     }
+    if webhooks:  # OpenAPI cannot say how a request is signed, so other tools are not told that they could send one
+        made["x-wireloom-webhooks"] = dict(sorted(webhooks.items()))
     return plain_document(made)
 
 
@@ -94,9 +100,9 @@ class _Builder:
         self._schemes: set[str] = set()
         self._statuses: set[int] = set()
 
-    def add(self, operation: Operation) -> None:
-        """Adds an operation, unless its method of its path is there already."""
-        item = self.paths.setdefault(operation.path, {})
+    def add(self, operation: Operation, paths: dict[str, dict[str, Any]]) -> None:
+        """Adds an operation to some paths, unless its method of its path is there already."""
+        item = paths.setdefault(operation.path, {})
         if operation.method.lower() in item:
             return
         name = unique(component_name(operation.name), self._names)

@@ -9,8 +9,12 @@ import contextlib
 import dis
 import functools
 import inspect
+import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qs
 
@@ -26,6 +30,7 @@ __all__ = [
     "Parameters",
     "Provide",
     "Query",
+    "caller_source",
     "compile_bind",
     "compile_call",
     "describe_parameters",
@@ -96,6 +101,21 @@ class Parameters:
     query: dict[str, _QueryParameter] = field(default_factory=dict)
     provided: list[tuple[Callable[..., Any], Parameters]] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
+
+
+_PACKAGE = str(Path(__file__).parents[1]) + os.sep
+_DEMO = _PACKAGE + os.path.join("cli", "demo") + os.sep
+
+
+def caller_source() -> str:
+    """``file:line`` of whoever called Wireloom, or the empty string."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith(_PACKAGE) or name.startswith(_DEMO):
+            return "" if name.startswith("<") else f"{name}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""
 
 
 def source_of(function: Callable[..., Any]) -> str:

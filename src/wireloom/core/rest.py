@@ -10,12 +10,11 @@ import msgspec
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response
 
+from wireloom.config import Limits
 from wireloom.core.codec import error_object
 from wireloom.errors import InternalError, RequestError
 
-__all__ = ["BODY_SECONDS", "Incoming", "answer", "read_body", "refuse"]
-
-BODY_SECONDS = 30.0
+__all__ = ["Incoming", "answer", "read_body", "refuse"]
 
 _encode = msgspec.json.Encoder().encode
 
@@ -51,27 +50,28 @@ def refuse(error: RequestError, status: int, headers: Mapping[str, str] | None =
     return _response({"ok": False, "type": "error", "data": None, "error": told}, status, headers)
 
 
-async def read_body(request: HTTPRequest, limit: int) -> bytes:
+async def read_body(request: HTTPRequest, limits: Limits) -> bytes:
     """The body of a request.
 
     Args:
-        limit: bytes, 0 for no limit. What is longer is not read to its end, and not at all where its head says so.
+        limits: with `max_body_bytes` and `body_timeout_seconds`. What is longer is not read to its end, and not at all
+            where its head says so.
 
     Raises:
-        RequestError: ``TOO_LARGE``, or ``TIMEOUT`` when it does not come within `BODY_SECONDS`.
+        RequestError: ``TOO_LARGE``, or ``TIMEOUT`` when it does not come in time.
     """
-    body = bytearray()
+    body, limit, seconds = bytearray(), limits.max_body_bytes, limits.body_timeout_seconds
     announced = request.headers.get("content-length", "")
     if limit and announced.isascii() and announced.isdecimal() and int(announced) > limit:
         raise _too_large(limit)
     try:
-        with anyio.fail_after(BODY_SECONDS):
+        with anyio.fail_after(seconds or None):
             async for part in request.stream():
                 body += part
                 if limit and len(body) > limit:
                     raise _too_large(limit)
     except TimeoutError:
-        raise RequestError("TIMEOUT", f"The body did not come within {BODY_SECONDS:.0f} s") from None
+        raise RequestError("TIMEOUT", f"The body did not come within {seconds:g} s") from None
     return bytes(body)
 
 

@@ -1,4 +1,4 @@
-"""Accounts: users and their API keys over HTTP (page 3, Users and tokens).
+"""Accounts: users and their API keys over HTTP (docs/reference/users.md).
 
 Law: every answer is in the REST envelope and is cached nowhere; of who exists, and of what went wrong within, it tells
 nothing.
@@ -17,7 +17,7 @@ from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response
 from starlette.routing import Route
 
-from wireloom.config import Config
+from wireloom.config import Config, Limits
 from wireloom.core.answers import Answering, Answers
 from wireloom.core.json_text import CLIENT_ERRORS, problem, refusal_of
 from wireloom.core.operation import Operation
@@ -175,7 +175,7 @@ class _Endpoint:
             if "address" in takes:
                 values["address"] = _address_of(request)
             if "body" in takes:
-                values["body"] = await _read(request, takes["body"], config.limits.max_body_bytes)
+                values["body"] = await _read(request, takes["body"], config.limits)
             return answer(await self.respond(accounts, **values), self.status)
 
         return answer_it
@@ -305,7 +305,7 @@ def _address_of(request: HTTPRequest) -> str | None:
     return request.client.host if request.client is not None else None
 
 
-async def _read(request: HTTPRequest, kind: type[T], max_body_bytes: int) -> T:
+async def _read(request: HTTPRequest, kind: type[T], limits: Limits) -> T:
     """The body as a struct.
 
     Raises:
@@ -314,7 +314,7 @@ async def _read(request: HTTPRequest, kind: type[T], max_body_bytes: int) -> T:
     media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise RequestError("UNSUPPORTED_MEDIA_TYPE", "The body must be application/json")
-    body = await read_body(request, max_body_bytes)
+    body = await read_body(request, limits)
     try:
         return msgspec.json.decode(body, type=kind)
     except CLIENT_ERRORS as error:

@@ -165,19 +165,19 @@ class Outbox:
             self._hold()
         elif self._sink is None:
             frames.clear()
-        elif len(frames) == 1:
-            self.write(frames.pop())
         elif frames:
-            data = b"".join(frames) if joined is None else joined
-            count = len(frames)
-            frames.clear()
-            self.write(data, count)
+            counts = self.counts
+            counts.sent += len(frames)
+            if len(frames) == 1:
+                data = frames.pop()
+            else:
+                data = b"".join(frames) if joined is None else joined
+                frames.clear()
+            counts.sent_bytes += len(data)
+            self.write(data)
 
-    def write(self, data: bytes, count: int = 1) -> None:
-        """Writes so many frames at once, past the sink while it holds nothing: that saves a tenth of a delivery."""
-        counts = self.counts
-        counts.sent += count
-        counts.sent_bytes += len(data)
+    def write(self, data: bytes) -> None:
+        """Writes at once what was counted, past the sink while it holds nothing: that saves a tenth of a delivery."""
         if self.direct < 0 and not self._go_direct():
             self._sink.write(data)  # type: ignore[union-attr]  # callers know that there is one
             return
@@ -358,13 +358,20 @@ class Flusher:
             self._batch = self._take()
         batch = self._batch
         last: list[bytes] = []
-        joined = b""
+        joined = frame = b""
+        counts: EndpointCounts | None = None
+        repeats = 0  # how often the frame was written for that endpoint: counted once for all of them
         try:
             for _ in range(min(len(batch), _WRITES_PER_TURN)):
                 outbox = batch.pop()
                 outbox.marked = False
                 frames = outbox.frames
                 if len(frames) == 1 and outbox.direct >= 0:
+                    if frames[0] is frame and outbox.counts is counts:
+                        repeats += 1
+                    else:
+                        _count(counts, frame, repeats)
+                        frame, counts, repeats = frames[0], outbox.counts, 1
                     outbox.write(frames.pop())
                 elif len(frames) > 1:
                     # Subscribers of one topic wait for the same objects: joined once, written to all of them.
@@ -374,6 +381,7 @@ class Flusher:
                 elif frames:
                     outbox.flush()
         finally:  # a transport that fails must not keep the others waiting
+            _count(counts, frame, repeats)
             if batch or self._outboxes or self._groups:
                 self._loop.call_soon(self._flush)
             else:
@@ -387,3 +395,9 @@ class Flusher:
             group.dirty = False
             outboxes.extend(group.outboxes())
         return outboxes
+
+
+def _count(counts: EndpointCounts | None, frame: bytes, repeats: int) -> None:
+    if counts is not None:
+        counts.sent += repeats
+        counts.sent_bytes += repeats * len(frame)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from starlette.datastructures import Headers, QueryParams
 
-__all__ = ["BEARER_SUBPROTOCOL", "bare_token", "find_token"]
+__all__ = ["BEARER_SUBPROTOCOL", "Authenticate", "bare_token", "find_token"]
+
+Authenticate: TypeAlias = Callable[[str], Awaitable[Any]]
+"""A token → its user. Raises `TokenInvalid`."""
 
 BEARER_SUBPROTOCOL = "wireloom.bearer"
 
 
 def find_token(headers: Headers, query: QueryParams, subprotocols: Sequence[str], *, in_query: bool) -> str | None:
-    """The token of a request, without its scheme, or None (page 2, Connecting).
+    """The token of a request, without its scheme, or None.
 
     ``Authorization: Bearer x``, the scheme in any case; else the pair of subprotocols ``wireloom.bearer, x``; else
     ``?token=x``, the last one.

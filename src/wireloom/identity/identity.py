@@ -15,7 +15,7 @@ from wireloom.errors import ConfigError
 from wireloom.identity.account import Account
 from wireloom.identity.api_key import ApiKey, NewApiKey
 from wireloom.identity.attempts import Attempts, Registrations
-from wireloom.identity.bearer import BEARER_SUBPROTOCOL, bare_token, find_token
+from wireloom.identity.bearer import bare_token
 from wireloom.identity.login import Login
 from wireloom.identity.names import require_name, require_password
 from wireloom.identity.refusal import CredentialsInvalid, FieldInvalid, Forbidden, NotFound, TokenEnded
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from wireloom.identity.signing import Signing
     from wireloom.identity.users import Erase, Users
 
-__all__ = ["BEARER_SUBPROTOCOL", "GRACE_SECONDS", "Identity", "find_token"]
+__all__ = ["GRACE_SECONDS", "Identity"]
 
 logger = logging.getLogger(__name__)
 

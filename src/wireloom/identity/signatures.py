@@ -1,4 +1,4 @@
-"""Signatures: whether a webhook was signed with an API key (page 3, Door 3). Law: a good signature is good once.
+"""Signatures: whether a webhook was signed with an API key. Law: a good signature is good once.
 
 What needs no body is checked before one is read. A signature is remembered in the database, so that it is refused the
 second time in whatever process and after whatever restart.

@@ -15,7 +15,7 @@ from wireloom.errors import ConfigError
 from wireloom.identity.claims import MAX_TOKEN_CHARACTERS, Claims
 from wireloom.identity.refusal import TokenInvalid
 
-__all__ = ["Signing"]
+__all__ = ["MIN_SECRET_BYTES", "Signing"]
 
 MIN_SECRET_BYTES = 32  # RFC 7518 §3.2: as long as the hash
 _MIN_RSA_BITS = 2048  # RFC 7518 §3.3

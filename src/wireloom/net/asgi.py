@@ -90,6 +90,7 @@ class _Carrier:
         self._accepted = False
         self._gone = False
         self._queue: asyncio.Queue[str | bytes] = asyncio.Queue(plan.endpoint.limits.inbound_queue or 1)
+        self._busy = 0  # handlers that run
         self._leaving: asyncio.Task[None] | None = None  # closes behind the messages that have come
         self.cancelled = False
         self.close_code: int | None = None
@@ -133,10 +134,14 @@ class _Carrier:
         if not self.is_open:
             raise ConnectionClosed(self.close_code or 1006, self.close_reason)
 
+    def cut(self, reason: str) -> None:
+        """Closes at once: with 1001 where a handler runs, whose reply will not come, else with 1012."""
+        if self.is_open:
+            self.close(1001 if self._busy else 1012, reason)
+
     def abort(self) -> None:
         """Ends it; ASGI knows no harder way than a close."""
-        if self.is_open:
-            self.close(1012, advise())
+        self.cut(advise())
 
     def restart(self, reason: str | None = None) -> None:
         """Lets running handlers end, then closes with 1012; what comes meanwhile is not handled any more."""
@@ -193,9 +198,6 @@ class _Carrier:
         await self._send({"type": "websocket.accept", "subprotocol": self.subprotocol, "headers": []})
         self._accepted = True
         self._outbox.begin(self)
-        counts = self._outbox.counts
-        counts.open += 1
-        counts.opened += 1
         listener.hub.register(self.connection, since)
         sender = asyncio.ensure_future(self._pass_on())
         try:
@@ -213,7 +215,6 @@ class _Carrier:
             listener.leave(self)
             listener.hub.unregister(self.connection)
             self._outbox.end()
-            counts.close(self.close_code or 1006)
             await run_hook(self._plan.endpoint, "on_disconnect", self.connection)
 
     async def _receive(self, receive: Receive) -> None:
@@ -259,11 +260,13 @@ class _Carrier:
             payload = await queue.get()
             if self._close is None:
                 current_caller.set(self.connection)
+                self._busy += 1
                 now, counts = self._listener.wheel.now, self._outbox.counts
                 if counts.timed_until == now:
                     await self._plan.dispatch(self.connection, payload)
                 else:
                     await time_rest(self._plan.dispatch(self.connection, payload), counts, now)
+                self._busy -= 1
             queue.task_done()
 
     async def _pass_on(self) -> None:

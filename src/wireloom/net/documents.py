@@ -24,7 +24,9 @@ from wireloom.core.openapi import openapi
 from wireloom.core.operation import Sources
 from wireloom.errors import CLOSE_CODES
 
-__all__ = ["Documents"]
+__all__ = ["PATHS", "Documents"]
+
+PATHS = ("/openapi.json", "/asyncapi.json", "/docs")
 
 _HEADERS = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
 _KINDS = {".css": "text/css", ".js": "text/javascript"}
@@ -96,7 +98,7 @@ def _answer(document: dict[str, Any]) -> Response:
 
 @cache
 def _read_page() -> tuple[bytes, dict[str, tuple[bytes, str]]]:
-    """The page, and what it loads by name, each with its media type: files of the package, and what close codes mean."""
+    """The page, and what it loads by name, with media types: files of the package, and what close codes mean."""
     folder = files("wireloom").joinpath("pages", "docs")
     codes = {code: {"meaning": each.meaning, "come_back": each.come_back} for code, each in CLOSE_CODES.items()}
     loaded = {

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 
+from wireloom.core.describe import Description, describe_mount
 from wireloom.core.endpoint import ANY_PATH, Endpoint
 from wireloom.core.router import Router as EndpointRouter
 from wireloom.errors import Deny
@@ -55,6 +56,7 @@ class HTTPDoor:
 
     def __init__(self) -> None:
         self._added: list[BaseRoute] = []
+        self._described: list[Description] = []
         self._written_out = frozenset(HEALTH)  # paths of routes without parameters
         self._own: Mapping[str, ASGIApp] = {}
         self._router = Router(default=self._no_route)
@@ -62,10 +64,16 @@ class HTTPDoor:
         self._listener: Listener | None = None
         self._rest = RestDoor(EndpointRouter())
 
-    def add(self, route: BaseRoute) -> None:
-        """Adds a Starlette route or mount; they are asked in order."""
-        self._added.append(route)
-        self._order([*self._router.routes, route])
+    def add(self, mount: Mount, source: str = "") -> None:
+        """Adds a Starlette mount; they are asked in order.
+
+        Args:
+            mount: what answers below its path.
+            source: ``file:line`` of who added it.
+        """
+        self._added.append(mount)
+        self._described.append(describe_mount(mount.path, _name_of(mount), source))
+        self._order([*self._router.routes, mount])
 
     def attach(
         self,
@@ -78,13 +86,13 @@ class HTTPDoor:
         and of what answers certain paths before everything.
         """
         self._listener = listener
-        self._rest.router = rest
+        self._rest.router, self._rest.tracing = rest, listener.tracing
         self._own = own or {}
         self._order([*routes, *self._added])
 
     def replace(self, other: HTTPDoor, rest: EndpointRouter, routes: Sequence[BaseRoute]) -> None:
         """Has what was added to another door in place of what was added here; requests that run go on."""
-        self._added = other._added
+        self._added, self._described = other._added, other._described
         self._rest.router = rest
         self._order([*routes, *self._added])
 
@@ -93,6 +101,10 @@ class HTTPDoor:
         self._router.routes[:] = routes
         plain = {route.path for route in routes if isinstance(route, Route) and not route.param_convertors}
         self._written_out = frozenset((*HEALTH, *plain))
+
+    def describe(self) -> list[Description]:
+        """What was added, in the order in which it is asked."""
+        return list(self._described)
 
     @property
     def folders(self) -> list[Path]:
@@ -131,6 +143,13 @@ class HTTPDoor:
         request = HTTPRequest(scope)
         message = f"No route found for {request.method} {request.url.path}"
         await JSONResponse({"error": "Not Found", "message": message}, 404)(scope, receive, send)
+
+
+def _name_of(mount: Mount) -> str:
+    """What is mounted, for people."""
+    if isinstance(mount.app, StaticFiles):
+        return f"files of {mount.app.directory}"
+    return mount.name or str(getattr(mount.app, "__name__", type(mount.app).__name__))
 
 
 async def _tell(request: HTTPRequest, error: Exception) -> Response:

@@ -20,6 +20,8 @@ from wireloom.wire.handshake import deny_response
 __all__ = ["LINGER_SECONDS", "HTTPProtocol"]
 
 LINGER_SECONDS = 2.0  # for a refused client to take its answer
+_HEADER_LINE_BYTES = len(": \r\n")
+_REQUEST_LINE_BYTES = len("  HTTP/1.1\r\n\r\n")
 _STALL_SECONDS = 60.0  # in which a client has to take something of its answer
 
 
@@ -74,33 +76,53 @@ class HTTPProtocol(HttpToolsProtocol):
         self._in_head = self._in_body = False
         self._has_moved = False  # whether what was received has begun or ended something, or was part of a body
         self._barren_bytes = 0  # received since it last did
+        self._header_bytes = 0  # of the head that is being read
         self._refused = False
         self.bucket: set[Timed] | None = None
 
     def on_message_begin(self) -> None:
         """The first byte of a request."""
+        if self._refused:
+            return
         super().on_message_begin()
+        self._header_bytes = 0
         self._in_head = self._has_moved = True
         self.wheel.add(self, self._listener.config.handshake_timeout_seconds)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or a trailer, which may be discarded (RFC 9110 §6.5.1); uvicorn would add it to the headers."""
         if self._in_head:
+            self._header_bytes += len(name) + len(value) + _HEADER_LINE_BYTES
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is there."""
-        self._in_head, self._in_body, self._has_moved = False, True, True
+        if self._refused:
+            return
+        self._in_head, self._has_moved = False, True
         self.wheel.remove(self)
+        if self.cycle is not None and self._head_bytes > self._listener.config.max_header_bytes:
+            self._refuse(Deny(431, "The request head is too large"))  # of the first, the Front has seen every byte
+            return
+        self._in_body = True
         super().on_headers_complete()
+
+    @property
+    def _head_bytes(self) -> int:
+        """The size of a head that came at once, as it is usually written."""
+        return len(self.parser.get_method()) + len(self.url) + self._header_bytes + _REQUEST_LINE_BYTES
 
     def on_body(self, body: bytes) -> None:
         """Some of the body."""
+        if self._refused:
+            return
         self._has_moved = True
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is there."""
+        if self._refused:
+            return
         self._in_body, self._has_moved = False, True
         self.wheel.remove(self)
         super().on_message_complete()
@@ -128,6 +150,8 @@ class HTTPProtocol(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         """A WebSocket is asked for. Behind a response that has not left, the 101 would come before it or within it."""
+        if self._refused:
+            return
         if self.cycle is None or self.cycle.response_complete:
             super().handle_websocket_upgrade()
         else:

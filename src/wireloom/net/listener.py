@@ -7,13 +7,13 @@ import functools
 import gc
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from wireloom.config import Config
-from wireloom.core.dispatch import Direct, Dispatch, compile_direct, compile_dispatch
+from wireloom.core.dispatch import Direct, Dispatch, IsRefused, compile_direct, compile_dispatch, compile_rate
 from wireloom.core.endpoint import Endpoint
 from wireloom.core.router import Router
-from wireloom.errors import Deny
+from wireloom.errors import ConfigError, Deny
 from wireloom.hub.census import Census, TooManyConnections
 from wireloom.hub.connection import Connection
 from wireloom.hub.hub import Hub
@@ -23,7 +23,10 @@ from wireloom.net.wheel import Wheel
 from wireloom.wire.deflate import DeflateSettings, ServerDeflate
 from wireloom.wire.messages import ReaderRules
 
-__all__ = ["Listener", "Plan", "Shell", "Swapped"]
+if TYPE_CHECKING:
+    from wireloom.tracing import Tracing
+
+__all__ = ["Listener", "Plan", "Shell", "Swapped", "make_tracing"]
 
 _COME_BACK_SECONDS = "5"  # that a client which found no room is told
 _LAST_HOOKS_SECONDS = 1.0  # for on_disconnect when the drain's time is over
@@ -39,6 +42,7 @@ class Plan:
     endpoint: Endpoint
     dispatch: Dispatch
     direct: Direct | None
+    is_refused: IsRefused | None
     reader_rules: ReaderRules
     outbox_rules: OutboxRules
 
@@ -59,6 +63,9 @@ class Shell(Restarted, Protocol):
     @property
     def path(self) -> str:
         """What the router found it by."""
+
+    def cut(self, reason: str) -> None:
+        """Closes it at once: with 1001 where a handler runs, whose reply will not come, else with 1012."""
 
     def abort(self) -> None:
         """Ends it without a word."""
@@ -93,6 +100,7 @@ class Listener:
         self.start_task = _task_starter(self.loop)
         self.wheel = Wheel(self.loop)
         self.deflate = _deflate(config)
+        self.tracing = hub.counts.observer = make_tracing(config)
         self.shells: set[Shell] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.stopping = False
@@ -137,7 +145,7 @@ class Listener:
         self.begin_drain()
         self._drain.end()
         for shell in list(self.shells):
-            shell.connection.close(1012, advise())
+            shell.cut(advise())
         for _ in range(2 if self.shells else 0):  # the transports write within these turns; an abort drops the rest
             await asyncio.sleep(0)
         for shell in list(self.shells):
@@ -165,12 +173,18 @@ class Listener:
             limits = endpoint.limits
             plan = self._plans[endpoint] = Plan(
                 endpoint,
-                compile_dispatch(endpoint),
-                compile_direct(endpoint),
+                *self._compile(endpoint),
+                compile_rate(endpoint),
                 ReaderRules(True, limits.max_message_bytes, limits.max_fragments),
                 OutboxRules(limits.outbox_bytes, limits.outbox_policy, endpoint.counts),
             )
         return plan
+
+    def _compile(self, endpoint: Endpoint) -> tuple[Dispatch, Direct | None]:
+        dispatch, direct, tracing = compile_dispatch(endpoint), compile_direct(endpoint), self.tracing
+        if tracing is None:
+            return dispatch, direct
+        return tracing.dispatch(endpoint, dispatch), direct and tracing.direct(endpoint, direct)
 
     def swap(self, router: Router) -> Swapped:
         """Serves other endpoints from now on. A connection goes on with the one at the path of its old one, and is
@@ -210,11 +224,22 @@ class Listener:
         except TooManyConnections as refusal:
             raise _too_many(refusal) from refusal
         self.shells.add(shell)
+        counts = shell.connection.endpoint.counts
+        counts.open += 1
+        counts.opened += 1
+        if self.tracing is not None:
+            self.tracing.opened(shell.connection)
 
     def leave(self, shell: Shell) -> None:
-        """A connection has ended."""
-        self.shells.discard(shell)
-        self.hub.census.leave(shell.connection)
+        """A connection has ended. That it has may be said twice."""
+        if shell not in self.shells:
+            return
+        connection = shell.connection
+        self.shells.remove(shell)
+        self.hub.census.leave(connection)
+        connection.endpoint.counts.close(connection.close_code)
+        if self.tracing is not None:
+            self.tracing.closed(connection)
 
     def check_address(self, connection: Connection) -> None:
         """Refuses a further connection of an address before its endpoint is asked.
@@ -246,6 +271,21 @@ class Listener:
 def _too_many(refusal: TooManyConnections) -> Deny:
     # 429 rather than 503: it is this client that has too many, and proxies take a server that says 503 for a sick one
     return Deny(refusal.http_status, refusal.message, {"Retry-After": _COME_BACK_SECONDS})
+
+
+def make_tracing(config: Config) -> Tracing | None:
+    """What makes spans; None: nothing is traced.
+
+    Raises:
+        ConfigError: OpenTelemetry is not installed.
+    """
+    if not config.tracing:
+        return None
+    try:
+        from wireloom.tracing import Tracing
+    except ImportError:
+        raise ConfigError("the option tracing needs the extra: pip install 'wireloom[otel]'") from None
+    return Tracing()
 
 
 def _deflate(config: Config) -> ServerDeflate | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 from wireloom.core.dispatch import log_bug
@@ -60,7 +61,12 @@ async def admit(listener: Listener, connection: Connection) -> None:
         Deny: the application refuses, or fails (500, with the id of the log line); 429 from an address that has as many
             as it may.
     """
-    listener.check_address(connection)
+    with listener.tracing.handshake(connection) if listener.tracing is not None else nullcontext():
+        listener.check_address(connection)
+        await _ask(connection)
+
+
+async def _ask(connection: Connection) -> None:
     endpoint: Endpoint = connection.endpoint
     request = Request(endpoint, connection)
     try:

@@ -16,16 +16,19 @@ from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response
 
+from wireloom.config import Limits
 from wireloom.core.dispatch import authorize, invoke
 from wireloom.core.endpoint import Door, Endpoint
 from wireloom.core.request import Request
-from wireloom.core.rest import BODY_SECONDS, Incoming, read_body
+from wireloom.core.rest import Incoming, read_body
 from wireloom.core.router import Router
 from wireloom.errors import ConnectionClosed, Disconnect, RequestError
 from wireloom.wire.handshake import RequestHead
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
+
+    from wireloom.tracing import Tracing
 
 __all__ = ["RestCaller", "RestDoor"]
 
@@ -54,7 +57,7 @@ class RestCaller:
         self.cancelled = False
         self.proof: Any = None
         self._request = request
-        self._limit = endpoint.limits.max_body_bytes
+        self._limits = endpoint.limits
         self._body: bytes | None = None
 
     @property
@@ -70,7 +73,7 @@ class RestCaller:
             RequestError: ``TOO_LARGE`` or ``TIMEOUT``.
         """
         if self._body is None:
-            self._body = await read_body(self._request, self._limit)
+            self._body = await read_body(self._request, self._limits)
             self.endpoint.counts.received_bytes += len(self._body)
         return self._body
 
@@ -98,19 +101,24 @@ class RestDoor:
 
     Args:
         router: the endpoints by path.
+
+    Attributes:
+        tracing: makes a span of every request.
     """
 
     def __init__(self, router: Router) -> None:
         self.router = router
+        self.tracing: Tracing | None = None
 
     async def answer(
         self, endpoint: Endpoint, path_params: dict[str, str], scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Answers one request (ASGI) by an endpoint that its path has matched."""
         request, counts = HTTPRequest(scope, receive), endpoint.counts
+        caller = RestCaller(request, endpoint, path_params)
         counts.received += 1
         try:
-            response = await self._respond(request, endpoint, path_params)
+            response = await self._trace(request, caller)
         except ClientDisconnect:
             return
         counts.responses[response.status_code] += 1
@@ -120,14 +128,23 @@ class RestDoor:
             response.headers["Cache-Control"] = "no-store"
         await response(scope, receive, send)
 
-    async def _respond(self, http: HTTPRequest, endpoint: Endpoint, path_params: dict[str, str]) -> Response:
+    async def _trace(self, http: HTTPRequest, caller: RestCaller) -> Response:
+        """Responds within a span, where requests are traced."""
+        if self.tracing is None:
+            return await self._respond(http, caller)
+        with self.tracing.request(caller, caller.endpoint) as tell:
+            response = await self._respond(http, caller)
+            tell(response.status_code)
+            return response
+
+    async def _respond(self, http: HTTPRequest, caller: RestCaller) -> Response:
+        endpoint, path_params = caller.endpoint, caller.path_params
         # RFC 9110 §9.3.2: HEAD is GET, whose body the server leaves out
         method = "GET" if http.method == "HEAD" and "HEAD" not in endpoint.methods else http.method
         if endpoint.methods and method not in endpoint.methods:
             allowed = ", ".join(self.router.methods(endpoint.path))  # RFC 9110 §15.5.6: a 405 MUST name what is allowed
             refusal = RequestError("METHOD_NOT_ALLOWED", f"{http.method} is not allowed here; {allowed} is")
             return _refusal(endpoint, refusal, {"Allow": allowed})
-        caller = RestCaller(http, endpoint, path_params)
         request = Request(endpoint, caller, node=path_params.get("node_id"))
         form = None
         try:
@@ -154,13 +171,13 @@ async def _read(http: HTTPRequest, caller: RestCaller, endpoint: Endpoint) -> tu
         return b"", None
     kind = http.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind == "multipart/form-data" and endpoint.door is Door.REST:
-        return b"", await _read_form(http, await caller.read_body())
+        return b"", await _read_form(http, await caller.read_body(), endpoint.limits)
     if kind != "application/json" and endpoint.door is Door.REST:
         raise RequestError("UNSUPPORTED_MEDIA_TYPE", "The body must be application/json or multipart/form-data")
     return await caller.read_body(), None
 
 
-async def _read_form(http: HTTPRequest, body: bytes) -> Any:
+async def _read_form(http: HTTPRequest, body: bytes, limits: Limits) -> Any:
     """The fields of a form that has come whole and within its bound."""
 
     async def parts() -> Any:
@@ -175,7 +192,7 @@ async def _read_form(http: HTTPRequest, body: bytes) -> Any:
         headers, parts(), max_files=_MAX_FORM_FIELDS, max_fields=_MAX_FORM_FIELDS, max_part_size=len(body) + 1
     )
     try:
-        with anyio.fail_after(BODY_SECONDS):
+        with anyio.fail_after(limits.body_timeout_seconds or None):
             return await parser.parse()
     except (MultiPartException, KeyError, ValueError) as error:
         reason = getattr(error, "message", "the form cannot be read")
@@ -183,7 +200,7 @@ async def _read_form(http: HTTPRequest, body: bytes) -> Any:
 
 
 def _refusal(endpoint: Endpoint, error: RequestError, headers: dict[str, str] | None = None) -> Response:
-    endpoint.counts.tell(error.code)
+    endpoint.counts.tell(error.code, error)
     status = error.http_status
     body = endpoint.codec.encode_error(error)
     after = getattr(error, "retry_after_seconds", None)

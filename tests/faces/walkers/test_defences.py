@@ -177,11 +177,23 @@ async def test_what_a_walker_makes_too_deep_is_not_stored(caplog: pytest.LogCapt
     assert "nested more than 200 levels deep" in caplog.text
 
 
+@spec(public=True, as_query=["number"])
+class NumberBesideBody(Walker):
+    number: float
+    text: str = ""
+
+    @entry(Root)
+    async def tell(self, here: Root) -> None:
+        self.report(self.number)
+
+
 @pytest.mark.parametrize("text", ["nan", "inf", "-Infinity"])
 async def test_a_number_is_finite(text: str) -> None:
-    async with asked(App([Number], database="sqlite://")) as client:
-        answer = await client.get(f"/walker/Number?number={text}")
-        assert answer.json() == refused(422, "VALIDATION_ERROR", "Expected a finite number", path="$.number")
+    async with asked(App([Number, NumberBesideBody], database="sqlite://")) as client:
+        told = refused(422, "VALIDATION_ERROR", "Expected a finite number", path="$.number")
+        assert (await client.get(f"/walker/Number?number={text}")).json() == told
+        answer = await client.post(f"/walker/NumberBesideBody?number={text}", json={"text": "beside"})
+        assert answer.json() == told
 
 
 @pytest.mark.parametrize("charset", ["punycode", "utf-16", "latin-1", "no-such-codec"])

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from sqlalchemy import func, select
@@ -338,3 +340,31 @@ async def test_a_second_try_cannot_be_overtaken(slow: Any) -> None:
         await asyncio.wait_for(commit, 20)
     await unit.close()
     assert await count(http, login) == 103
+
+
+class Keep(Walker):
+    @entry(Root)
+    async def keep(self, here: Root) -> None:
+        here.connect(Node())
+        self.on_commit(lambda: COMMITTED.append(1))
+        self.report("kept")
+
+
+async def test_who_waits_for_a_walk_no_longer_is_told_all_the_same_what_was_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app, commit = App([spec(public=True, methods=["websocket"])(Keep)], database="sqlite://"), Unit.commit
+    async with app.running():
+        compiler = app._compiler(app.config)
+        compiler.compile(Keep)
+        with anyio.CancelScope() as deadline:
+
+            async def commit_in_the_last_moment(unit: Unit) -> None:
+                await commit(unit)
+                deadline.cancel()
+
+            monkeypatch.setattr(Unit, "commit", commit_in_the_last_moment)
+            caller = SimpleNamespace(user=None, cancelled=False)
+            told = await compiler.walk(SimpleNamespace(connection=caller), "Keep", {})
+        assert told == ["kept"]
+        assert not deadline.cancelled_caught

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from wireloom import App, Edge, Node, Root, Walker, entry, exit, spec, wait
 from wireloom.errors import RequestError
 from wireloom.faces.walkers import run as running
+from wireloom.testing import TestServer
 
 from .kit import asked, register, run
 
@@ -460,3 +462,45 @@ async def test_a_walker_that_no_door_runs_says_so() -> None:
             call()
     with pytest.raises(RuntimeError, match="does not run"):
         await made.find_user("x")
+
+
+@spec(protocol="websocket", public=True)
+class Again(Walker):
+    """Never waits, and changes nothing."""
+
+    times: int
+
+    @entry(Root)
+    async def act(self, here: Root) -> None:
+        self.report(self.times)
+        self.times -= 1
+        if self.times:
+            self.visit(here)
+
+
+async def test_a_walk_that_is_begun_at_once_goes_on_where_it_is_told_to() -> None:
+    async with TestServer(App([Again], database="sqlite://")) as server, server.websocket("/ws/Again") as ws:
+        for times in (1, 3):
+            await ws.send_json({"times": times})
+            assert await ws.receive_json() == {"ok": True, "data": {"reports": list(range(times, 0, -1))}}
+
+
+@spec(public=True)
+class Long(Walker):
+    @entry(Root)
+    async def act(self, here: Root) -> None:
+        if not TURNS:
+            asyncio.get_running_loop().call_soon(TURNS.append, "another")
+            TURNS.append("walk")
+            self.visit([here] * 200)
+        elif len(TURNS) > 1:
+            self.report("others had a turn")
+            self.disengage()
+
+
+TURNS: list[str] = []
+
+
+async def test_others_have_a_turn_while_a_long_walk_goes_on() -> None:
+    async with asked(App([Long], database="sqlite://")) as client:
+        assert await run(client, "Long") == ["others had a turn"]

@@ -55,6 +55,15 @@ class Paid(Walker):
         self.report(self.text)
 
 
+@spec(protocol="webhook", roles=["admin"])
+class ForAdmins(Walker):
+    text: str = ""
+
+    @entry(Root)
+    async def act(self, here: Root) -> None:
+        self.report(self.text)
+
+
 class CountSeen(Walker):
     @entry(Root)
     async def count(self, here: Root) -> None:
@@ -67,7 +76,7 @@ FAIL: list[BaseException | None] = []
 
 @pytest.fixture(scope="module")
 async def server() -> AsyncIterator[TestServer]:
-    async with TestServer(App([Deploy, Paid, CountSeen], database="sqlite://")) as server:
+    async with TestServer(App([Deploy, Paid, ForAdmins, CountSeen], database="sqlite://")) as server:
         yield server
 
 
@@ -241,6 +250,14 @@ async def test_a_signature_is_good_once(http: httpx.AsyncClient, key: Any, clock
         for again in (bare, bare.upper(), "sha256=" + bare):
             require_refused(await send(http, {**headers, "X-Webhook-Signature": again}), "Signature was used already")
     assert (await send(http, signed(key, timestamp=int(NOW) + 1))).status_code == 200
+
+
+async def test_what_was_refused_to_a_sender_may_be_sent_again(server: TestServer, alice: Any) -> None:
+    key = await make_key(server, alice)
+    headers = signed(key)
+    for _ in range(2):  # once it may, it need not be signed anew
+        answer = await send(server.http, headers, BODY, "/webhook/ForAdmins")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "FORBIDDEN")
 
 
 BLOWING_UP = [b"not json", b"\xff", b"[" * 100_000, b'{"text":5}', b'{"nobody":1}']

@@ -11,16 +11,15 @@ from typing import Any
 
 from starlette.responses import Response
 
+from wireloom.core.http import WITHOUT_BODY, is_token
 from wireloom.core.plain import encode_plain
 from wireloom.errors import did_you_mean
 
 __all__ = ["response_of"]
 
 _KEYS = ("status", "headers", "body", "type")
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _FORBIDDEN_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110 §5.5
 _OF_THE_SERVER = ("connection", "keep-alive", "transfer-encoding", "upgrade")
-_WITHOUT_BODY = (204, 205, 304)  # RFC 9110 §15.3.5, §15.3.6, §15.4.5
 
 
 def response_of(answer: Any, method: str) -> Response:
@@ -44,7 +43,7 @@ def response_of(answer: Any, method: str) -> Response:
     status = _status(answer.get("status", 200))
     headers = list(_headers(answer.get("headers")))
     body, media_type = _body(answer.get("body"))
-    response = Response(None if status in _WITHOUT_BODY else body, status)
+    response = Response(None if status in WITHOUT_BODY else body, status)
     _head(response, headers, answer.get("type", media_type), "" if method == "HEAD" else str(len(response.body)))
     return response
 
@@ -54,7 +53,7 @@ def _checked(response: Response) -> Response:
     _status(response.status_code)
     for name, value in response.raw_headers:
         text = name.decode("latin-1")
-        if not _TOKEN.match(text) or _FORBIDDEN_IN_VALUE.search(value.decode("latin-1")):
+        if not is_token(text) or _FORBIDDEN_IN_VALUE.search(value.decode("latin-1")):
             raise ValueError(f"there can be no header {text!r:.60} with the value {value!r:.60}")
     return response
 
@@ -90,7 +89,7 @@ def _headers(headers: Any) -> Iterator[tuple[str, str]]:
 
 def _header(name: Any, value: Any) -> tuple[str, str]:
     """One header line, as it may be written (RFC 9110 §5.5)."""
-    if not isinstance(name, str) or not _TOKEN.match(name):
+    if not isinstance(name, str) or not is_token(name):
         raise ValueError(f"there can be no header {name!r:.60}")
     if name.lower() in _OF_THE_SERVER:
         raise ValueError(f"the header {name} is the server's own")

@@ -21,6 +21,7 @@ __all__ = [
     "ConnectionFrame",
     "Event",
     "EventError",
+    "EventId",
     "Subscribe",
     "Subscribed",
     "TokenExpiring",

@@ -52,10 +52,10 @@ from wireloom.faces.events.policy import Allow, Kind, allow_guarded, allow_open
 from wireloom.hub.census import TooManyConnections
 from wireloom.hub.connection import Connection
 from wireloom.hub.hub import Hub
-from wireloom.identity.bearer import BEARER_SUBPROTOCOL, find_token
+from wireloom.identity.bearer import BEARER_SUBPROTOCOL, Authenticate, find_token
 from wireloom.identity.refusal import TokenInvalid
 
-__all__ = ["Authenticate", "EventOptions", "compile_event_socket"]
+__all__ = ["EventOptions", "compile_event_socket"]
 
 _EVENT_BYTES = 16 * 1024 * 1024  # that one event may send in all
 _SETTLE_SECONDS = 5.0  # for the backplane to acknowledge a subscription
@@ -70,9 +70,6 @@ _UNAVAILABLE = {
     "message": "Subscribed in this process; the others cannot be reached now and follow when they can",
 }
 
-Authenticate = Callable[[str], Awaitable[Any]]
-"""A token → its user. Raises `TokenInvalid`."""
-
 Hook = Callable[..., Any]
 
 
@@ -86,6 +83,7 @@ class EventOptions:
         on_connect: called once a connection was told who and where it is.
         on_disconnect: called exactly once, after its last event.
         implied: nobody declared it: a walker that it reaches brought it.
+        source: ``file:line`` of the declaration.
     """
 
     path: str
@@ -93,6 +91,7 @@ class EventOptions:
     on_connect: Hook | None = None
     on_disconnect: Hook | None = None
     implied: bool = False
+    source: str = ""
 
 
 def compile_event_socket(
@@ -139,6 +138,7 @@ def compile_event_socket(
         subprotocols=(BEARER_SUBPROTOCOL,),
         summary="The event socket: walkers, users, channels and clients over one connection.",
         takes_over=events.takes_over,
+        source=options.source,
     )
 
 
@@ -390,10 +390,10 @@ class _EventSocket:
         try:
             reports = await invoke(Request(endpoint, connection, None, event.node), payload)
         except Unauthorized as error:
-            counts.tell(error.code)
+            counts.tell(error.code, error)
             raise EventError("walker", f"Event {event.walker} requires to be authenticated!", event.id) from error
         except RequestError as error:
-            counts.tell(error.code)
+            counts.tell(error.code, error)
             raise EventError("walker", error_object(error), event.id) from error
         if not event.response:
             return None

@@ -1,4 +1,4 @@
-"""Declarative routes: YAML and JSON, checked when they are loaded and compiled once (page 4)."""
+"""Declarative routes: YAML and JSON, checked when they are loaded and compiled once (docs/reference/routes.md)."""
 
 from __future__ import annotations
 

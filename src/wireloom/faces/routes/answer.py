@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from wireloom.core.http import is_token
 from wireloom.faces.routes.expressions.values import a_kind, text_of
 from wireloom.faces.routes.failure import Failure
 
 __all__ = ["Answer"]
 
 _NOT_THE_ROUTES = {"content-length", "transfer-encoding", "connection", "upgrade"}
-_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Answer:
 
 def _header(pair: tuple[str, Any]) -> tuple[str, str]:
     name, value = pair[0], text_of(pair[1])
-    if not name or not set(name) <= _TOKEN or name.lower() in _NOT_THE_ROUTES:
+    if not is_token(name) or name.lower() in _NOT_THE_ROUTES:
         raise Failure(f"there can be no header {name!r:.60}", "WRONG_VALUE")
     if any((sign < " " and sign != "\t") or sign > "~" for sign in value):
         # RFC 9110 §5.5: a line break would begin another header

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from wireloom.core.codec import Codec
 from wireloom.core.endpoint import Door, Endpoint
+from wireloom.core.http import WITHOUT_BODY
 from wireloom.core.rate import Bucket, TooOften
 from wireloom.core.request import Request
 from wireloom.core.rest import Incoming
@@ -37,7 +38,6 @@ _UPGRADE_REQUIRED = Deny(
     400, {"error": "WebSocket upgrade required", "message": "This route requires WebSocket protocol"}
 )
 _REFUSALS = 10  # messages above the rate, one after the other, before the connection ends
-_WITHOUT_BODY = (204, 205, 304)  # RFC 9110 §15.3.5, §15.3.6, §15.4.5
 _encode = msgspec.json.Encoder().encode
 
 
@@ -377,7 +377,7 @@ def _fields(form: Any) -> Iterator[tuple[str, str]]:
 def _response(answer: Any) -> Response:
     if not isinstance(answer, Answer):
         return Response(status_code=204)
-    if answer.status in _WITHOUT_BODY:
+    if answer.status in WITHOUT_BODY:
         return Response(status_code=answer.status, headers=answer.headers)
     body = text_of(answer.value) if answer.raw else json_of(answer.value)
     kind = "text/plain" if answer.raw else "application/json"

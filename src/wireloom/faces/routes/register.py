@@ -1,44 +1,43 @@
-"""Register: dynamic routes over HTTP (page 4). Law: only a user whose role is ``admin`` may see or change anything."""
+"""Register: dynamic routes over HTTP. Law: only a user whose role is ``admin`` may see or change anything."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from wireloom.config import Limits
+from wireloom.core.answers import Answering
 from wireloom.core.operation import Operation
 from wireloom.core.rest import read_body
 from wireloom.errors import ConfigError, RequestError
 from wireloom.faces.routes.dynamic import DynamicRoutes, Registration
 from wireloom.faces.routes.report import Problem
-from wireloom.identity.bearer import find_token
+from wireloom.identity.bearer import Authenticate, find_token
 from wireloom.identity.refusal import TokenInvalid
 
 __all__ = ["register_operations", "register_routes"]
 
-Authenticate: TypeAlias = Callable[[str], Awaitable[Any]]
-Answering: TypeAlias = Callable[[HTTPRequest], Awaitable[Response]]
 
 _PATH = "/api/v1/dynamic-routes"
 _HEADERS = {"Cache-Control": "no-store"}
 
 
-def register_routes(routes: DynamicRoutes, authenticate: Authenticate, max_body_bytes: int) -> list[Route]:
+def register_routes(routes: DynamicRoutes, authenticate: Authenticate, limits: Limits) -> list[Route]:
     """The HTTP routes of the register.
 
     Args:
         routes: registers and removes.
         authenticate: gives the user of a token.
-        max_body_bytes: of a file that is registered; 0 for no limit.
+        limits: of bodies.
     """
 
     async def register(request: HTTPRequest) -> Response:
         try:
-            text = (await read_body(request, max_body_bytes)).decode()
+            text = (await read_body(request, limits)).decode()
         except UnicodeDecodeError:
             return _parse_error([{"line": 1, "column": 1, "message": "the text is not UTF-8"}])
         except RequestError as error:

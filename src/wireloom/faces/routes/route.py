@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from wireloom.core.http import is_token
 from wireloom.errors import did_you_mean
 from wireloom.faces.routes.document import Value
 from wireloom.faces.routes.report import MAX_PROBLEMS, Enough, Problem
@@ -17,7 +18,6 @@ __all__ = ["HOOKS", "KEYS", "Route", "read_route"]
 HOOKS = ("on_connect", "on_message", "on_disconnect")
 _BINARY = ("text", "base64", "json")
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _LONGEST = 2000  # characters of a path
 _LONGEST_NAME = 200
 _PARAMETER = re.compile(r":([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\}", re.ASCII)
@@ -261,7 +261,7 @@ class _Reader:
 
     def _read_subprotocols(self, value: Value) -> None:
         names: Sequence[Any] = [item.data for item in value.items()]
-        if not isinstance(value.data, list) or not all(isinstance(n, str) and _TOKEN.fullmatch(n) for n in names):
+        if not isinstance(value.data, list) or not all(isinstance(n, str) and is_token(n) for n in names):
             self._problem(value, "subprotocols must be a list of names")
         else:
             self.route.subprotocols = tuple(names)

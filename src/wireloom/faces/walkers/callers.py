@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wireloom.core.request import Request
 from wireloom.errors import RequestError, Unauthorized
-from wireloom.identity.bearer import bare_token, find_token
+from wireloom.identity.bearer import Authenticate, bare_token, find_token
 from wireloom.identity.refusal import TokenEnded, TokenInvalid
 
 if TYPE_CHECKING:
     from wireloom.hub.hub import Hub
     from wireloom.identity.user import User
 
-__all__ = ["Authenticate", "Callers", "is_allowed", "require_role"]
-
-Authenticate = Callable[[str], Awaitable[Any]]
-"""A token → its user. Raises `TokenInvalid`."""
+__all__ = ["Callers", "is_allowed", "require_role"]
 
 _FRESH_SECONDS = 1.0  # a token that was just looked up is not looked up again so soon
 _MAX_FRESH = 1_000

@@ -1,4 +1,4 @@
-"""Envelopes: how each door of a walker words its answers (page 3). Law: nothing else knows these shapes."""
+"""Envelopes: how each door of a walker words its answers. Law: nothing else knows these shapes."""
 
 from __future__ import annotations
 

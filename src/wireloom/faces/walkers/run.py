@@ -191,7 +191,9 @@ class Runner:
                 # Once it is being kept, no deadline can say any more that it is not
                 with anyio.CancelScope(shield=True):
                     await unit.commit()
-                await self._after_commit(run)
+                    waiting = await self._after_commit(run)
+                for made in waiting:
+                    await _wait(run, made)
             return reports
         except BaseException as failure:
             error = failure
@@ -228,14 +230,13 @@ class Runner:
         except Disengaged:
             pass
 
-    async def _after_commit(self, run: Run) -> None:
-        """Does what was to happen then. Plain functions are called before the next run of this root begins, so that
-        what they publish is heard in the order of commits.
+    async def _after_commit(self, run: Run) -> list[Awaitable[Any]]:
+        """Does what was to happen then, and gives what is to be awaited of it. Plain functions are called before the
+        next run of this root begins, so that what they publish is heard in the order of commits.
         """
         waiting = [made for call in run.unit.callbacks if (made := _call(run, call)) is not None]
         await run.unit.close()
-        for made in waiting:
-            await _wait(run, made)
+        return waiting
 
 
 class _TooLong(Exception):  # told as a conflict

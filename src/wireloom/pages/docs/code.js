@@ -3,6 +3,7 @@
 const MAX_INLINE_BYTES = 4096;
 const TOKEN = "WIRELOOM_TOKEN";
 const API_KEY = "WIRELOOM_API_KEY";
+const SECRET = "WIRELOOM_SIGNING_SECRET";
 const JS_TOKEN = `const token = globalThis.process?.env.${TOKEN} ?? "YOUR TOKEN";`;
 
 const indent = (text, by) => text.replaceAll("\n", `\n${" ".repeat(by)}`);
@@ -21,7 +22,7 @@ export function pythonOf(value, depth = 0) {
   return `${open}\n${items.map((item) => `${pad}${item},\n`).join("")}${end}${close}`;
 }
 
-const hexOf = (bytes) => [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+export const hexOf = (bytes) => [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
 /** The JSON value of a text, or undefined: then the text itself is sent. */
 function valueOf(message) {
@@ -91,8 +92,9 @@ function headersOf(to) {
 
 const shell = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** @param to `method`, `url`, `bearer` and `apiKey` (whether they are sent), `json` (a text) or `form` (`[name, text or File]`). */
+/** @param to `method`, `url`, `bearer` and `apiKey` (whether they are sent), `json` (a text) or `form` (`[name, text or File]`), and `signed` for webhooks. */
 export function curlOf(to) {
+  if (to.signed) return signedCurl(to);
   const parts = [`curl -X ${to.method} ${shell(to.url)}`];
   for (const [name, text, secret] of headersOf(to)) parts.push(`-H ${secret ? `"${name}: ${text}$${secret}"` : shell(`${name}: ${text}`)}`);
   if (to.json !== undefined) parts.push(`--data-raw ${shell(to.json)}`);
@@ -100,7 +102,42 @@ export function curlOf(to) {
   return `${parts.join(" \\\n  ")}\n`;
 }
 
+function signedCurl(to) {
+  return [
+    `body=${shell(to.json)}`,
+    "timestamp=$(date +%s)",
+    `signature=$(printf '%s.%s' "$timestamp" "$body" | openssl dgst -sha256 -hmac "$${SECRET}" -r | cut -d ' ' -f 1)`,
+    `curl -X ${to.method} ${shell(to.url)} \\\n  -H "X-API-Key: $${API_KEY}" \\\n  -H "X-Webhook-Timestamp: $timestamp" \\\n  -H "X-Webhook-Signature: sha256=$signature" \\\n  -H 'Content-Type: application/json' \\\n  --data-raw "$body"`, "",
+  ].join("\n");
+}
+
+function signedPython(to) {
+  return [
+    "import hashlib", "import hmac", "import os", "import time", "", "import httpx", "",
+    `body = ${JSON.stringify(to.json)}.encode()`,
+    "timestamp = str(int(time.time()))",
+    `secret = os.environ["${SECRET}"].encode()`,
+    'signature = hmac.new(secret, f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()',
+    "headers = {", `    "X-API-Key": os.environ["${API_KEY}"],`, '    "X-Webhook-Timestamp": timestamp,', '    "X-Webhook-Signature": f"sha256={signature}",', '    "Content-Type": "application/json",', "}",
+    `response = httpx.request(${JSON.stringify(to.method)}, ${JSON.stringify(to.url)}, headers=headers, content=body)`,
+    "print(response.status_code, response.text)", "",
+  ].join("\n");
+}
+
+function signedJavaScript(to) {
+  return [
+    'import { createHmac } from "node:crypto"; // in Node: a page would give the secret away', "",
+    `const body = ${JSON.stringify(to.json)};`,
+    "const timestamp = String(Math.floor(Date.now() / 1000));",
+    `const signature = createHmac("sha256", process.env.${SECRET}).update(\`\${timestamp}.\${body}\`).digest("hex");`,
+    "const headers = {", `  "X-API-Key": process.env.${API_KEY},`, '  "X-Webhook-Timestamp": timestamp,', '  "X-Webhook-Signature": `sha256=${signature}`,', '  "Content-Type": "application/json",', "};",
+    `const response = await fetch(${JSON.stringify(to.url)}, { method: ${JSON.stringify(to.method)}, headers, body });`,
+    "console.log(response.status, await response.text());", "",
+  ].join("\n");
+}
+
 export function pythonRequest(to) {
+  if (to.signed) return signedPython(to);
   const headers = headersOf(to).filter(([name]) => name !== "Content-Type" || valueOf({ kind: "json", text: to.json }) === undefined);
   const lines = headers.map(([name, text, secret]) => `    ${JSON.stringify(name)}: ${secret ? (text ? `f"${text}{os.environ['${secret}']}"` : `os.environ["${secret}"]`) : JSON.stringify(text)},`);
   const given = [JSON.stringify(to.method), JSON.stringify(to.url)];
@@ -120,7 +157,8 @@ export function pythonRequest(to) {
 }
 
 export function javaScriptRequest(to) {
-  const headers = headersOf(to).map(([name, text, secret]) => `${JSON.stringify(name)}: ${secret ? `\`${text}\${globalThis.process?.env.${secret}}\`` : JSON.stringify(text)}`);
+  if (to.signed) return signedJavaScript(to);
+  const headers = headersOf(to).map(([name, text, secret]) => `${JSON.stringify(name)}: ${secret ? `\`${text}\${globalThis.process?.env.${secret} ?? "YOUR SECRET"}\`` : JSON.stringify(text)}`);
   const value = to.json === undefined ? undefined : valueOf({ kind: "json", text: to.json });
   const body = to.json === undefined ? null : value !== undefined ? `JSON.stringify(${indent(JSON.stringify(value, null, 2), 2)})` : JSON.stringify(to.json);
   const options = [`method: ${JSON.stringify(to.method)}`, ...(headers.length ? [`headers: { ${headers.join(", ")} }`] : []), ...(body ? [`body: ${body}`] : []), ...(to.form ? ["body: form"] : [])];

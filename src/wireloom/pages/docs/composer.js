@@ -121,7 +121,7 @@ export class Composer {
     this.summary = make("p", { class: "told" });
     this.place = make("div", {});
     const hint = make("p", { class: "hint" }, make("kbd", {}, "Ctrl"), " ", make("kbd", {}, "Enter"), " sends, ", make("kbd", {}, "↑"), " ", make("kbd", {}, "↓"), " bring back what was sent");
-    this.element = make("form", { class: "composer", "aria-label": "Compose a message", autocomplete: "off", onsubmit: (event) => { event.preventDefault(); this.send(); }, onkeydown: (event) => this.key(event) },
+    this.element = make("form", { class: "composer", autocomplete: "off", onsubmit: (event) => { event.preventDefault(); this.send(); }, onkeydown: (event) => this.key(event) },
       labelled("Message", this.select), this.summary, this.place, make("div", { class: "actions" }, make("button", { type: "submit" }, "Send"), hint));
     this.show();
   }

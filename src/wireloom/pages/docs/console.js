@@ -54,7 +54,7 @@ export class Console {
 
   makeInputs(changed) {
     this.path = this.about.path === undefined ? textInput({ value: "/", oninput: changed }) : null;
-    this.token = this.takesToken ? make("input", { type: "password", autocomplete: "off", spellcheck: "false", oninput: changed, placeholder: "that of the page" }) : null;
+    this.token = this.takesToken ? make("input", { type: "password", autocomplete: "off", spellcheck: "false", oninput: changed, placeholder: this.about.protocols && "that of the page" }) : null;
     this.protocols = this.spoken === undefined || this.spoken.length ? textInput({ oninput: changed, placeholder: this.spoken?.join(", ") ?? "" }) : null;
     this.badge = make("span", { class: "badge", role: "status" });
     this.address = make("code", { class: "address" });
@@ -73,7 +73,7 @@ export class Console {
     ].filter(Boolean);
     this.inputs = make("fieldset", { class: "bare" }, make("legend", { class: "unseen" }, "Connection"), this.parameters.element, inputs.length ? make("div", { class: "fields" }, inputs) : null);
     const ending = make("details", { class: "more" }, make("summary", {}, "Close with a code"), make("div", { class: "fields" }, labelled("Close code", this.closeCode, "1000, or 3000 to 4999."), labelled("Reason", this.reason)));
-    return make("form", { class: "connection", "aria-label": "Connection", autocomplete: "off", onsubmit: (event) => { event.preventDefault(); this.open(); } },
+    return make("form", { class: "connection", autocomplete: "off", onsubmit: (event) => { event.preventDefault(); this.open(); } },
       this.inputs, this.address, make("div", { class: "actions" }, this.connect, this.disconnect), ending);
   }
 

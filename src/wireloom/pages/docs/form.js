@@ -5,16 +5,16 @@
  */
 
 import { button, freshId, make, textInput } from "./dom.js";
-import { armsOf, kindOf, limitsOf, problemsOf, propertiesOf, resolve, tupleOf } from "./schema.js";
+import { armsOf, kindOf, limitsOf, problemsOf, propertiesOf, resolve, sampleOf, tupleOf } from "./schema.js";
 
 const NOT_SET = "not set";
 
 /** The field of a schema.
- * @param about `name`, `required`, `changed`, which is called when the value has changed, and `inside` of a union.
+ * @param about `name`, `required`, `changed`, which is called when the value has changed, `inside` of a union, and `added` by hand.
  */
 export function fieldOf(root, schema, about) {
   const whole = resolve(root, schema);
-  if ("const" in whole) return choice([whole.const], whole, about);
+  if ("const" in whole) return constant(whole, about);
   if (whole.enum) return choice(whole.enum, whole, about);
   const arms = armsOf(whole);
   if (arms) return fieldOfArms(root, schema, whole, arms, about);
@@ -22,7 +22,7 @@ export function fieldOf(root, schema, about) {
   if (kind === "object" && propertiesOf(whole).length) return about.required ? members(root, whole, about) : addable(root, schema, about);
   if (kind === "array" && tupleOf(whole)) return about.required ? tuple(root, whole, about) : addable(root, schema, about);
   if (kind === "array" && whole.items) return list(root, whole, about);
-  const simple = { string: text, integer: number, number, boolean: truth, null: () => choice([null], whole, about) }[kind];
+  const simple = { string: text, integer: number, number, boolean: truth, null: () => constant({ ...whole, const: null }, about) }[kind];
   return simple ? simple(root, whole, about) : json(root, whole, about);
 }
 
@@ -92,11 +92,22 @@ function truth(root, whole, about) {
   };
 }
 
+/** A value that is always the same; where it is not required, it may be missing. */
+function constant(whole, about) {
+  const text = typeof whole.const === "string" ? whole.const : JSON.stringify(whole.const);
+  if (!about.required) return choice([whole.const], whole, about);
+  return {
+    element: make("p", { class: "field constant" }, make("span", { class: "name" }, about.name), " ", make("code", {}, text), whole.description ? make("span", { class: "hint" }, ` ${whole.description}`) : null),
+    read: () => whole.const,
+    write: (value) => value === undefined || JSON.stringify(value) === JSON.stringify(whole.const),
+  };
+}
+
 function choice(values, whole, about) {
   const options = values.map((value, index) => make("option", { value: String(index) }, typeof value === "string" ? value : JSON.stringify(value)));
   const select = make("select", { onchange: about.changed }, about.required ? [] : make("option", { value: "" }, NOT_SET), options);
   return {
-    element: line({}, whole, { ...about, kind: about.kind ?? (values.length === 1 ? "always so" : "one of these") }, select),
+    element: line({}, whole, { ...about, kind: about.kind ?? ("one of these") }, select),
     read: () => (select.value === "" ? undefined : values[Number(select.value)]),
     write: (value) => {
       const index = values.findIndex((each) => JSON.stringify(each) === JSON.stringify(value));
@@ -127,7 +138,7 @@ function json(root, whole, about) {
 }
 
 function group(about, hint, ...inner) {
-  return make("fieldset", { class: "group" }, make("legend", {}, about.name, about.required ? make("span", { class: "must" }, "required") : null), hint ? make("p", { class: "hint" }, hint) : null, inner);
+  return make("fieldset", { class: "group" }, make("legend", {}, about.name, about.required && !about.added ? make("span", { class: "must" }, "required") : null), hint ? make("p", { class: "hint" }, hint) : null, inner);
 }
 
 /** The members of an object; `bare` has no frame. */
@@ -151,10 +162,10 @@ export function members(root, whole, about) {
 function addable(root, schema, about) {
   let field;
   const place = make("div", {});
-  const add = button(`Add ${about.name}`, () => { show(); about.changed(); place.querySelector("input, select, textarea")?.focus(); });
+  const add = button(`Add ${about.name}`, () => { show(); field.write(sampleOf(root, schema, { lean: true })); about.changed(); place.querySelector("input, select, textarea")?.focus(); });
   const remove = button(`Remove ${about.name}`, () => { hide(); about.changed(); add.focus(); });
   const show = () => {
-    field ??= fieldOf(root, schema, { ...about, required: true });
+    field ??= fieldOf(root, schema, { ...about, required: true, added: true });
     place.replaceChildren(field.element, remove);
     add.hidden = true;
   };
@@ -175,6 +186,9 @@ function addable(root, schema, about) {
   };
 }
 
+/** An item that nothing was filled in for is null, which its field may not be able to show. */
+const writeItem = (field, value) => field.write(value) || (value === null && field.write(undefined));
+
 function list(root, whole, about) {
   let items = [];
   let there = about.required;
@@ -192,9 +206,9 @@ function list(root, whole, about) {
     rows.append(row);
     items.push(item);
     there = true;
-    return value === undefined || item.field.write(value);
+    return writeItem(item.field, value);
   };
-  const more = button(`Add to ${about.name}`, () => { add(); rows.lastElementChild.querySelector("input, select, textarea")?.focus(); about.changed(); });
+  const more = button(`Add to ${about.name}`, () => { add(sampleOf(root, whole.items, { lean: true })); rows.lastElementChild.querySelector("input, select, textarea")?.focus(); about.changed(); });
   return {
     element: group(about, [whole.description, `${kindOf(root, whole)}${limitsOf(whole) ? `, ${limitsOf(whole)}` : ""}`].filter(Boolean).join(" "), rows, more),
     read: () => (there ? items.map(({ field }) => field.read() ?? null) : undefined),
@@ -215,7 +229,7 @@ function tuple(root, whole, about) {
     read: () => fields.map((field) => field.read() ?? null),
     write: (value) => {
       if (value === undefined) return fields.map((field) => field.write(undefined)).every(Boolean);
-      return Array.isArray(value) && value.length === fields.length && fields.map((field, index) => field.write(value[index])).every(Boolean);
+      return Array.isArray(value) && value.length === fields.length && fields.map((field, index) => writeItem(field, value[index])).every(Boolean);
     },
   };
 }

@@ -2,7 +2,7 @@
 
 import { credential, hasTokenField, useToken } from "./credentials.js";
 import { announce, button, bytesIn, copyButton, download, labelled, make, pretty, sizeOf, textInput, titled } from "./dom.js";
-import { curlOf, javaScriptRequest, pythonRequest } from "./code.js";
+import { curlOf, hexOf, javaScriptRequest, pythonRequest } from "./code.js";
 import { Editor } from "./editor.js";
 import { ParameterFields, addressOf } from "./parameters.js";
 import { propertiesOf, resolve, sampleOf } from "./schema.js";
@@ -14,13 +14,14 @@ const MAX_SHOWN = 1024 * 1024;
 export const schemesOf = (operation) => (operation.security ?? []).flatMap(Object.keys);
 
 /** What is inside an operation's entry. */
-export function operationParts(root, method, path, operation) {
-  return [authOf(operation), parametersOf(root, operation), bodyOf(root, operation), answersOf(root, operation), new Trial(root, method, path, operation).element];
+export function operationParts(root, method, path, operation, signed) {
+  return [authOf(operation, signed), parametersOf(root, operation), bodyOf(root, operation), answersOf(root, operation), new Trial(root, method, path, operation, signed).element];
 }
 
-function authOf(operation) {
+function authOf(operation, signed) {
   const told = { bearer: "a token: Authorization: Bearer …", api_key: "an API key: X-API-Key" };
   const needs = schemesOf(operation).map((scheme) => told[scheme] ?? scheme);
+  if (signed) return titled("Needs", "", make("p", { class: "told" }, "an API key, X-API-Key, and a signature made with its signing secret: X-Webhook-Timestamp and X-Webhook-Signature"));
   return needs.length ? titled("Needs", "", make("p", { class: "told" }, needs.join(" or "))) : null;
 }
 
@@ -76,7 +77,8 @@ const holdsFile = (root, field) => JSON.stringify(resolve(root, field)).includes
 
 /** The form that sends one operation. */
 class Trial {
-  constructor(root, method, path, operation) {
+  constructor(root, method, path, operation, signed) {
+    this.secret = signed ? make("input", { type: "password", autocomplete: "off", spellcheck: "false" }) : null;
     this.method = method.toUpperCase();
     this.path = path;
     this.operation = operation;
@@ -88,9 +90,9 @@ class Trial {
     this.button = make("button", { type: "submit" }, "Send");
     this.outcome = make("p", { class: "outcome", role: "status" });
     this.answer = make("div", { class: "reply" });
-    this.snippet = snippetOf([["curl", () => curlOf(this.request())], ["Python", () => pythonRequest(this.request())], ["JavaScript", () => javaScriptRequest(this.request())]]);
+    this.snippet = snippetOf([["curl", curlOf], ["Python", pythonRequest], ["JavaScript", javaScriptRequest]].map(([name, write]) => [name, () => write(this.request())]));
     this.element = make("form", { class: "try", autocomplete: "off", "aria-label": `Try ${this.method} ${path}`, onsubmit: (event) => this.send(event), onkeydown: (event) => this.key(event) },
-      make("h3", {}, "Try it"), this.parameters.element, (editor ?? multipart)?.element, make("div", { class: "actions" }, this.button, this.outcome), this.answer, this.snippet.element);
+      make("h3", {}, "Try it"), this.parameters.element, this.secret ? labelled("Signing secret", this.secret, "It is given with an API key, once. The API key itself is asked for at the side of the page.") : null, (editor ?? multipart)?.element, make("div", { class: "actions" }, this.button, this.outcome), this.answer, this.snippet.element);
   }
 
   makeBody(root, changed) {
@@ -119,14 +121,15 @@ class Trial {
       if (!(error instanceof SyntaxError)) throw error;
       json = "";
     }
-    return { method: this.method, url: addressOf(this.parameters.fill(this.path)), bearer: schemes.includes("bearer"), apiKey: schemes.includes("api_key") && !schemes.includes("bearer"), json, form: this.multipart?.entries() };
+    return { method: this.method, url: addressOf(this.parameters.fill(this.path)), bearer: schemes.includes("bearer"), apiKey: schemes.includes("api_key") && !schemes.includes("bearer"), json: this.secret ? json ?? "" : json, form: this.multipart?.entries(), signed: Boolean(this.secret) };
   }
 
-  options(request) {
+  async options(request) {
     const headers = {};
     if (credential("bearer") && schemesOf(this.operation).includes("bearer")) headers.Authorization = `Bearer ${credential("bearer")}`;
     if (credential("api_key") && schemesOf(this.operation).includes("api_key")) headers["X-API-Key"] = credential("api_key");
     if (request.json !== undefined) headers["Content-Type"] = "application/json";
+    if (request.signed) Object.assign(headers, await signatureOf(this.secret.value.trim(), request.json));
     let body = request.json;
     if (request.form) {
       body = new FormData();
@@ -138,12 +141,17 @@ class Trial {
   async send(event) {
     event.preventDefault();
     if (this.button.disabled) return;
+    const missing = this.parameters.missing();
+    if (missing.length) {
+      this.tell(`Fill in ${missing.join(", ")} first.`, true);
+      return;
+    }
     const request = this.request();
     this.button.disabled = true;
     this.tell("Sending…", false);
     const began = performance.now();
     try {
-      const response = await fetch(request.url, this.options(request));
+      const response = await fetch(request.url, await this.options(request));
       const bytes = new Uint8Array(await response.arrayBuffer());
       this.tell(`${response.status} ${response.statusText} in ${Math.round(performance.now() - began)} ms, ${sizeOf(bytes.length)}`, !response.ok);
       this.show(response, bytes);
@@ -176,6 +184,16 @@ class Trial {
     const use = token && hasTokenField() ? button("Use this token", () => { useToken(token); announce("The page sends this token from now on."); }) : null;
     return [make("pre", { tabindex: "0", "aria-label": "Answer" }, pretty(text)), make("div", { class: "actions" }, copyButton("Copy answer", () => pretty(text)), use)];
   }
+}
+
+/** The headers that prove a webhook's body. */
+async function signatureOf(secret, body) {
+  if (!crypto.subtle) throw new TypeError("browsers sign only on pages that came by TLS or from this very computer");
+  const encode = (text) => new TextEncoder().encode(text);
+  const timestamp = String(Math.floor(Date.now() / 1000));
+  const key = await crypto.subtle.importKey("raw", encode(secret || "-"), { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+  const signature = new Uint8Array(await crypto.subtle.sign("HMAC", key, encode(`${timestamp}.${body}`)));
+  return { "X-Webhook-Timestamp": timestamp, "X-Webhook-Signature": `sha256=${hexOf(signature)}` };
 }
 
 /** The token that logging in gives. */

@@ -7,7 +7,8 @@ const MAX_BYTES = 16 * 1024 * 1024; // of all frames that are kept
 const MAX_FRAME_BYTES = 1024 * 1024; // of one; more of it is cut
 const MAX_PRETTY = 256 * 1024;
 const LINE = 200; // characters
-const DRAW_MS = 60;
+const DRAW_MS = 60; // between two drawings, at least
+const DRAW_SHARE = 4; // and so many times as long as the last one took: a flood leaves time for everything else
 const ANNOUNCE_MS = 3000;
 const ARROWS = { sent: "↑", received: "↓", note: "·" };
 const WORDS = { sent: "sent", received: "received", note: "note" };
@@ -51,9 +52,10 @@ export class Log {
     this.count = 0;
     this.drawn = 0; // the number of the last frame that was looked at
     this.timer = null;
+    this.took = 0; // milliseconds that the last drawing took
     this.paused = false;
     this.unheard = 0;
-    this.list = make("ol", { class: "frames", tabindex: "0", "aria-label": `Frames of ${name}` });
+    this.list = make("ol", { class: "frames", hidden: true, tabindex: "0", "aria-label": `Frames of ${name}` });
     this.empty = make("p", { class: "told empty" }, "Nothing was sent or received yet.");
     this.told = make("p", { class: "hint counted" });
     this.search = textInput({ type: "search", oninput: () => this.redraw() });
@@ -61,7 +63,7 @@ export class Log {
     this.pause = button("Pause scrolling", () => this.setPaused(!this.paused), { "aria-pressed": "false" });
     this.copy = button("Copy", async () => announce((await copy(this.text())) ? "Copied" : "Not allowed here"));
     const tools = [this.pause, button("Clear", () => this.clear()), this.copy, button("Download", () => download("frames.json", [this.json()], "application/json"))];
-    this.element = make("section", { class: "log", "aria-label": "Frames" },
+    this.element = make("div", { class: "log" },
       make("div", { class: "tools" }, labelled("Find in frames", this.search), labelled("Show", this.direction), make("div", { class: "actions" }, tools)), this.empty, this.list, this.told);
     this.list.addEventListener("wheel", (event) => { if (event.deltaY < 0 && this.list.scrollTop > 0) this.setPaused(true); }, { passive: true });
   }
@@ -78,7 +80,7 @@ export class Log {
       this.bytes -= Math.min(this.frames.shift().size, MAX_FRAME_BYTES);
       this.dropped += 1;
     }
-    this.timer ??= setTimeout(() => this.draw(), DRAW_MS);
+    this.timer ??= setTimeout(() => this.draw(), Math.max(DRAW_MS, DRAW_SHARE * this.took));
   }
 
   note(text, more = {}) {
@@ -105,6 +107,7 @@ export class Log {
 
   /** Draws what has come since it was last drawn, and takes away what was dropped. */
   draw() {
+    const began = performance.now();
     clearTimeout(this.timer);
     this.timer = null;
     const first = this.frames[0]?.number ?? this.count + 1;
@@ -116,6 +119,7 @@ export class Log {
     this.list.hidden = this.frames.length === 0;
     this.told.textContent = this.countText();
     if (!this.paused) this.list.scrollTop = this.list.scrollHeight;
+    this.took = performance.now() - began;
     this.announce();
   }
 
@@ -149,7 +153,7 @@ export class Log {
 
   row(frame) {
     const data = { class: `frame ${frame.direction}${frame.bad ? " bad" : ""}`, "data-number": frame.number };
-    const head = [make("span", { class: "arrow", title: WORDS[frame.direction] }, make("span", { "aria-hidden": "true" }, ARROWS[frame.direction]), make("span", { class: "unseen" }, WORDS[frame.direction])), make("time", {}, timeOf(frame.at))];
+    const head = [make("span", { class: "arrow", role: "img", "aria-label": WORDS[frame.direction] }, ARROWS[frame.direction]), make("time", {}, timeOf(frame.at))];
     if (frame.direction === "note") return make("li", data, make("div", { class: "head" }, head, make("span", { class: "said" }, frame.text, frame.more ? make("ul", {}, frame.more.map((each) => make("li", {}, each))) : null)));
     const kind = frame.bytes ? "binary" : kindOf(frame.text);
     const details = make("details", {}, make("summary", { class: "head" }, head, make("span", { class: "said line" }, this.lineOf(frame)), make("span", { class: "about" }, `${kind} · ${sizeOf(frame.size)}`)));

@@ -29,10 +29,10 @@ function linkTo(id, name) {
   return make("p", { class: "link" }, make("a", { href: `#${encodeURIComponent(id)}`, "aria-label": `Link to ${name}` }, "Link"), copyButton("Copy link", () => url));
 }
 
-function operationEntry(root, path, method, operation) {
+function operationEntry(root, path, method, operation, signed = false) {
   const schemes = schemesOf(operation);
   const guarded = schemes.includes("api_key") ? "needs an API key" : schemes.length ? "needs a token" : "";
-  return entry(operation.operationId, method, path, operation.summary ?? "", guarded, () => operationParts(root, method, path, operation));
+  return entry(operation.operationId, method, path, operation.summary ?? "", guarded, () => operationParts(root, method, path, operation, signed));
 }
 
 function channelEntry(root, key, channel) {
@@ -51,6 +51,9 @@ function groupsOf(http, websocket) {
   for (const tag of http?.tags ?? []) if (!groups.has(tag.name)) groups.set(tag.name, []);
   for (const [path, item] of Object.entries(http?.paths ?? {})) {
     for (const method of METHODS.filter((each) => item[each])) add(item[method].tags?.[0] ?? "HTTP", operationEntry(http, path, method, item[method]));
+  }
+  for (const [path, item] of Object.entries(http?.["x-wireloom-webhooks"] ?? {})) {
+    for (const method of METHODS.filter((each) => item[each])) add(item[method].tags?.[0] ?? "Webhooks", operationEntry(http, path, method, item[method], true));
   }
   return [...groups].filter(([, entries]) => entries.length);
 }

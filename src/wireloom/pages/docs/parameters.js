@@ -51,7 +51,7 @@ function inputOf(root, parameter, changed) {
     return make("select", { onchange: changed }, parameter.required ? [] : make("option", { value: "" }, "not set"), options);
   }
   if (whole.type === "array") return make("textarea", { rows: 2, spellcheck: "false", autocomplete: "off", oninput: changed });
-  const input = textInput({ oninput: changed, required: parameter.required });
+  const input = textInput({ oninput: changed, "aria-required": String(parameter.required) });
   input.value = parameter.required && parameter.in === "query" ? textOf(sampleOf(root, parameter.schema)) : "";
   return input;
 }

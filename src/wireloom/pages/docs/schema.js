@@ -96,16 +96,19 @@ export function partsOf(root, schema) {
   return parts;
 }
 
-/** A value to begin with; a `lean` one has no more than it must. */
-export function sampleOf(root, schema, { depth = 0, lean = false } = {}) {
-  const inner = { depth: depth + 1, lean };
+/** A value to begin with; a `lean` one has no more than it must. Of several kinds it takes one that is not within itself. */
+export function sampleOf(root, schema, { depth = 0, lean = false, within = [] } = {}) {
+  const inner = { depth: depth + 1, lean, within: [...within, referenceOf(schema)].filter(Boolean) };
   const whole = resolve(root, schema);
   if (whole.examples?.length) return whole.examples[0];
   if ("default" in whole) return whole.default;
   if ("const" in whole) return whole.const;
   if (whole.enum) return whole.enum[0];
   const arms = armsOf(whole);
-  if (arms) return sampleOf(root, arms.find((arm) => arm.type !== "null") ?? {}, inner);
+  if (arms) {
+    const others = arms.filter((arm) => arm.type !== "null");
+    return sampleOf(root, others.find((arm) => !inner.within.includes(referenceOf(arm))) ?? others[0] ?? {}, inner);
+  }
   const kind = Array.isArray(whole.type) ? whole.type[0] : whole.type;
   if (kind === "object" || whole.properties) return depth > MAX_SAMPLE_DEPTH ? {} : sampleObject(root, whole, inner);
   if (kind === "array") return depth > MAX_SAMPLE_DEPTH ? [] : sampleArray(root, whole, inner);

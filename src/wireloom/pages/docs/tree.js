@@ -18,9 +18,9 @@ export function rowOf(root, name, schema, required, asked = true, place = "") {
   const limits = limitsOf(whole);
   return make("div", { class: "row" },
     make("span", { class: "name" }, name), " ", make("span", { class: "kind" }, kindOf(root, schema), place),
-    required && asked ? make("span", { class: "must" }, "required") : null,
-    !required && !asked ? make("span", { class: "limits" }, "optional") : null,
-    limits ? make("span", { class: "limits" }, limits) : null,
+    required && asked ? [" ", make("span", { class: "must" }, "required")] : null,
+    !required && !asked ? [" ", make("span", { class: "limits" }, "optional")] : null,
+    limits ? [" ", make("span", { class: "limits" }, limits)] : null,
     whole.description ? make("p", {}, whole.description) : null,
     partsOf(root, schema).map((part) => closed(root, part, asked)));
 }
@@ -36,7 +36,7 @@ export function treeOf(root, schema, asked = true) {
   }
   const kind = whole.enum ? kindOf(root, whole) : kindOf(root, schema);
   box.append(make("div", { class: "row" }, make("span", { class: "name" }, kind),
-    limitsOf(whole) ? make("span", { class: "limits" }, limitsOf(whole)) : null,
+    limitsOf(whole) ? [" ", make("span", { class: "limits" }, limitsOf(whole))] : null,
     partsOf(root, schema).map((part) => closed(root, part, asked))));
   return box;
 }
