@@ -94,7 +94,7 @@ class Echo(Walker):
 class Sum(Walker):
     """Adds numbers."""
 
-    numbers: list[int] = []  # noqa: RUF012 – every walker has a list of its own
+    numbers: tuple[int, ...] = ()
     start: int = 0
 
     @entry(Root)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.declared import Circle, Order, Say, Square, Tree, action, handle, rest, schema, websocket
 
-from wireloom.core.asyncapi import Server, asyncapi
+from wireloom.core.asyncapi import EVENT_SOCKET, Server, asyncapi
 from wireloom.core.endpoint import Endpoint, Parameter
 from wireloom.core.operation import Sources
 
@@ -124,6 +124,17 @@ def test_a_call_without_its_context_is_wrong_where_the_context_needs_something()
     modest = message(document(websocket("events", "/e"), action("B"), event_path="/e"), "events", "walker.B")
     assert needy["payload"]["required"] == ["type", "walker", "context"]
     assert modest["payload"]["required"] == ["type", "walker"]
+
+
+def test_a_channel_says_whether_messages_are_answered_and_which_is_the_event_socket() -> None:
+    made = all_kinds()
+    assert "reply" not in made["operations"]["receive_chat"]
+    assert [name for name, channel in made["channels"].items() if EVENT_SOCKET in channel] == ["events"]
+    made = document(websocket("a", "/a", {}, {}, answers=True))
+    assert made["operations"]["receive_a"]["reply"] == {
+        "channel": {"$ref": "#/channels/a"},
+        "messages": made["operations"]["send_a"]["messages"],
+    }
 
 
 def test_schemas_are_in_draft_7_and_apart_by_name() -> None:

@@ -261,3 +261,17 @@ async def test_an_unknown_path_is_no_endpoint(wireloom_server: Any) -> None:
                 async with server.websocket(path):
                     pass
             assert caught.value.status == 404, path
+
+
+def test_an_endpoint_says_whether_it_answers_each_message() -> None:
+    async def one(message: str) -> str: ...
+    async def either(message: str) -> str | None: ...
+    async def none(message: str) -> None: ...
+    async def anything(message: str): ...  # type: ignore[no-untyped-def]
+    async def stream(message: str) -> AsyncIterator[str]:
+        yield message
+
+    app = App([wireloom.websocket(f"/{each.__name__}")(each) for each in (one, either, none, anything, stream)])
+    app.add(wireloom.websocket("/several", concurrency=2, name="several")(one))
+    operations = app.asyncapi()["operations"]
+    assert [name for name, each in operations.items() if "reply" in each] == ["receive_one"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,7 +64,7 @@ def _command(language: str, targets: Sequence[str], out: str | None) -> str:
 
 def _documents(targets: Sequence[str]) -> tuple[Any, Any]:
     """OpenAPI and AsyncAPI, of an application or a server."""
-    urls = [target for target in targets if target.startswith(("http://", "https://"))]
+    urls = [target for target in targets if target.startswith(("http://", "https://", "ws://", "wss://"))]
     if urls and len(targets) > 1:
         raise ConfigError(f"{urls[0]} is a server, and its documents are whole; it is the only TARGET then")
     if urls:
@@ -77,7 +78,7 @@ def _documents(targets: Sequence[str]) -> tuple[Any, Any]:
 def _fetch(url: str, name: str) -> Any:
     import httpx
 
-    where = f"{url.rstrip('/')}/{name}"
+    where = f"{re.sub('^ws', 'http', url).rstrip('/')}/{name}"
     try:
         answer = httpx.get(where, timeout=_OPEN_SECONDS)
     except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -195,8 +195,8 @@ class TypedClient:
     async def _call(
         self,
         operation: OperationOf,
-        path: Mapping[str, Any],
-        query: Mapping[str, Any],
+        path: Query | None,
+        query: Query | None,
         body: Any,
         has_body: bool,
     ) -> Any:
@@ -234,12 +234,12 @@ class Rest:
     def __init__(self, client: TypedClient) -> None:
         self._client = client
 
-    async def _get(self, operation: OperationOf, path: Mapping[str, Any] = {}, query: Mapping[str, Any] = {}) -> Any:
+    async def _get(self, operation: OperationOf, path: Query | None = None, query: Query | None = None) -> Any:
         """Sends a request without a body."""
         return await self._client._call(operation, path, query, None, has_body=False)
 
     async def _send(
-        self, operation: OperationOf, body: Any, path: Mapping[str, Any] = {}, query: Mapping[str, Any] = {}
+        self, operation: OperationOf, body: Any, path: Query | None = None, query: Query | None = None
     ) -> Any:
         """Sends a request with a body; None is none."""
         return await self._client._call(operation, path, query, body, has_body=body is not None)
@@ -319,8 +319,8 @@ class Connection(Kept, Generic[Sent, Received]):
         self,
         client: TypedClient,
         endpoint: EndpointOf,
-        path: Mapping[str, Any] = {},
-        query: Mapping[str, Any] = {},
+        path: Query | None = None,
+        query: Query | None = None,
     ) -> None:
         target = target_of(endpoint.path, path, query)
         super().__init__(client, target, endpoint.subprotocols, bearer=endpoint.bearer)
@@ -405,7 +405,8 @@ class _InOrder(LastingConnection):
             try:
                 return await answer
             except asyncio.CancelledError:
-                self.leave()
+                connection.is_left = True
+                connection.abort()  # no closing handshake: the server is busy with what has no answer
                 raise
 
     def _has_opened(self, connection: _Connection) -> None:
@@ -579,21 +580,21 @@ class EventSocket(Kept):
 # -- targets, bodies, errors ------------------------------------------------------------------------------------------
 
 
-def target_of(template: str, path: Mapping[str, Any], query: Mapping[str, Any]) -> str:
+def target_of(template: str, path: Query | None, query: Query | None) -> str:
     """A path and query with their parameters in it.
 
     Raises:
         ValueError: a value that no segment of a path can be.
     """
     filled = template
-    for name, value in path.items():
+    for name, value in (path or {}).items():
         text = str(value)
         if text in ("", ".", ".."):
             raise ValueError(f"{name}: a segment of a path cannot be {text!r}")
         filled = filled.replace(f"{{{name}}}", quote(text, safe=""))
     pairs = [
         (name, str(each).lower() if isinstance(each, bool) else str(each))
-        for name, value in query.items()
+        for name, value in (query or {}).items()
         for each in (value if isinstance(value, list | tuple) else (value,))
         if each is not None
     ]

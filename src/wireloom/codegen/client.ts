@@ -194,7 +194,10 @@ class Lasting {
   }
 
   async connected(): Promise<void> {
-    while (!this.#canSend()) await (this.#isOpen ? this.#gone : this.#moved).promise;
+    while (!this.#canSend()) {
+      if (this.#isClosing || this.state === "over") throw this.ending;
+      await (this.#isOpen ? this.#gone : this.#moved).promise;
+    }
   }
 
   /** Whether it is sent now; else it waits. */
@@ -269,10 +272,10 @@ class Lasting {
       this.#failures = 0;
       this.listener.message(typeof event.data === "string" ? event.data : new Uint8Array(event.data as ArrayBuffer));
     };
-    socket.onclose = (event: CloseEvent) => {
-      this.#detach(socket);
-      this.#ended(new ConnectionClosed(event.code, event.reason));
-    };
+    socket.onclose = (event: CloseEvent) => this.#ended(socket, new ConnectionClosed(event.code, event.reason));
+    // Node 20 has no close event for a connection that never opened; all others have it right behind this one
+    const failed = () => this.#isOpen || this.#ended(socket, new ConnectionClosed(1006, ""));
+    socket.onerror = () => void setTimeout(failed, 0);
   }
 
   #detach(socket: WebSocket): void {
@@ -294,7 +297,9 @@ class Lasting {
     this.#setState("connected");
   }
 
-  #ended(ending: ConnectionClosed): void {
+  #ended(socket: WebSocket, ending: ConnectionClosed): void {
+    if (this.#socket !== socket) return;
+    this.#detach(socket);
     if (!this.#isOpen) {
       this.#fail(ending);
       return;
@@ -319,9 +324,9 @@ class Lasting {
   #lose(ending: ConnectionClosed): void {
     this.#isOpen = false;
     this.#gone.resolve();
+    this.#moved = new Deferred();
     if (!this.#isClosing) {
       this.ending = ending;
-      this.#moved = new Deferred();
       this.#setState("away");
     }
     this.listener.lost(this.ending);

@@ -121,7 +121,7 @@ class _Writer:
 
     def _may_stand_in_class(self, name: str) -> bool:
         mangled = name.startswith("__") and not name.endswith("__")
-        hides = name in _IN_ANNOTATIONS or name in keyword.kwlist or name[0].isupper()
+        hides = name in _IN_ANNOTATIONS or name in keyword.kwlist or name[:1].isupper()
         return bool(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name)) and not mangled and not hides
 
     def _type(self, type_: Type, place: str) -> str:
@@ -221,7 +221,7 @@ class _Writer:
             if chosen
         ]
         if of.any_query:
-            optional.append("query: Query = {}")
+            optional.append("query: Query | None = None")
             passed.append("query=query")
         return [*needed, *optional], passed
 

@@ -91,13 +91,17 @@ class Schemas:
         name = _unescaped(reference[len(_COMPONENTS) :]) if reference.startswith(_COMPONENTS) else "/"
         if "/" not in reference[len(_COMPONENTS) :] and name in self._schemas:
             return Named(name)
-        if reference in self._open:  # within what it leads to
+        return self._once(reference, self.resolve(reference), depth + 1)
+
+    def _once(self, key: str, schema: Any, depth: int = 0) -> Type:
+        """The type of a schema; within itself it is unknown."""
+        if key in self._open:
             return UNKNOWN
-        self._open.add(reference)
+        self._open.add(key)
         try:
-            return self.read(self.resolve(reference), depth + 1)
+            return self.read(schema, depth)
         finally:
-            self._open.discard(reference)
+            self._open.discard(key)
 
     def resolve(self, reference: Any) -> Any:
         """What a JSON pointer into the document leads to; None where that is nothing."""
@@ -131,7 +135,7 @@ class Schemas:
         return all(self._leads_elsewhere(arm, above | {name}) for arm in arms)
 
     def _head(self, name: str) -> Type:
-        return self.read(self._schemas.get(name))
+        return self._once(_COMPONENTS + name, self._schemas.get(name))
 
     # -- kinds of schemas ---------------------------------------------------------------------------------------------
 

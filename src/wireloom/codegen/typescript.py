@@ -123,7 +123,9 @@ def _type(type_: Type, *, spread: bool = False) -> str:
             return f"Array<{_type(item)}>"
         case Tuple(items, required, rest):
             written = [_type(item) if index < required else f"({_type(item)})?" for index, item in enumerate(items)]
-            return f"[{', '.join([*written, *([] if rest is None else [f'...Array<{_type(rest)}>'])])}]"
+            if rest is not None:
+                written.append(f"...({_type(rest)})[]")  # as Array<…> it could not mention what it is part of
+            return f"[{', '.join(written)}]"
         case Mapped(value):
             return f"{{ [key: string]: {_type(value)} }}"
         case Union(arms):
