@@ -77,6 +77,7 @@ def test_anchors_ids_and_old_definitions_are_resolved() -> None:
     assert set(one) == {"properties"} and sorted(schemas) == ["Count", "Text"]
     assert not valid(one, schemas, {"a": "no"}) and not valid(one, schemas, {"b": 1})
     assert valid(one, schemas, {"a": 1, "b": ""})
+    assert schemas["Count"] == {"type": "integer"}  # two of one anchor in a document would be ambiguous
 
 
 def test_data_is_not_read_as_a_schema() -> None:

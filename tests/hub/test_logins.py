@@ -359,3 +359,13 @@ async def test_logins_whose_tokens_no_longer_stand_end_when_they_are_checked(mon
     assert sorted(token for _, token, _ in log.entries) == ["token 1100", "token 7"]
     assert asked == [500, 500, 200]
     assert len(logins) == 1199
+
+
+def test_what_was_revoked_long_ago_is_forgotten_behind_what_was_revoked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    logins, now = Logins(), [0.0]
+    with monkeypatch.context() as patch:
+        patch.setattr("wireloom.hub.logins.time.monotonic", lambda: now[0])
+        for seconds, user in ((0, "a"), (1, "b"), (110, "a"), (125, "c")):
+            now[0] = float(seconds)
+            logins.revoke(encode_revocation(user, ""))
+    assert list(logins._revoked) == ["a", "c"]

@@ -52,6 +52,18 @@ async def test_what_is_asked_and_what_comes_back(tmp_path: Path, other: Outside)
     assert answer["body"] == {"method": "PUT", "body": body}
 
 
+async def test_no_proxy_of_the_environment_is_asked_in_the_place_of_an_allowed_host(
+    tmp_path: Path, other: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with outside() as proxy:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        assert (await asked(tmp_path, other, f"url: '{other.url}/'"))["status"] == 200
+        assert (len(other.requests), proxy.requests) == (1, [])
+
+
 @pytest.mark.parametrize(
     ("fields", "sent", "kind"),
     [

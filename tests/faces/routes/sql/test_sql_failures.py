@@ -275,7 +275,7 @@ async def test_opening_goes_on_though_its_caller_is_cancelled(
 
 
 def test_the_package_of_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sql_module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     SqlStore("sqlite://")
     with pytest.raises(ConfigError, match=r"pip install 'wireloom\[postgres\]'"):
         SqlStore("postgresql://host/name")
