@@ -33,6 +33,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+_MADE = (".git", ".venv*", ".ci-cache", ".*_cache", ".hypothesis", ".wireloom", "__pycache__", "build", "dist", "site")
 TUTORIAL = ("chat.md", "page.md", "test.md", "processes.md")
 BLOCK = re.compile(r'^```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^```', re.MULTILINE | re.DOTALL)
 STEP = re.compile(rf"{BLOCK.pattern}|^(?P<section>## [^\n]*)$|Open <(?P<url>http://[^>]+)>", re.MULTILINE | re.DOTALL)
@@ -339,18 +340,9 @@ def free_ports() -> dict[str, str]:
 
 
 def prepare(folder: Path) -> Machine:
-    """Copies what git knows of the repository, and builds the wheel from that."""
+    """Copies the repository without what is made in it, and builds the wheel from that."""
     clone, wheels = folder / "clone", folder / "wheels"
-    listed = subprocess.run(
-        ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file():
-            (clone / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, clone / name)
+    shutil.copytree(ROOT, clone, ignore=shutil.ignore_patterns(*_MADE))
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheels), str(clone)]
     subprocess.run(command, check=True)
     (wheel,) = wheels.glob("wireloom-*.whl")
