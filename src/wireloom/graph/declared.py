@@ -6,6 +6,7 @@ Law: a field that would hide a method is refused where it is written.
 from __future__ import annotations
 
 import sys
+from types import CodeType, FrameType
 from typing import Any, dataclass_transform
 
 import msgspec
@@ -38,6 +39,8 @@ class Declared(msgspec.StructMeta):
             kind = "field" if taken[0] in fields else "method"
             message = f"{name}: a {kind} cannot be called {taken[0]!r}; that name is Wireloom's"
             raise ConfigError(message, _place(namespace))
+        if "__firstlineno__" not in namespace:  # Python has it from 3.13 on
+            namespace["__firstlineno__"] = _first_line(namespace)
         options.setdefault("kw_only", True)
         return super().__new__(mcls, name, bases, namespace, **options)
 
@@ -56,10 +59,26 @@ def _annotated(namespace: dict[str, Any]) -> list[str]:
 
 def _place(namespace: dict[str, Any]) -> str:
     """``file:line`` of the class body that is being run, found among the callers."""
-    frame = sys._getframe(2)
-    while frame is not None and frame.f_globals.get("__name__") != namespace.get("__module__"):
-        frame = frame.f_back  # type: ignore[assignment]
+    frame = _body_of(namespace)
     return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else ""
+
+
+def _first_line(namespace: dict[str, Any]) -> int:
+    """The line of a class with its decorators; 0 where it is not known."""
+    frame = _body_of(namespace)
+    if frame is None:
+        return 0
+    codes = [each for each in frame.f_code.co_consts if isinstance(each, CodeType)]
+    lines = [each.co_firstlineno for each in codes if each.co_qualname == namespace.get("__qualname__")]
+    return max((line for line in lines if line <= frame.f_lineno), default=0)
+
+
+def _body_of(namespace: dict[str, Any]) -> FrameType | None:
+    """The frame that makes a class, found among the callers."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__") != namespace.get("__module__"):
+        frame = frame.f_back
+    return frame
 
 
 def source_of_class(cls: type) -> str:
