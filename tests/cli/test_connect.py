@@ -16,6 +16,7 @@ import pytest
 
 from wireloom.cli.connect import _message_of
 from wireloom.cli.screen import describe_close
+from wireloom.errors import CLOSE_CODES
 from wireloom.wire.handshake import accept_key
 
 from .processes import COMMAND, TIMEOUT_SECONDS, Run, Start, environment
@@ -257,6 +258,7 @@ def test_what_the_server_broke_is_not_told_as_its_close(run: Run) -> None:
     [
         (1000, "", "1000 (normal end)"),
         (1006, "", "1006 (the connection was lost)"),
+        (1008, "", f"1008 ({CLOSE_CODES[1008].meaning})"),
         (1008, "go \x1b[31myourself", "1008 go \\x1b[31myourself (a policy was broken)"),
         (4321, "late", "4321 late (a code of its own)"),
     ],

@@ -7,7 +7,6 @@ import re
 import select
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -45,11 +44,10 @@ class Terminal:
 
     def until(self, *expected: bytes) -> bytes:
         """Reads what the terminal shows until all of it was there; gives and forgets what was read."""
-        end = time.monotonic() + TIMEOUT_SECONDS
         while not all(part in self.seen for part in expected):
-            readable, _, _ = select.select([self._controller], [], [], max(0.0, end - time.monotonic()))
-            assert readable, f"no {expected!r} in {self.seen!r}"
-            self.seen += self._read()
+            data = self._read()
+            assert data, f"no {expected!r} in {self.seen!r}"
+            self.seen += data
         seen, self.seen = self.seen, b""
         return seen
 
@@ -60,6 +58,9 @@ class Terminal:
         return self.seen
 
     def _read(self) -> bytes:
+        """What comes next; nothing when the command has ended."""
+        readable, _, _ = select.select([self._controller], [], [], TIMEOUT_SECONDS)
+        assert readable, f"nothing came after {self.seen!r}"
         try:
             return os.read(self._controller, 4096)
         except OSError:  # Linux: nobody has the other side open any more

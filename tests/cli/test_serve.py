@@ -197,7 +197,7 @@ def test_a_second_signal_ends_at_once(start: Start, directory: Path) -> None:
     begun = time.monotonic()
     server.signal(signal.SIGINT)
     assert server.end() == 128 + signal.SIGINT
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 10
     assert "Traceback" not in server.stderr
 
 

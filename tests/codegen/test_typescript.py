@@ -115,6 +115,17 @@ def test_it_compiles_under_the_strictest_options(typescript: TypeScript) -> None
     assert typescript.problems([GOLDEN / "client.ts"], *strictest) == ""
 
 
+def test_the_shared_part_compiles_by_itself(typescript: TypeScript) -> None:
+    parts = Path(writer.__file__).with_name("client").glob("*.ts")
+    assert typescript.problems(parts, "--noUnusedLocals", "--verbatimModuleSyntax", "--noEmit") == ""
+
+
+def test_its_types_can_be_declared_apart(typescript: TypeScript, tmp_path: Path) -> None:
+    """For libraries that hand the client on."""
+    assert typescript.problems([GOLDEN / "client.ts"], "--declaration", "--outDir", str(tmp_path)) == ""
+    assert "export declare class Client" in (tmp_path / "client.d.ts").read_text()
+
+
 def test_its_close_codes_are_the_servers() -> None:
     [listed] = [line for line in writer._runtime().splitlines() if line.startswith("const COME_BACK:")]
     table = {code for code, known in CLOSE_CODES.items() if known.come_back} | {1006, 1014}

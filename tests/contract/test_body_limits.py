@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import itertools
 import json
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,6 +25,7 @@ from .doors import CARRIERS
 pytestmark = pytest.mark.anyio
 
 LIMIT = 700
+_numbers = itertools.count()
 PASSWORD = "correct horse"
 ROUTE = """\
 name: Said
@@ -44,6 +46,24 @@ class Say(Walker):
     @entry(Root)
     async def say(self, here: Root) -> None:
         self.report(len(self.text))
+
+
+@spec(public=True, max_message_bytes=10)
+class Small(Walker):
+    """Has a size of its own."""
+
+    @entry(Root)
+    async def say(self, here: Root) -> None:
+        self.report(1)
+
+
+@spec(public=True, max_message_bytes=10_000)
+class Large(Walker):
+    """Has a size of its own."""
+
+    @entry(Root)
+    async def say(self, here: Root) -> None:
+        self.report(1)
 
 
 @spec(protocol="webhook")
@@ -111,7 +131,7 @@ def notice(size: int) -> bytes:
 
 
 def newcomer(size: int) -> bytes:
-    return json.dumps({"username": "bob", "password": PASSWORD}).encode().ljust(size)
+    return json.dumps({"username": f"bob{next(_numbers)}", "password": PASSWORD}).encode().ljust(size)
 
 
 DOORS = {
@@ -126,34 +146,49 @@ DOORS = {
         "/api/v1/dynamic-routes/register",
         201,
         "application/yaml",
-        lambda size: ROUTE.replace("/route", "/r").encode().ljust(size, b"\n"),
+        lambda size: ROUTE.replace("/route", f"/r{next(_numbers)}").encode().ljust(size, b"\n"),
     ),
 }
 every = pytest.mark.parametrize("door", DOORS.values(), ids=list(DOORS))
 
 
-@pytest.fixture(params=list(CARRIERS))
-def carrier(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    """Serves all of them with some options."""
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    """The event loop of this module's servers."""
+    return "asyncio", {"use_uvloop": sys.platform != "win32"}
 
-    @asynccontextmanager
-    async def site(**options: Any) -> AsyncIterator[Site]:
-        tmp_path.joinpath("route.yaml").write_text(ROUTE, encoding="utf-8")
-        app = App([Say, Hook, CallbackHandler(callback)], database="sqlite://", dynamic_routes=True, **options)
-        app.add_routes(tmp_path / "route.yaml")
+
+@pytest.fixture(scope="module", params=list(CARRIERS))
+async def carrier(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
+    """Serves all of them with some options; tests with the same options share a server."""
+    folder = tmp_path_factory.mktemp("routes")
+    folder.joinpath("route.yaml").write_text(ROUTE, encoding="utf-8")
+    sites: dict[str, Site] = {}
+
+    async def start(options: dict[str, Any]) -> Site:
+        options = {"database": "sqlite://", "dynamic_routes": True, "registrations_per_minute": 0, **options}
+        app = App([Say, Small, Large, Hook, CallbackHandler(callback)], **options)
+        app.add_routes(folder / "route.yaml")
         app.events()
-        async with CARRIERS[request.param](app) as server:
-            assert app.identity is not None
-            admin = await app.identity.issue_token(await app.identity.add_user({"username": "root"}, PASSWORD, "admin"))
-            yield Site(server, admin.token, await app.identity.create_api_key(admin.user, "ci"))
+        server = await stack.enter_async_context(CARRIERS[request.param](app))
+        assert app.identity is not None
+        admin = await app.identity.issue_token(await app.identity.add_user({"username": "root"}, PASSWORD, "admin"))
+        return Site(server, admin.token, await app.identity.create_api_key(admin.user, "ci"))
 
-    return site
+    async def site(**options: Any) -> Site:
+        if str(options) not in sites:
+            sites[str(options)] = await start(options)
+        return sites[str(options)]
+
+    async with AsyncExitStack() as stack:
+        yield site
 
 
 async def pieces(body: bytes) -> AsyncIterator[bytes]:
     """A body that does not say how long it is."""
-    for start in range(0, len(body), 100):
-        yield body[start : start + 100]
+    size = max(100, len(body) // 50)
+    for start in range(0, len(body), size):
+        yield body[start : start + size]
 
 
 async def post(site: Site, door: Door, body: bytes, *, chunked: bool) -> httpx.Response:
@@ -165,32 +200,33 @@ async def post(site: Site, door: Door, body: bytes, *, chunked: bool) -> httpx.R
 @every
 @pytest.mark.parametrize("chunked", [False, True], ids=["with its length", "chunked"])
 async def test_a_body_may_be_as_large_as_the_limit_and_no_larger(carrier: Any, door: Door, chunked: bool) -> None:
-    async with carrier(max_body_bytes=LIMIT) as site:
-        answer = await post(site, door, door.body(LIMIT + 1), chunked=chunked)
-        assert answer.status_code == 413, answer.text
-        answer = await post(site, door, door.body(LIMIT), chunked=chunked)
-        assert answer.status_code == door.status, answer.text
+    site = await carrier(max_body_bytes=LIMIT)
+    answer = await post(site, door, door.body(LIMIT + 1), chunked=chunked)
+    assert answer.status_code == 413, answer.text
+    answer = await post(site, door, door.body(LIMIT), chunked=chunked)
+    assert answer.status_code == door.status, answer.text
 
 
 @every
 async def test_the_default_is_one_mebibyte(carrier: Any, door: Door) -> None:
-    async with carrier() as site:
-        assert (await post(site, door, door.body(2**20 + 1), chunked=True)).status_code == 413
-        assert (await post(site, door, door.body(2**20), chunked=True)).status_code == door.status
+    site = await carrier()
+    assert (await post(site, door, door.body(2**20 + 1), chunked=True)).status_code == 413
+    assert (await post(site, door, door.body(2**20), chunked=True)).status_code == door.status
 
 
 @every
 async def test_zero_is_no_limit(carrier: Any, door: Door) -> None:
-    async with carrier(max_body_bytes=0) as site:
-        if door.kind == "application/yaml":  # a file of routes has a bound of its own, by characters
-            assert "characters" in (await post(site, door, door.body(2**20 + 1), chunked=False)).text
-            return
-        assert (await post(site, door, door.body(2**20 + 1), chunked=False)).status_code == door.status
+    site = await carrier(max_body_bytes=0)
+    if door.kind == "application/yaml":  # a file of routes has a bound of its own, by characters
+        assert "characters" in (await post(site, door, door.body(2**20 + 1), chunked=False)).text
+        return
+    assert (await post(site, door, door.body(2**20 + 1), chunked=False)).status_code == door.status
 
 
 @every
 async def test_a_size_that_is_announced_is_refused_before_the_body_comes(carrier: Any, door: Door) -> None:
-    async with carrier(max_body_bytes=LIMIT) as site, dial(site.server.port) as peer:
+    site = await carrier(max_body_bytes=LIMIT)
+    async with dial(site.server.port) as peer:
         size = {"Content-Length": str(LIMIT + 1), "Expect": "100-continue"}
         peer.send(request_head("POST", door.path, {**site.headers(door, b""), **size}))
         assert (await peer.answer()).status == 413  # and not 100 before it
@@ -198,7 +234,8 @@ async def test_a_size_that_is_announced_is_refused_before_the_body_comes(carrier
 
 @every
 async def test_a_body_without_end_is_refused_while_it_comes(carrier: Any, door: Door) -> None:
-    async with carrier(max_body_bytes=LIMIT) as site, dial(site.server.port) as peer:
+    site = await carrier(max_body_bytes=LIMIT)
+    async with dial(site.server.port) as peer:
         peer.send(request_head("POST", door.path, {**site.headers(door, b""), "Transfer-Encoding": "chunked"}))
         for _ in range(8):
             peer.send(b"64\r\n" + b" " * 100 + b"\r\n")
@@ -207,22 +244,15 @@ async def test_a_body_without_end_is_refused_while_it_comes(carrier: Any, door: 
 
 @every
 async def test_a_body_that_does_not_come_is_answered_with_408(carrier: Any, door: Door) -> None:
-    async with carrier(body_timeout_seconds=0.05) as site, dial(site.server.port) as peer:
+    site = await carrier(body_timeout_seconds=0.05)
+    async with dial(site.server.port) as peer:
         peer.send(request_head("POST", door.path, {**site.headers(door, b""), "Content-Length": "10"}) + b"{")
         assert (await peer.answer()).status == 408
 
 
-@pytest.mark.parametrize("own", [10, 10_000])
-async def test_a_walker_has_a_size_of_its_own_whatever_the_option_says(carrier: Any, own: int) -> None:
-    @spec(public=True, max_message_bytes=own)
-    class Own(Walker):
-        @entry(Root)
-        async def say(self, here: Root) -> None:
-            self.report(1)
-
-    async with carrier(max_body_bytes=LIMIT) as site:
-        site.server.app.add(Own)
-        site.server.app._http.replace(site.server.app._http, site.server.app._doors.rest, site.server.app._routes())
-        door = Door("/walker/Own", 200, body=lambda size: b"{}".ljust(size))
-        assert (await post(site, door, door.body(own), chunked=True)).status_code == 200
-        assert (await post(site, door, door.body(own + 1), chunked=True)).status_code == 413
+@pytest.mark.parametrize(("walker", "own"), [("Small", 10), ("Large", 10_000)])
+async def test_a_walker_has_a_size_of_its_own_whatever_the_option_says(carrier: Any, walker: str, own: int) -> None:
+    site = await carrier(max_body_bytes=LIMIT)
+    door = Door(f"/walker/{walker}", 200, body=lambda size: b"{}".ljust(size))
+    assert (await post(site, door, door.body(own), chunked=True)).status_code == 200
+    assert (await post(site, door, door.body(own + 1), chunked=True)).status_code == 413

@@ -88,7 +88,17 @@ def carrier(request: pytest.FixtureRequest) -> Any:
         async def named(message: str) -> str:
             return message
 
+        @app.websocket("/lingers")
+        async def lingers(message: str) -> str:
+            return message
+
+        @lingers.on_disconnect
+        async def linger() -> None:
+            await over.wait()
+
+        over = asyncio.Event()
         async with CARRIERS[request.param](app) as server, AsyncExitStack() as stack:
+            stack.callback(over.set)
             yield Site(server, stack)
             await stack.aclose()
             await eventually(lambda: not app.hub.count())
@@ -200,6 +210,36 @@ async def test_handshakes_at_the_same_moment_do_not_slip_past(carrier: Any) -> N
         assert sorted(statuses) == [101] * 3 + [429] * 17
         statuses = await asyncio.gather(*(status("/open") for _ in range(20)))
         assert sorted(statuses) == [101] * 2 + [429] * 18
+
+
+async def test_a_last_hook_that_lingers_keeps_no_place(carrier: Any) -> None:
+    async with carrier(max_connections=1, max_connections_per_ip=1) as site:
+        await (await site.connect("/lingers")).close()
+        await site.left(0)
+        await site.connect()
+
+
+async def test_a_client_that_goes_before_it_is_accepted_keeps_no_place() -> None:
+    app = App(max_connections_per_ip=1)
+
+    @app.websocket("/open")
+    async def open_to_all(message: str) -> str:
+        return message
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        raise OSError("the client is gone")
+
+    scope = {"type": "websocket", "path": "/open", "query_string": b"", "headers": [], "client": ("192.0.2.1", 1)}
+    async with app.running():
+        for _ in range(2):
+            with pytest.raises(OSError, match="the client is gone"):
+                await app(scope, receive, send)
+        assert app.listener is not None
+        assert not app.listener.shells
+        assert len(app.hub.census) == 0
 
 
 # -- of a user ---------------------------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ def test_every_block_is_checked_or_says_why_not(capsys: pytest.CaptureFixture[st
     blocks = [block for page in PAGES for block in blocks_of(page)]
     marked = [f"{block}: {block.language}: {block.reason}" for block in blocks if block.reason]
     print("not run:\n  " + "\n  ".join(marked))
-    known = {"python", "yaml", "json", "toml", "html", "js", "console", "nginx", "text"}
+    known = {"python", "yaml", "json", "toml", "html", "js", "typescript", "console", "nginx", "text"}
     assert [
         f"{block}: {block.language!r}" for block in blocks if block.language not in known and not block.reason
     ] == []
@@ -112,6 +112,12 @@ def check_javascript(text: str, folder: Path) -> None:
 def test_nginx_blocks_are_the_ones_that_a_test_serves_with(block: Block) -> None:
     """tests/e2e/test_nginx.py starts nginx with the first block of the page."""
     assert block == blocks_of(ROOT / "docs" / "how-to" / "nginx.md", "nginx")[0]
+
+
+@every("typescript")
+def test_typescript_blocks_are_on_the_page_that_a_test_compiles(block: Block) -> None:
+    """tests/codegen/test_docs.py compiles the one of that page."""
+    assert block.page == ROOT / "docs" / "how-to" / "typed-client.md"
 
 
 @every("console")

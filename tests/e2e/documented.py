@@ -134,6 +134,11 @@ async def close(message: int) -> None:
     raise Disconnect(message, HOSTILE)
 
 
+@app.websocket("/a-path/that-has/no-place-on-a-narrow-screen/" + "and-goes-on-" * 8 + "/{parameter}", name="long")
+async def long(message: str, parameter: str) -> str:
+    return message
+
+
 @app.event("Count")
 async def count(message: Author) -> int:
     """Counts the letters of a name."""

@@ -40,6 +40,10 @@ STAYS = re.compile(
     r"wireloom (serve|demo)|python echo\.py|redis-server|python3 dev\.py demo|wireloom connect(?!.*--once)"
 )
 COMMAND_SECONDS, SHOWN_SECONDS, DEMO_SECONDS = 300.0, 20.0, 600.0
+KEPT = (  # of the environment: where pip finds packages, and little else
+    *("HOME", "LANG", "TMPDIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE"),
+    *("PIP_CACHE_DIR", "PIP_CERT", "PIP_CONFIG_FILE", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_INDEX_URL"),
+)
 PIP_SAYS = re.compile(r"WARNING: |\[notice\]|$")  # of the machine's own pip; and empty lines
 PORTS = ("8000", "8001", "3000", "6379")
 
@@ -75,22 +79,24 @@ def base_python() -> str:
     return getattr(sys, "_base_executable", None) or sys.executable
 
 
+def path_of_a_stranger() -> str:
+    """PATH without the environment that runs this: nobody has wireloom before it is installed."""
+    own = str(Path(sys.executable).parent)
+    return os.pathsep.join(each for each in os.environ["PATH"].split(os.pathsep) if each != own)
+
+
 class Terminal:
     """A terminal: a folder, an environment, and at most one program that runs."""
 
     def __init__(self, name: str, folder: Path, machine: Machine) -> None:
         self.name, self.folder, self.machine = name, folder, machine
-        kept = ("PATH", "HOME", "LANG", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_CONFIG_FILE", "PIP_FIND_LINKS")
-        kept = (*kept, "PIP_CACHE_DIR", "PIP_CERT", "SSL_CERT_FILE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "TMPDIR")
-        self.environment = {name: os.environ[name] for name in kept if name in os.environ}
-        self.environment |= {
-            "PYTHONUNBUFFERED": "1",
+        self.environment = {name: os.environ[name] for name in KEPT if name in os.environ} | {
+            "PATH": path_of_a_stranger(),
+            "PIP_REQUIRE_VIRTUALENV": "1",  # a page that forgets to activate changes nothing on the machine
             "PYTHONIOENCODING": "utf-8",
+            "PYTHONUNBUFFERED": "1",  # as in a terminal
             "WIRELOOM_PORT": machine.ports["8000"],
         }
-        self.environment["PIP_REQUIRE_VIRTUALENV"] = (
-            "1"  # a page that forgets to activate changes nothing on the machine
-        )
         self.process: subprocess.Popen[str] | None = None
         self.unread = ""
         self._lock = threading.Lock()  # between what is read and what is compared

@@ -177,7 +177,9 @@ def test_a_token_of_one_connection_wins(docs_page: Page) -> None:
     register(docs_page, "frida")
     console = console_of(docs_page, "channel_secret", connect=False)
     console.get_by_label("Token of this connection").fill(f"Bearer {token}")
-    console.get_by_role("button", name="Connect", exact=True).click()
+    with docs_page.expect_websocket() as opened:
+        console.get_by_role("button", name="Connect", exact=True).click()
+    assert token not in opened.value.url
     expect(console.locator(".badge")).to_have_text("Open")
     send(console)
     expect(received(console)).to_have_text('{"user":"emil","shape":"Circle"}')

@@ -99,6 +99,11 @@ AXE_RUN = """async () => {
 }"""
 
 
+CUT_OFF = """() => [...document.querySelectorAll('.entry > summary > *, .inside h3, .field, .row, .address')]
+  .filter((each) => each.scrollWidth > each.clientWidth + 1 && each.clientWidth > 1 && each.tagName !== "svg")
+  .map((each) => each.textContent)"""
+
+
 def fill_page(page: Page, url: str) -> None:
     """Has something of everything on the page."""
     open_docs(page, url)
@@ -135,6 +140,7 @@ def test_it_is_accessible_and_not_wider_than_the_window(
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert ground == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(20, 24, 29)")
     assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.evaluate(CUT_OFF) == []
     page.evaluate(axe)
     assert page.evaluate(AXE_RUN) == []
     context.close()

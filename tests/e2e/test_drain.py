@@ -1,121 +1,39 @@
-"""Stops of real processes: closes that are spread, handlers that end, an end in any case, workers one after another."""
+"""Stops of real processes: closes that are spread, handlers that end, and an end in any case."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-import redis
 from bench.crowd import Crowd
 
 from tests.cli.processes import Running
 from tests.net.raw import Peer, dial, eventually, request_head
-from tests.services import Service, redis_service
-from wireloom import ConnectionClosed, connect
+from wireloom import ConnectionClosed
 from wireloom.clients.connection import ClientConnection, open_connection
 from wireloom.wire.frames import TEXT, mask_frame
+
+from .draining import SECONDS, end_of, port_of, serving, soon, until
 
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX"),
 ]
 
-SECONDS = 30
-
-APP = """\
-import asyncio
-
-from starlette.responses import StreamingResponse
-from starlette.routing import Route, Router
-
-from wireloom import App
-
-app = App()
-
-
-@app.websocket("/echo")
-async def echo(message: str) -> str:
-    return message
-
-
-@app.websocket("/slow")
-async def slow(message: str) -> str:
-    print("begun", message, flush=True)
-    while not __import__("os").path.exists(message):
-        await asyncio.sleep(0.01)
-    return f"done {message}"
-
-
-@app.websocket("/never")
-async def never(message: str) -> str:
-    print("begun", message, flush=True)
-    while True:
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            if message == "heeds":
-                raise
-
-
-@app.websocket("/much")
-async def much(message: str) -> str:
-    return "x" * 900_000
-
-
-async def drip(request):
-    async def body():
-        yield b"first"
-        await asyncio.Event().wait()
-
-    return StreamingResponse(body())
-
-
-app.mount("/", Router([Route("/drip", drip)]))
-"""
-
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     """Starts `wireloom serve` on an application; gives the process."""
-    started: list[Running] = []
-
-    def start(*flags: str, source: str = APP) -> Running:
-        (tmp_path / "app.py").write_text(source)
-        started.append(Running(("serve", "app.py", "--port", "0", *flags), tmp_path, {}))
-        return started[-1]
-
-    yield start
-    for running in started:
-        running.kill()
-
-
-def port_of(url: str) -> int:
-    return int(url.rpartition(":")[2])
-
-
-async def until(running: Running, pattern: str, seconds: float = SECONDS) -> None:
-    """Waits for what a process prints, while the loop goes on."""
-    await asyncio.to_thread(running.until, pattern, seconds)
-
-
-async def end_of(running: Running) -> int:
-    """The exit code of a process; that it comes at all, in time, is what bounds are tested with."""
-    return await asyncio.to_thread(running.end)
-
-
-async def soon(awaitable: Any, seconds: float = SECONDS) -> Any:
-    async with asyncio.timeout(seconds):
-        return await awaitable
+    with serving(tmp_path) as start:
+        yield start
 
 
 # -- many --------------------------------------------------------------------------------------------------------------
@@ -338,148 +256,6 @@ async def test_a_delay_is_for_balancers_to_find_it_not_ready(serve: Callable[...
         with pytest.raises(OSError):
             await asyncio.open_connection("127.0.0.1", port)
     assert await end_of(server) == 0
-
-
-# -- workers, one after another ----------------------------------------------------------------------------------------
-
-COUNTING = """\
-import asyncio
-import os
-
-import redis.asyncio
-
-from wireloom import App, notify
-
-app = App()
-app.events()
-store = redis.asyncio.from_url(os.environ["STORE"])
-
-
-@app.event("where")
-async def where() -> int:
-    return os.getpid()
-
-
-@app.event("count")
-async def count(message: dict) -> int:
-    await asyncio.sleep(0.005)
-    await store.rpush("stored", message["number"])
-    notify.channels(["counted"], message)
-    return message["number"]
-"""
-
-
-@pytest.fixture
-def service() -> Iterator[Service]:
-    with redis_service() as running:
-        yield running
-
-
-@pytest.fixture
-def counting(tmp_path: Path, service: Service) -> Iterator[Callable[..., Running]]:
-    """Starts servers of one application and one backplane; each stores what it counts in Redis."""
-    (tmp_path / "app.py").write_text(COUNTING)
-    started: list[Running] = []
-
-    def start(*flags: str) -> Running:
-        command = ("serve", "app.py", "--port", "0", "--backplane", service.url, *flags)
-        started.append(Running(command, tmp_path, {"STORE": service.url}))
-        return started[-1]
-
-    yield start
-    for running in started:
-        running.kill()
-
-
-class CountingClient:
-    """A client that sends numbers until it is told to stop, three at a time and each until it is acknowledged."""
-
-    def __init__(self, first: int) -> None:
-        self._numbers = itertools.count(first)
-        self.acknowledged: list[int] = []
-        self.returns: list[tuple[float, float]] = []  # seconds that it was told to stay away, and those that it did
-        self.stopping = False
-
-    async def run(self, url: str) -> None:
-        async with connect(f"{url}/websocket", on_state=self._note) as self._ws:
-            await asyncio.gather(*(self._count_on() for _ in range(3)))
-
-    async def _count_on(self) -> None:
-        while not self.stopping:
-            await self._count(next(self._numbers))
-
-    async def _count(self, number: int) -> None:
-        event = {"type": "walker", "walker": "count", "context": {"number": number}}
-        while True:
-            try:
-                reply = await self._ws.request(event, timeout=SECONDS)
-            except ConnectionClosed as closed:
-                assert closed.code == 1012, closed
-                continue
-            assert reply["reports"] == [number]
-            self.acknowledged.append(number)
-            return
-
-    def _note(self, state: str) -> None:
-        now = asyncio.get_running_loop().time()
-        if state == "away":
-            told = json.loads(self._ws.close_reason)["reconnect_in_ms"] / 1000
-            self._left = now, told
-        elif state == "connected" and self.acknowledged:
-            left, told = self._left
-            self.returns.append((told, now - left))
-
-
-async def test_a_rolling_restart_loses_nothing(counting: Callable[..., Running], service: Service) -> None:
-    """Twenty clients count on at two workers, each of which is replaced; a server beside them hears of all of it."""
-    server, beside = counting("--workers", "2"), counting()
-    url, beside_url = server.started(), beside.started()
-    heard: list[int] = []
-    async with connect(f"{beside_url}/websocket") as listener, asyncio.TaskGroup() as tasks:
-        await listener.subscribe("counted")
-
-        async def hear() -> None:
-            async for message in listener:
-                told = json.loads(message)
-                if "number" in told:
-                    heard.append(told["number"])
-
-        hearing = tasks.create_task(hear())
-        before = await places(url)
-        clients = [CountingClient(1_000_000 * index) for index in range(20)]
-        running = [tasks.create_task(client.run(url)) for client in clients]
-        await eventually(lambda: all(client.acknowledged for client in clients), SECONDS)
-        server.signal(signal.SIGHUP)
-        await until(server, "All workers are new", 90)  # two starts and two drains
-        seen = {client: len(client.acknowledged) for client in clients}
-        await eventually(lambda: all(client.acknowledged[count + 5 :] for client, count in seen.items()), SECONDS)
-        for client in clients:
-            client.stopping = True
-        await asyncio.gather(*running)
-        acknowledged = sorted(number for client in clients for number in client.acknowledged)
-        with closing(redis.Redis.from_url(service.url)) as store:
-            stored = sorted(int(number) for number in store.lrange("stored", 0, -1))
-        assert stored == acknowledged  # none lost, and none counted twice
-        await eventually(lambda: len(heard) >= len(stored), SECONDS)
-        hearing.cancel()
-    assert sorted(heard) == stored
-    assert not before & await places(url)
-    returns = [each for client in clients for each in client.returns]
-    assert len(returns) >= 20  # each was closed at least once
-    assert all(told <= away for told, away in returns)
-    assert len({told for told, _ in returns}) > len(returns) // 2
-    server.signal(signal.SIGTERM)
-    assert await end_of(server) == 0
-
-
-async def places(url: str) -> set[int]:
-    """The processes that answer on a port."""
-    found = set()
-    for _ in range(20):
-        async with connect(f"{url}/websocket") as ws:
-            reply = await ws.request({"type": "walker", "walker": "where"})
-            found.add(reply["reports"][0])
-    return found
 
 
 # -- somebody else's server --------------------------------------------------------------------------------------------

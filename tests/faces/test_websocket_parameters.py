@@ -7,7 +7,9 @@ import uuid
 from collections.abc import Callable
 from typing import Annotated, Any
 
+import msgspec
 import pytest
+from pydantic import Field
 from tests.ids import shown
 from tests.net.raw import dial
 
@@ -417,3 +419,32 @@ async def test_annotations_as_text_are_resolved(wireloom_server: Any) -> None:
 
     async with wireloom_server(app) as server:
         assert await answer(server, "/1", 2) == [8, "Connection"]
+
+
+async def test_what_stands_beside_query_holds(wireloom_server: Any) -> None:
+    app = App()
+
+    @app.websocket("/")
+    def listen(
+        message: str,
+        most: Annotated[int, Field(ge=1), Query()] = 5,
+        sizes: Annotated[list[Annotated[int, msgspec.Meta(le=9)]], Query()] = [],  # noqa: B006
+    ) -> str:
+        return json.dumps([most, sizes])
+
+    async with wireloom_server(app) as server:
+        async with server.websocket("/?most=3&sizes=1&sizes=9") as ws:
+            await ws.send_text("")
+            assert await ws.receive_json() == [3, [1, 9]]
+        for query in ("most=0", "sizes=10"):
+            with pytest.raises(HandshakeFailed) as refused:
+                await server.websocket(f"/?{query}").__aenter__()
+            assert refused.value.status == 400
+
+
+def test_what_is_said_of_a_list_in_the_query_is_refused() -> None:
+    app = App()
+    with pytest.raises(ConfigError, match=r"say it of its items"):
+
+        @app.websocket("/")
+        def listen(message: str, sizes: Annotated[list[int], msgspec.Meta(max_length=2), Query()]) -> None: ...

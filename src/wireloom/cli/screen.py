@@ -34,6 +34,8 @@ _MEANINGS = {  # of codes that we do not send, or that are in no close frame (RF
 def describe_close(code: int, reason: str) -> str:
     """A close code with its reason and, in brackets, what the code means."""
     meaning = CLOSE_CODES[code].meaning if code in CLOSE_CODES else _MEANINGS.get(code, "a code of its own")
+    if reason:
+        meaning = meaning.partition(":")[0]  # the reason says which of them it was
     return " ".join(filter(None, (str(code), _shown(reason), f"({meaning})")))
 
 

@@ -12,12 +12,22 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from inspect import isawaitable
 from types import TracebackType
-from typing import Any, Generic, Literal, NotRequired, Self, TypeAlias, TypedDict, TypeVar, Unpack, cast
-from urllib.parse import quote, urlencode, urlsplit
+from typing import Any, Generic, NotRequired, Self, TypeAlias, TypedDict, TypeVar, Unpack, cast
+from urllib.parse import urlsplit
 
+from wireloom.clients.contract import (
+    EndpointOf,
+    File,
+    OperationOf,
+    Query,
+    body_of,
+    failure_in,
+    failure_of,
+    refusal_of,
+    target_of,
+)
 from wireloom.clients.opening import ClientOptions
 from wireloom.clients.protocol import Ending
 from wireloom.clients.reconnect import LastingConnection, State, _Connection, connect
@@ -40,20 +50,12 @@ __all__ = [
 
 Sent = TypeVar("Sent", contravariant=True)
 Received = TypeVar("Received", covariant=True)
-T = TypeVar("T", bound="Kept")
 
 Token: TypeAlias = str | Callable[[], str | Awaitable[str | None] | None]
 """A token, or a function that is asked for it at each connection and each request."""
 
-File: TypeAlias = bytes | tuple[str, bytes]
-"""The content of a file, with its name before it or without."""
-
-Query: TypeAlias = Mapping[str, Any]
-"""Query parameters of an endpoint that does not say which it takes."""
-
 OnError: TypeAlias = Callable[[RequestError], object]
 
-_ERROR_MEMBERS = {"error", "code", "id", "details"}
 _log = logging.getLogger("wireloom.clients")
 
 
@@ -77,40 +79,6 @@ class Whereabouts(TypedDict):
     channel_id: str
     auth_error: NotRequired[str]
     channel_error: NotRequired[str]
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointOf:
-    """A WebSocket endpoint as generated code tells of it.
-
-    Args:
-        path: the template.
-        json: messages are JSON; else text or bytes as they are.
-        errors: how it tells errors; ``"none"``: nothing tells them from messages.
-        bearer: whether it takes a token.
-        subprotocols: those that it speaks.
-    """
-
-    path: str
-    json: bool = True
-    errors: Literal["typed", "walker", "none"] = "typed"
-    bearer: bool = False
-    subprotocols: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class OperationOf:
-    """One method of one path as generated code tells of it.
-
-    Args:
-        auth: ``"bearer"``, ``"api_key"``, or empty where anybody may.
-        enveloped: the answer is in the REST envelope.
-    """
-
-    method: str
-    path: str
-    auth: str = ""
-    enveloped: bool = True
 
 
 class TypedClient:
@@ -205,14 +173,14 @@ class TypedClient:
 
             self._http = httpx.AsyncClient(timeout=self.timeout)
         url = f"http{self._secure}://{self._rest}{target_of(operation.path, path, query)}"
-        content = _body_of(body) if has_body else {}
+        content = body_of(body) if has_body else {}
         answer = await self._http.request(operation.method, url, headers=await self._headers(operation), **content)
         try:
             told = answer.json()
         except ValueError:
             told = None
         if not answer.is_success:
-            raise _failure_of(answer.status_code, told)
+            raise failure_of(answer.status_code, told)
         if operation.enveloped and isinstance(told, dict):
             return told.get("data")
         return answer.text if told is None else told
@@ -374,7 +342,7 @@ class Connection(Kept, Generic[Sent, Received]):
             if not self._endpoint.json:
                 return cast("Received", data)
             return RequestError("NOT_JSON", f"what came is not JSON: {data[:100]!r}")
-        failure = _failure_in(message, self._endpoint.errors)
+        failure = failure_in(message, self._endpoint.errors)
         return failure or cast("Received", message if self._endpoint.json else data)
 
 
@@ -513,7 +481,7 @@ class EventSocket(Kept):
         async for data in self.lasting:
             message = json.loads(data)
             if isinstance(message, dict) and isinstance(message.get("type"), str) and "error" in message:
-                self._client.has_failed(_refusal_of(message["error"]))
+                self._client.has_failed(refusal_of(message["error"]))
             else:
                 yield message
 
@@ -575,77 +543,3 @@ class EventSocket(Kept):
                 self._client.has_failed(error)
             except (ConnectionClosed, TimeoutError):
                 pass  # the next connection asks for a token of its own
-
-
-# -- targets, bodies, errors ------------------------------------------------------------------------------------------
-
-
-def target_of(template: str, path: Query | None, query: Query | None) -> str:
-    """A path and query with their parameters in it.
-
-    Raises:
-        ValueError: a value that no segment of a path can be.
-    """
-    filled = template
-    for name, value in (path or {}).items():
-        text = str(value)
-        if text in ("", ".", ".."):
-            raise ValueError(f"{name}: a segment of a path cannot be {text!r}")
-        filled = filled.replace(f"{{{name}}}", quote(text, safe=""))
-    pairs = [
-        (name, str(each).lower() if isinstance(each, bool) else str(each))
-        for name, value in (query or {}).items()
-        for each in (value if isinstance(value, list | tuple) else (value,))
-        if each is not None
-    ]
-    return f"{filled}?{urlencode(pairs)}" if pairs else filled
-
-
-def _body_of(body: Any) -> dict[str, Any]:
-    """JSON; or a form, where there is a file in it."""
-    if not isinstance(body, Mapping):
-        return {"json": body}
-    pairs = [(name, each) for name, value in body.items() for each in (value if isinstance(value, list) else [value])]
-    if not any(isinstance(each, bytes | tuple) for _, each in pairs):
-        return {"json": body}
-    fields = [(name, (None, _text_of(each))) for name, each in pairs if not isinstance(each, bytes | tuple | None)]
-    files = [(name, each if isinstance(each, tuple) else (name, each)) for name, each in pairs if _is_file(each)]
-    return {"files": [*fields, *files]}
-
-
-def _is_file(value: Any) -> bool:
-    return isinstance(value, bytes | tuple)
-
-
-def _text_of(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _failure_in(message: Any, shape: str) -> RequestError | None:
-    """The error that a message of an endpoint is."""
-    if not isinstance(message, dict) or shape == "none":
-        return None
-    if shape == "walker":
-        return _refusal_of(message["error"]) if message.get("ok") is False and "error" in message else None
-    if message.keys() == {"type", "message"} and message["type"] == "error":
-        return RequestError("INVALID_JSON", str(message["message"]))
-    if not isinstance(message.get("error"), str) or message.keys() - _ERROR_MEMBERS:
-        return None
-    fallback = "INTERNAL_ERROR" if "id" in message else "VALIDATION_ERROR"
-    return _refusal_of(message["error"], str(message.get("code", fallback)))
-
-
-def _refusal_of(error: Any, code: str = "REFUSED", status: int | None = None) -> RequestError:
-    """An error as the server words it: text, or an object with code, message and perhaps a path."""
-    if not isinstance(error, dict):
-        return RequestError(code, str(error), status=status)
-    path = f" (at {error['path']})" if "path" in error else ""
-    return RequestError(str(error.get("code", code)), f"{error.get('message', '')}{path}", status=status)
-
-
-def _failure_of(status: int, told: Any) -> RequestError:
-    error = told.get("error") if isinstance(told, dict) else None
-    code = f"HTTP_{status}"
-    if error is None:
-        return RequestError(code, f"HTTP status {status}", status=status)
-    return _refusal_of(error, str(told.get("code", code)), status)

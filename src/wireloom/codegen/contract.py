@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from wireloom.codegen.names import Names, type_name
@@ -145,11 +145,6 @@ class Contract:
     operations: tuple[Operation, ...] = ()
     actions: tuple[Action, ...] = ()
     event_path: str | None = None
-    object_types: frozenset[str] = field(default_factory=frozenset)
-
-    def is_object(self, type_: Type) -> bool:
-        """Whether a type is an object with known names, itself or by its name."""
-        return isinstance(type_, Members) or (isinstance(type_, Named) and type_.name in self.object_types)
 
     def members(self, type_: Type) -> Members | None:
         """The object that a type is, itself or by its name."""
@@ -179,9 +174,7 @@ def read_contract(openapi: Any, asyncapi: Any, reserved: frozenset[str] = frozen
     definitions = _Definitions(reserved)
     sockets = _SocketReader(asyncapi, definitions)
     operations = tuple(_operations(openapi, definitions))
-    types = definitions.all()
-    objects = frozenset(each.name for each in types if isinstance(each.type, Members))
-    return Contract(types, tuple(sockets.sockets), operations, tuple(sockets.actions), sockets.event_path, objects)
+    return Contract(definitions.all(), tuple(sockets.sockets), operations, tuple(sockets.actions), sockets.event_path)
 
 
 # -- names of types, across documents ---------------------------------------------------------------------------------

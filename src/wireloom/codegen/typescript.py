@@ -1,4 +1,4 @@
-"""TypeScript: a contract → one file without dependencies. What all clients share, ``client.ts``, is its first part."""
+"""TypeScript: a contract → one file without dependencies. What all clients share, ``client/``, comes first."""
 
 from __future__ import annotations
 
@@ -57,6 +57,13 @@ _OF_OBJECTS = {
     *("propertyIsEnumerable", "__proto__"),
 }
 _OF_CLIENTS = {*_OF_OBJECTS, "close", "events", "http", "keep", "rest", "settings", "sockets"}
+_PARTS = ("options", "lasting", "inbox", "connection", "events", "http", "client")
+_PUBLIC = {
+    *("Token", "State", "Query", "ClientOptions", "RequestError", "ConnectionClosed", "RequestTimeout", "QueueFull"),
+    *("Connection", "AnsweringConnection", "EventSocket", "Whereabouts"),
+}
+_IMPORT = re.compile(r'^import \{[^}]*\} from "\./\w+\.js";\n+', re.MULTILINE)
+_EXPORT = re.compile(r"^export ((?:abstract |async )?(?:class|interface|type|function|const) (\w+))", re.MULTILINE)
 _QUERY = "query: Query = {}"
 _IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*\Z")
 
@@ -86,7 +93,10 @@ def write_typescript(openapi: Any, asyncapi: Any, head: Iterable[str] = ()) -> s
 
 @cache
 def _runtime() -> str:
-    return files("wireloom").joinpath("codegen", "client.ts").read_text("utf-8")
+    """The parts as one: without what they import of each other, and only what applications need is exported."""
+    folder = files("wireloom").joinpath("codegen", "client")
+    whole = "\n".join(folder.joinpath(f"{part}.ts").read_text("utf-8") for part in _PARTS)
+    return _EXPORT.sub(lambda found: found[0] if found[2] in _PUBLIC else found[1], _IMPORT.sub("", whole))
 
 
 @cache

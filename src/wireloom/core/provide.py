@@ -245,10 +245,16 @@ def _marker(annotation: Any) -> tuple[Any, Query | Provide | None]:
         return annotation, None
     base, *extras = get_args(annotation)
     marker = next((extra for extra in extras if isinstance(extra, (Query, Provide))), None)
-    return (base if marker is not None else annotation), marker
+    if marker is None:
+        return annotation, None
+    others = [extra for extra in extras if extra is not marker]  # such as the bounds of a number
+    return (Annotated[base, *others] if others else base), marker
 
 
 def _query_parameter(parameter: inspect.Parameter, base: Any, marker: Query, place: dict[str, str]) -> _QueryParameter:
+    if get_origin(base) is Annotated and get_origin(get_args(base)[0]) is list:
+        problem = f"{place['owner']!r}: what is said of the list {parameter.name!r} is not checked; say it of its items"
+        raise ConfigError(problem, place["source"])
     many = get_origin(base) is list or base is list
     item = (get_args(base) or (str,))[0] if many else base
     convert = compile_parameter(item, **place)

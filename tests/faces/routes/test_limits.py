@@ -100,7 +100,7 @@ async def test_endless_loops_end_whatever_they_catch(tmp_path: Path, caplog: Any
         assert await client.receive_text() == "after"
         (failure,) = failures(caplog)
         assert "(OUT_OF_" in failure.getMessage()
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20
 
 
 async def test_the_time_of_a_hook_that_never_waits(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ const ANY_PATH = "any path";
 function entry(id, method, path, summary, guarded, fill) {
   const inside = make("div", { class: "inside" });
   const details = make("details", { class: "entry", id }, make("summary", {},
-    make("span", { class: `method ${method}` }, method.toUpperCase()), pathOf(path), make("span", { class: "told" }, summary),
+    make("span", { class: `method ${method}` }, method.toUpperCase()), make("span", { class: "what" }, pathOf(path), " ", make("span", { class: "told" }, summary)),
     guarded ? lock(guarded) : make("span")), inside);
   details.addEventListener("toggle", () => {
     if (!details.open) return;
