@@ -78,6 +78,18 @@ async def test_nothing_of_another_user_is_found_by_its_id(graph: Graph, kept: di
         )
 
 
+async def test_a_node_that_may_only_be_read_notices_nothing_of_who_leads_to_it(
+    graph: Graph, kept: dict[str, str]
+) -> None:
+    await grant(graph, kept["one"], "read")
+    before = await versions(graph, kept["one"])
+    async with run(graph, BOB) as root:
+        root.connect(await look_up(root, kept["one"]))
+    assert await versions(graph, kept["one"]) == before  # else Bob could overtake Alice's runs again and again
+    async with run(graph, BOB) as root:
+        assert names(await root.nodes()) == ["one"]
+
+
 async def test_what_is_connected_is_still_its_owners(graph: Graph, kept: dict[str, str]) -> None:
     """Edges between nodes of two users lead nowhere for who may read only one end."""
     await grant(graph, kept["one"], "write")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from wireloom import Connection, Hub, notify, websocket
+from wireloom import App, Connection, Hub, notify, websocket
 from wireloom.core.topic import channel
 from wireloom.faces.routes.document import File
 from wireloom.faces.routes.loading import RouteFiles
@@ -324,6 +324,5 @@ async def test_b_after_a_live_reload_connections_join_what_resolves_now(tmp_path
     async with serving(tmp_path, old) as served:
         await ready(served, "/ws?room=1")
         await served.until(lambda: served.channels() == [{"a-1"}])
-        served.app._declarations[:] = [RouteFiles([File("new.yaml", new)])]
-        served.app._serve_dynamic()
+        await served.app.reload(App([RouteFiles([File("new.yaml", new)])]))
         assert served.channels() == [{"a-1", "b-1"}]
