@@ -117,7 +117,7 @@ class Door:
     path: str
     status: int
     kind: str = "application/json"
-    body: Callable[[int], bytes] = lambda size: b'{"text":"x"}'.ljust(size)
+    body: Callable[[int], bytes] = lambda size: (b'{"text":"%d"}' % next(_numbers)).ljust(size)
 
 
 def form(size: int) -> bytes:
