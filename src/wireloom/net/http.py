@@ -51,13 +51,15 @@ class HTTPDoor:
     """Answers HTTP requests: its own paths, the WebSocket paths' 426, health, endpoints, what was added,
     then the endpoint that takes any path.
 
-    Law: a path that is written out wins over a template with parameters, whoever declared them.
+    Law: a path that is written out wins over a template with parameters, whoever declared them; and the server's own
+    templates win over those that were declared.
     """
 
     def __init__(self) -> None:
         self._added: list[BaseRoute] = []
         self._described: list[Description] = []
         self._written_out = frozenset(HEALTH)  # paths of routes without parameters
+        self._templates: list[Route] = []  # the server's own with parameters
         self._own: Mapping[str, ASGIApp] = {}
         self._router = Router(default=self._no_route)
         self._answer = ExceptionMiddleware(self._router, handlers={HTTPException: _tell})
@@ -86,14 +88,18 @@ class HTTPDoor:
         and of what answers certain paths before everything.
         """
         self._listener = listener
-        self._rest.router, self._rest.tracing = rest, listener.tracing
+        self._rest.tracing = listener.tracing
         self._own = own or {}
-        self._order([*routes, *self._added])
+        self._serve(rest, routes)
 
     def replace(self, other: HTTPDoor, rest: EndpointRouter, routes: Sequence[BaseRoute]) -> None:
         """Has what was added to another door in place of what was added here; requests that run go on."""
         self._added, self._described = other._added, other._described
+        self._serve(rest, routes)
+
+    def _serve(self, rest: EndpointRouter, routes: Sequence[BaseRoute]) -> None:
         self._rest.router = rest
+        self._templates = [route for route in routes if isinstance(route, Route) and route.param_convertors]
         self._order([*routes, *self._added])
 
     def _order(self, routes: Sequence[BaseRoute]) -> None:
@@ -116,7 +122,7 @@ class HTTPDoor:
         """Answers one request."""
         listener = self._listener
         path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/")) or "/"
-        encoded, written_out = _encoded(scope, path), path in self._written_out
+        encoded, written_out = _encoded(scope, path), self._is_written_out(path)
         if path in self._own:
             await self._own[path](scope, receive, send)
         elif asked := _find_websocket(listener, encoded, scope["query_string"].decode("latin-1"), written_out):
@@ -129,6 +135,10 @@ class HTTPDoor:
             await self._rest.answer(*found, scope, receive, send)
         else:
             await self._answer(scope, receive, send)
+
+    def _is_written_out(self, path: str) -> bool:
+        """Whether it is the path of a route without parameters, or one of the server's own."""
+        return path in self._written_out or any(route.path_regex.match(path) for route in self._templates)
 
     def _find(self, path: str, method: str) -> tuple[Endpoint, dict[str, str]] | None:
         """The endpoint of a path, percent-encoded; not the one that takes what no route does either."""
