@@ -232,7 +232,11 @@ class Kept:
 
     @property
     def lasting(self) -> LastingConnection:
-        """The connection underneath, with all that it has."""
+        """The connection underneath, with all that it has.
+
+        Raises:
+            RuntimeError: it was not opened yet.
+        """
         if self._lasting is None:
             raise RuntimeError("it is not open; use it with `async with`, or await its open() first")
         return self._lasting
