@@ -256,7 +256,7 @@ BY_HAND = {  # objects and another library's class have no docstring of their ow
 
 
 MEMBERS = {  # of classes that have others for the rooms of this project
-    "App": "websocket event walker events add add_routes check mount static openapi asyncapi describe running",
+    "App": "websocket event walker events add add_routes check mount static openapi asyncapi describe running drain",
     "ClientConnection": "send drain receive close wait_closed abort is_open close_code close_reason",
     "Connection": (
         "client_id path_params query headers client subprotocol channels backlog is_open is_closed close_code"

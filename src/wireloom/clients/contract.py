@@ -128,6 +128,7 @@ def refusal_of(error: Any, code: str = "REFUSED", status: int | None = None) -> 
 
 
 def failure_of(status: int, told: Any) -> RequestError:
+    """An HTTP answer that is none of those that succeed, by the error in its body where it has one."""
     error = told.get("error") if isinstance(told, dict) else None
     code = f"HTTP_{status}"
     if error is None:

@@ -113,7 +113,7 @@ class TypedClient:
         self._api_key = api_key
         self._on_error = on_error
         self._options = options
-        self._open: set[Kept] = set()
+        self._open: set[_Opened] = set()
         self._http: Any = None
 
     async def __aenter__(self) -> Self:
@@ -216,7 +216,7 @@ class Rest:
 # -- connections ------------------------------------------------------------------------------------------------------
 
 
-class Kept:
+class _Opened:
     """A connection that a client has opened."""
 
     _kind: type[connect] = connect
@@ -232,7 +232,11 @@ class Kept:
 
     @property
     def lasting(self) -> LastingConnection:
-        """The connection underneath, with all that it has."""
+        """The connection underneath, with all that it has.
+
+        Raises:
+            RuntimeError: it was not opened yet.
+        """
         if self._lasting is None:
             raise RuntimeError("it is not open; use it with `async with`, or await its open() first")
         return self._lasting
@@ -273,7 +277,7 @@ class Kept:
         """What else is to be done with it."""
 
 
-class Connection(Kept, Generic[Sent, Received]):
+class Connection(_Opened, Generic[Sent, Received]):
     """A connection of one endpoint. Comes back by itself; what is sent while it is away waits.
 
     Args:
@@ -458,7 +462,7 @@ class _ConnectGreeted(connect):
     _kind = _Greeted
 
 
-class EventSocket(Kept):
+class EventSocket(_Opened):
     """One connection for everything: named events, users, channels and other clients. Iterate over it for what comes.
 
     Args:

@@ -104,7 +104,7 @@ class Parameters:
 
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
-_DEMO = _PACKAGE + os.path.join("cli", "demo") + os.sep
+_DEMO = _PACKAGE + os.path.join("cli", "demo") + os.sep  # an application as any other, though it comes with ours
 
 
 def caller_source() -> str:

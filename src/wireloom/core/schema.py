@@ -325,7 +325,8 @@ def _raw_check(annotation: Any, marks: Marks) -> Callable[[str | bytes], Any]:
 # -- responses --------------------------------------------------------------------------------------------------------
 
 
-_VALUE = re.compile(r"^(Invalid (?:enum )?value) .*?(?= - at `[^`]*`$|$)", re.DOTALL)
+# msgspec's words; what follows them is the value, which does not belong into a log
+_REJECTED_VALUE = re.compile(r"^(Invalid (?:enum )?value) .*?(?= - at `[^`]*`$|$)", re.DOTALL)
 
 
 def _checked(write: Callable[[Any], bytes], check: Callable[[bytes], Any]) -> Callable[[Any], bytes]:
@@ -336,7 +337,7 @@ def _checked(write: Callable[[Any], bytes], check: Callable[[bytes], Any]) -> Ca
         try:
             check(payload)
         except CLIENT_ERRORS as error:
-            raise ReplyInvalid(cut(_VALUE.sub(r"\1", str(error)))) from error  # it is logged: without the value
+            raise ReplyInvalid(cut(_REJECTED_VALUE.sub(r"\1", str(error)))) from error
         except ValidationFailed as error:
             raise ReplyInvalid(cut("{message} - at `{path}`".format(**error.details[0]))) from error
         return payload

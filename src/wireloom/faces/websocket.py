@@ -203,6 +203,9 @@ def compile_event(handler: EventHandler, config: Config, hub: Hub | None, login:
         config: the application's options.
         hub: what parameters annotated `Hub` get; None where only the declaration is checked.
         login: what ``auth=True`` stands for.
+
+    Raises:
+        ConfigError: what cannot be served as it is declared.
     """
     function, options = handler.function, handler.options
     source = source_of(function)
@@ -254,6 +257,9 @@ def compile_websocket(
         config: the application's options.
         hub: what parameters annotated `Hub` get; None where only the declaration is checked.
         login: what ``auth=True`` stands for.
+
+    Raises:
+        ConfigError: what cannot be served as it is declared.
     """
     function, options = handler.function, handler.options
     source = source_of(function)

@@ -43,14 +43,16 @@ class Failures:
 
     def tell(self, hook: str, visit: Visit, error: Failure | RequestError) -> str:
         """Logs and counts the failure of a hook; gives the id of the line."""
-        visit.connection.endpoint.counts.failures[hook] += 1
+        endpoint = visit.connection.endpoint
+        endpoint.counts.failures[hook] += 1
         place = self._compiled.place_of(error)
         path, source = (place.path, f" ({place.source})") if place is not None else (hook, "")
         error_id = new_error_id()
         line = "error %s: route %r, %s%s failed on %s: %s (%s)"
         extra = {
             "error_id": error_id,
-            "endpoint": visit.connection.endpoint.label,
+            "door": endpoint.door.value,
+            "endpoint": endpoint.label,
             "route": self._route,
             "hook": hook,
             "operation": path,

@@ -21,7 +21,6 @@ from wireloom.identity.refusal import TokenInvalid
 
 __all__ = ["register_operations", "register_routes"]
 
-
 _PATH = "/api/v1/dynamic-routes"
 _HEADERS = {"Cache-Control": "no-store"}
 

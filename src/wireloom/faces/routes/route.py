@@ -36,7 +36,7 @@ KEYS: dict[str, str] = {
     "channels": "of a WebSocket route: a list of channels that every connection joins",
     "binary": "of a WebSocket route: what a binary message becomes: `text` (UTF-8), `base64` or `json`",
     "message_schema": "JSON Schema of messages, or of the body",
-    "max_message_size": "bytes of one message",
+    "max_message_size": "bytes of one message or body",
     "subprotocols": "of a WebSocket route: those that it speaks, most wanted first",
 }
 _OF_WEBSOCKETS = ("ws_hooks", "channels", "binary", "subprotocols")

@@ -61,7 +61,11 @@ class Walker(msgspec.Struct, metaclass=Declared, dict=True, eq=False, forbid_unk
         (run or self._run).reports.append(value)
 
     def visit(self, nodes: Node | Iterable[Node]) -> None:
-        """Goes to these nodes too, after those that wait already."""
+        """Goes to these nodes too, after those that wait already.
+
+        Raises:
+            TypeError: something else than nodes, such as a call of `nodes` that was not awaited.
+        """
         if isinstance(nodes, Node):
             self._run.queue.append(nodes)
             return
