@@ -290,12 +290,14 @@ class App:
         """Puts other options in force; only before the start.
 
         Raises:
-            ConfigError: a backplane that there cannot be, or a package that is missing.
+            ConfigError: a backplane or a store of routes that there cannot be, or a package that is missing.
         """
         if self.listener is not None:
             raise RuntimeError("the application is running; configure it before")
         make_backplane(config.backplane, config.backplane_prefix)
         make_tracing(config)
+        if self.route_targets:
+            self._stores_of(config)
         self.config = config
         self._configured = True
 

@@ -85,7 +85,7 @@ class Config:
     """All options of an application and its server."""
 
     host: str = _option("127.0.0.1", "address to listen on")
-    port: int = _option(8000, "port to listen on; 0 picks a free one")
+    port: int = _option(8000, "port to listen on; 0 picks a free one", within=(0, 65535))
     workers: int = _option(1, "processes that share the port", "processes", within=(1, 1024))
     dev: bool = _option(False, "development mode: error details for clients, verbose logs")
     reload: bool = _option(

@@ -96,6 +96,16 @@ def test_check_starts_nothing(run: Run, routes: Path) -> None:
     assert sorted(path for path in routes.rglob("*") if "__pycache__" not in path.parts) == before
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [("ROUTES_REDIS", "unknown key-value store rdis://"), ("ROUTES_DATABASE", "database must be sqlite:///FILE")],
+)
+def test_check_looks_at_the_stores_of_routes(run: Run, routes: Path, option: str, message: str) -> None:
+    for command in (("check", "good"), ("serve", "good", "--port", "0")):
+        result = run(*command, **{f"WIRELOOM_{option}": "rdis://x"})
+        assert (result.returncode, result.stdout) == (1, "") and result.stderr.startswith(message)
+
+
 def test_check_of_a_walker_that_is_not_there(run: Run, routes: Path) -> None:
     (routes / "walks.yaml").write_text("name: Walks\npath: /walks\nlogic: [CallWalker: {walker: Nobody}]\n")
     result = run("check", "walks.yaml")

@@ -45,7 +45,7 @@ def test_mistakes_are_told(run: Run, start: Start) -> None:
         ("chat.py", "--out", "client.js"): (2, "Say in which language"),
         ("chat.py", "--lang", "ts", "--check"): (2, "--check needs --out FILE"),
         ("nowhere.py", "--lang", "ts"): (1, "there is no file 'nowhere.py'"),
-        ("chat.py", "--out", "no/where/client.ts"): (1, "no/where/client.ts: No such file or directory"),
+        ("chat.py", "--out", "no/where/client.ts"): (1, "there is no folder 'no/where' to write client.ts to"),
         ("http://127.0.0.1:1", "--lang", "ts"): (1, "http://127.0.0.1:1/openapi.json cannot be read:"),
         ("http://127.0.0.1:1", "chat.py", "--lang", "ts"): (1, "it is the only TARGET then"),
     }

@@ -115,7 +115,7 @@ def test_port_in_use(run: Run) -> None:
         (["missing.py"], "there is no file 'missing.py'"),
         (["cat.py"], "there is no file 'cat.py'; did you mean 'chat.py'?"),
         (["broken.py"], "broken.py:2: ZeroDivisionError: division by zero"),
-        (["chat.py", "--port", "65536"], "port 65536 does not exist; the last is 65535"),
+        (["chat.py", "--port", "65536"], "--port: port must be from 0 to 65535, not 65536"),
         (["chat.py", "--ssl-certfile", "no.pem"], "--ssl-certfile: there is no file 'no.pem'"),
         (["chat.py", "--ssl-certfile", "chat.py"], "chat.py: not a certificate with its private key in PEM"),
         (["chat.py", "--config", "no.toml"], "no.toml: cannot read the configuration: No such file or directory"),

@@ -77,7 +77,7 @@ def _problems(app: App, config: Config) -> Iterator[ConfigError]:
 
     looks: tuple[Callable[[], object], ...] = (
         lambda: check_tls(config),
-        lambda: app.configure(config),  # its backplane
+        lambda: app.configure(config),  # backplane, tracing, stores of routes
         lambda: Database(config.database),
         lambda: Signing(config, "-" * MIN_SECRET_BYTES),
         lambda: config.token_jwks_url is None or Issuer(config),

@@ -42,6 +42,8 @@ def client(targets: tuple[str, ...], lang: str | None, out: str | None, check: b
     elif check:
         _require_same(Path(out), text, _command(language, targets, out))
     else:
+        if not Path(out).parent.is_dir():
+            raise click.ClickException(f"there is no folder {str(Path(out).parent)!r} to write {Path(out).name} to")
         Path(out).write_text(text, encoding="utf-8", newline="\n")
         click.echo(f"{out} written", err=True)
 
