@@ -79,6 +79,7 @@ def errors_page() -> str:
         f"| {code.code} | {code.meaning} | {'yes' if code.come_back else 'no'} |"
         for code in errors.CLOSE_CODES.values()
     ]
+    status_rows = [f"| `{code}` | {status} |" for code, status in errors.HTTP_STATUSES.items()]
     return f"""# Errors and close codes
 
 {NOTE}All errors are subclasses of `WireloomError`; the class says the consequence.
@@ -86,6 +87,14 @@ def errors_page() -> str:
 | class | consequence |
 |---|---|
 {chr(10).join(class_rows)}
+
+## Codes that callers are told
+
+`RequestError` has a `code` for programs. By HTTP it is told with this status; any other code, such as one of the application's own, with 400, unless the error says its status itself.
+
+| code | HTTP status |
+|---|---|
+{chr(10).join(status_rows)}
 
 ## Close codes
 
