@@ -202,23 +202,20 @@ class _Writer:
         """Keyword parameters, and what is handed on of them."""
         parameters = of.parameters
         names = Names({*_OF_METHODS, "answer", "body", "query"})
-        own = {each.name: names.take(identifier(each.name)) for each in parameters}
+        own = [(names.take(identifier(each.name)), each) for each in parameters]
         needed, optional = [], []
-        for each in parameters:
+        for name, each in own:
             written = (
                 "str | int" if each.in_path and each.type == STRING else self._type(each.type, f"{place}_{each.name}")
             )
             if each.required:
-                needed.append(f"{own[each.name]}: {written}")
+                needed.append(f"{name}: {written}")
             else:
-                optional.append(f"{own[each.name]}: {self._union([written, 'None'])} = None")
+                optional.append(f"{name}: {self._union([written, 'None'])} = None")
         passed = [
-            f"{kind}={{{', '.join(f'{_quoted(name)}: {own[name]}' for name in chosen)}}}"
-            for kind, chosen in (
-                ("path", [each.name for each in parameters if each.in_path]),
-                ("query", [each.name for each in parameters if not each.in_path]),
-            )
-            if chosen
+            f"{kind}={{{', '.join(chosen)}}}"
+            for kind in ("path", "query")
+            if (chosen := [f"{_quoted(each.name)}: {name}" for name, each in own if each.in_path is (kind == "path")])
         ]
         if of.any_query:
             optional.append("query: Query | None = None")
@@ -304,8 +301,9 @@ def _constant(value: Any) -> str:
 def _docstring(*told: str) -> str:
     """A docstring of lines that are not empty."""
     lines = [one_line(line) for text in told for line in text.splitlines() if line.strip()]
-    text = "\n".join(lines).replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
-    text = text[:-1] + '\\"' if text.endswith('"') else text
+    text = "\n".join(lines).replace("\\", "\\\\")
+    end = '\\"' if text.endswith('"') else ""  # it would be part of the quotes behind it
+    text = (text[:-1] if end else text).replace('"""', '\\"\\"\\"') + end
     return f'"""{text}\n"""' if len(lines) > 1 else f'"""{text}"""'
 
 
