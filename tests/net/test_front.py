@@ -277,7 +277,7 @@ async def test_a_malformed_head_is_refused() -> None:
 async def test_bytes_that_are_not_http_are_refused() -> None:
     hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"  # a TLS client
     async with TestServer(echo_app()) as server:
-        for garbage in (hello, b"HELO there\r\n\r\n", b"\r\n\r\n\r\n\r\nx", b"GET\r\n\r\n"):
+        for garbage in (hello, b"HELO there\r\n\r\n", b"\r\n\r\n\r\n\r\nx\r\n\r\n", b"GET\r\n\r\n"):
             async with dial(server.port) as peer:
                 peer.send(garbage)
                 assert (await peer.answer()).status == 400, garbage
@@ -479,6 +479,18 @@ async def test_a_slow_head_of_another_method_is_cut_as_well(begun: bytes) -> Non
     async with TestServer(echo_app(handshake_timeout_seconds=0.3)) as server, dial(server.port) as peer:
         peer.send(begun)
         await peer.rest(2)
+
+
+@pytest.mark.parametrize("lines", [b"\r\n", b"\r\n\r\n", b"\n\n\r\n\r\n" * 100])
+async def test_empty_lines_are_no_head_and_a_request_may_follow_them(lines: bytes) -> None:
+    async with TestServer(echo_app(handshake_timeout_seconds=0.3)) as server:
+        async with dial(server.port) as silent, dial(server.port) as upgraded, dial(server.port) as asked:
+            silent.send(lines)
+            upgraded.send(lines + upgrade_head())
+            await upgraded.switched()
+            asked.send(lines + request_head("GET", "/healthz/live"))
+            assert (await asked.answer()).status == 200
+            await silent.expect_end()
 
 
 async def test_one_byte_at_a_time_is_cut_as_well() -> None:

@@ -151,7 +151,8 @@ class Front(asyncio.Protocol):
         """Collects the request head."""
         if self._refused:
             return
-        data = self._received + data if self._received else data
+        # Empty lines before a request are no part of it (RFC 9112 §2.2), nor are they a head that has come
+        data = self._received + data if self._received or self._task is not None else data.lstrip(b"\r\n")
         if self._task is not None:
             self._received = data  # what follows an upgrade request that is being decided on
             if len(data) > self._listener.config.max_header_bytes and self._transport is not None:
