@@ -244,3 +244,14 @@ def test_a_name_in_the_path_and_in_the_query_is_two_parameters() -> None:
     text = write_python({"paths": {"/ask/{key}": {"get": entry}}}, {"channels": {}})
     assert all(part in text for part in ("key: str | int", "key_: str", 'path={"key": key}', 'query={"key": key_}'))
     compile(text, "client.py", "exec")
+
+
+def test_integers_that_no_literal_takes_are_int(tmp_path: Path) -> None:
+    values = [2**63, -(2**63), 2**63 - 1, -(2**63) + 1]
+    alone = {f"key{index}": {"const": value} for index, value in enumerate(values)}
+    answer = {"type": "object", "properties": {**alone, "one": {"enum": values}}}
+    entry = {"responses": {"200": {"content": {"application/json": {"schema": answer}}}}}
+    text = write_python({"paths": {"/ask": {"get": entry}}}, {"channels": {}})
+    assert text.count(str(2**63 - 1)) == 4 and str(2**63) not in text
+    (tmp_path / "client.py").write_text(text)
+    assert mypy(tmp_path, "client.py") == ""

@@ -133,8 +133,8 @@ class _Writer:
         match type_:
             case Plain(name):
                 return _PLAIN[name]
-            case Constant(value):
-                return "float" if isinstance(value, float) else f"Literal[{_constant(value)}]"
+            case Constant(value, kind):
+                return f"Literal[{_constant(value)}]" if _is_literal(type_) else kind
             case Named(name):
                 return name
             case Items(item):
@@ -151,8 +151,8 @@ class _Writer:
                 return self._hoist(type_, place)
 
     def _arms(self, arms: tuple[Type, ...], place: str) -> str:
-        constants = [each.value for each in arms if isinstance(each, Constant) and not isinstance(each.value, float)]
-        others = [arm for arm in arms if not isinstance(arm, Constant) or isinstance(arm.value, float)]
+        constants = [each.value for each in arms if isinstance(each, Constant) and _is_literal(each)]
+        others = [arm for arm in arms if not isinstance(arm, Constant) or not _is_literal(arm)]
         written = [f"Literal[{', '.join(map(_constant, constants))}]"] if constants else []
         return self._union([*written, *(self._type(arm, f"{place}_{index}") for index, arm in enumerate(others))])
 
@@ -292,6 +292,12 @@ class _Writer:
 
 def _member(field: Field, written: str) -> str:
     return written if field.required else f"NotRequired[{written}]"
+
+
+def _is_literal(constant: Constant) -> bool:
+    """Whether ``Literal`` takes it: no float (PEP 586), and for mypy no integer of more than 64 bits."""
+    value = constant.value
+    return not isinstance(value, float) and (not isinstance(value, int) or abs(value) < 2**63)
 
 
 def _constant(value: Any) -> str:
