@@ -39,6 +39,15 @@ def test_a_running_server_gives_the_same_client(run: Run, start: Start) -> None:
     assert served.stdout.splitlines()[2:] == own.stdout.splitlines()[2:]
 
 
+def test_a_password_of_the_url_is_written_and_told_nowhere(run: Run, start: Start) -> None:
+    url = start("serve", "chat.py", "--port", "0").started()
+    written = run("client", "--lang", "python", url.replace("://", "://ann:hunter2@"))
+    assert written.returncode == 0 and f"# wireloom client --lang python {url}\n" in written.stdout.replace("    ", "")
+    failed = run("client", "--lang", "python", "http://ann:hunter2@127.0.0.1:1")
+    assert failed.returncode == 1 and "http://127.0.0.1:1/openapi.json cannot be read" in failed.stderr
+    assert "hunter2" not in written.stdout + written.stderr + failed.stdout + failed.stderr
+
+
 def test_mistakes_are_told(run: Run, start: Start) -> None:
     told = {
         ("chat.py",): (2, "Say in which language: --lang ts or --lang python."),

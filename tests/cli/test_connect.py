@@ -102,7 +102,7 @@ def test_a_proxy_is_asked_for_the_way(run: Run, by_environment: bool) -> None:
     assert (result.returncode, result.stderr) == (1, "refused with 403 Forbidden\n")
 
 
-def refuse_the_way(proxy: socket.socket) -> bytes:
+def refuse_the_way(proxy: socket.socket, answer: bytes = b"HTTP/1.1 403 Forbidden\r\n\r\n") -> bytes:
     """Gives what a proxy was asked for."""
     proxy.settimeout(TIMEOUT_SECONDS)
     with proxy.accept()[0] as client:
@@ -110,12 +110,26 @@ def refuse_the_way(proxy: socket.socket) -> bytes:
         asked = b""
         while not asked.endswith(b"\r\n\r\n"):
             asked += client.recv(4096)
-        client.sendall(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+        client.sendall(answer)
     return asked
+
+
+def test_what_a_proxy_says_has_no_control_characters(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy, ThreadPoolExecutor(1) as thread:
+        asked = thread.submit(refuse_the_way, proxy, b"\x1b]0;mine\x07\x1b[2J\r\n\r\n")
+        url = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+        result = run("connect", "ws://chat.example/den", "--once", "--proxy", url)
+        asked.result(TIMEOUT_SECONDS)
+    assert result.returncode == 1 and "mine" in result.stderr and "\x1b" not in result.stderr
 
 
 def test_nobody_there(run: Run) -> None:
     result = run("connect", "127.0.0.1:1/x", "--once")
+    assert (result.returncode, result.stderr) == (1, "cannot connect to ws://127.0.0.1:1/x: nothing listens there\n")
+
+
+def test_the_password_of_the_url_is_not_told(run: Run) -> None:
+    result = run("connect", "ws://ann:hunter2@127.0.0.1:1/x", "--once")
     assert (result.returncode, result.stderr) == (1, "cannot connect to ws://127.0.0.1:1/x: nothing listens there\n")
 
 

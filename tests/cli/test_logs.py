@@ -250,6 +250,21 @@ def test_a_record_is_one_line_whatever_it_holds() -> None:
     assert told["thing"].startswith("<object object")
 
 
+@pytest.mark.parametrize("kind", ["within itself", "deep", "no number"])
+def test_a_record_with_what_is_no_json_is_told_all_the_same(kind: str) -> None:
+    given: Any = {"no number": float("nan")}.get(kind, [])
+    if kind == "within itself":
+        given.append(given)
+    for _ in range(100_000 if kind == "deep" else 0):
+        given = [given]
+
+    def refuse(constant: str) -> None:
+        pytest.fail(f"{constant} is no JSON")
+
+    told = json.loads(JSONFormatter().format(record(given=given)), parse_constant=refuse)
+    assert told["level"] == "warning" and isinstance(told["given"], str)
+
+
 def test_uvicorns_lines_are_json_without_its_colours() -> None:
     told = json.loads(JSONFormatter().format(record(color_message="\x1b[1mb\x1b[0m")))
     assert set(told) == {"time", "level", "logger", "message", "process"}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -215,3 +216,42 @@ def test_the_same_declarations_give_the_same_text() -> None:
 
     texts = {write(app.openapi(), app.asyncapi()) for write in (write_typescript, write_python) for _ in range(2)}
     assert len(texts) == 2
+
+
+@pytest.mark.parametrize("said", ['x"""', 'x\\"""', '"""', 'two "" and \\"', '""', "back\\", "x\\\\\\"])
+def test_quotes_at_the_end_of_a_description_stay_in_their_docstring(said: str) -> None:
+    entry = {"operationId": "ask", "summary": said, "responses": {}}
+    text = write_python({"paths": {"/ask": {"get": entry}}}, {"channels": {}})
+    methods = [each for each in ast.walk(ast.parse(text)) if isinstance(each, ast.AsyncFunctionDef)]
+    assert [ast.get_docstring(each) for each in methods] == [f"{said}\nGET /ask"]
+    calls = {"m": {"name": "walker.ask", "summary": said}}
+    events = {
+        "channels": {"events": {"address": "/events", "x-wireloom-event-socket": True}},
+        "operations": {"receive_events": {"messages": [{"$ref": "#/components/messages/m"}]}},
+        "components": {"messages": calls},
+    }
+    (method,) = [each for each in ast.walk(ast.parse(write_python({"paths": {}}, events))) if _is_call(each)]
+    assert ast.get_docstring(method, clean=False) == said
+
+
+def _is_call(node: ast.AST) -> TypeGuard[ast.AsyncFunctionDef]:
+    return isinstance(node, ast.AsyncFunctionDef)
+
+
+def test_a_name_in_the_path_and_in_the_query_is_two_parameters() -> None:
+    both = [{"name": "key", "in": place, "required": True, "schema": {"type": "string"}} for place in ("path", "query")]
+    entry = {"operationId": "ask", "parameters": both, "responses": {}}
+    text = write_python({"paths": {"/ask/{key}": {"get": entry}}}, {"channels": {}})
+    assert all(part in text for part in ("key: str | int", "key_: str", 'path={"key": key}', 'query={"key": key_}'))
+    compile(text, "client.py", "exec")
+
+
+def test_integers_that_no_literal_takes_are_int(tmp_path: Path) -> None:
+    values = [2**63, -(2**63), 2**63 - 1, -(2**63) + 1]
+    alone = {f"key{index}": {"const": value} for index, value in enumerate(values)}
+    answer = {"type": "object", "properties": {**alone, "one": {"enum": values}}}
+    entry = {"responses": {"200": {"content": {"application/json": {"schema": answer}}}}}
+    text = write_python({"paths": {"/ask": {"get": entry}}}, {"channels": {}})
+    assert text.count(str(2**63 - 1)) == 4 and str(2**63) not in text
+    (tmp_path / "client.py").write_text(text)
+    assert mypy(tmp_path, "client.py") == ""

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import pytest
 
-from wireloom import App, Connection, Deny, Query, Request, RequestError
+from wireloom import App, Connection, Deny, Query, Request, RequestError, create_server
 from wireloom.net.front import find_listener
 from wireloom.testing import TestServer
 from wireloom.wire.frames import PONG, TEXT, mask_frame
@@ -277,7 +277,7 @@ async def test_a_malformed_head_is_refused() -> None:
 async def test_bytes_that_are_not_http_are_refused() -> None:
     hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"  # a TLS client
     async with TestServer(echo_app()) as server:
-        for garbage in (hello, b"HELO there\r\n\r\n", b"\r\n\r\n\r\n\r\nx", b"GET\r\n\r\n"):
+        for garbage in (hello, b"HELO there\r\n\r\n", b"\r\n\r\n\r\n\r\nx\r\n\r\n", b"GET\r\n\r\n"):
             async with dial(server.port) as peer:
                 peer.send(garbage)
                 assert (await peer.answer()).status == 400, garbage
@@ -479,6 +479,18 @@ async def test_a_slow_head_of_another_method_is_cut_as_well(begun: bytes) -> Non
     async with TestServer(echo_app(handshake_timeout_seconds=0.3)) as server, dial(server.port) as peer:
         peer.send(begun)
         await peer.rest(2)
+
+
+@pytest.mark.parametrize("lines", [b"\r\n", b"\r\n\r\n", b"\n\n\r\n\r\n" * 100])
+async def test_empty_lines_are_no_head_and_a_request_may_follow_them(lines: bytes) -> None:
+    async with TestServer(echo_app(handshake_timeout_seconds=0.3)) as server:
+        async with dial(server.port) as silent, dial(server.port) as upgraded, dial(server.port) as asked:
+            silent.send(lines)
+            upgraded.send(lines + upgrade_head())
+            await upgraded.switched()
+            asked.send(lines + request_head("GET", "/healthz/live"))
+            assert (await asked.answer()).status == 200
+            await silent.expect_end()
 
 
 async def test_one_byte_at_a_time_is_cut_as_well() -> None:
@@ -713,3 +725,42 @@ async def test_pings_are_answered_at_once_with_their_payload() -> None:
 def test_the_front_serves_wireloom_only() -> None:
     with pytest.raises(TypeError, match="Wireloom"):
         find_listener(object())
+
+
+# -- other upgrades ----------------------------------------------------------------------------------------------------
+
+OTHER = {"Upgrade": "h2c", "Connection": "Upgrade"}
+HIDDEN = request_head("GET", "/hidden")
+
+
+def posted(headers: dict[str, str | None]) -> bytes:
+    """The head of a request whose body is a request's head."""
+    return request_head("POST", "/sized", {"Content-Length": str(len(HIDDEN)), **headers})
+
+
+def sizing_app() -> App:
+    return create_server(lambda request: {"body": f"{len(request.body)} bytes"}).app
+
+
+@pytest.mark.parametrize("glued", [True, False])
+async def test_an_upgrade_to_something_else_is_ignored_and_its_body_is_no_request(glued: bool) -> None:
+    async with TestServer(sizing_app()) as server, dial(server.port) as peer:
+        peer.send(posted({**OTHER}) + (HIDDEN if glued else b""))
+        if not glued:
+            await peer.drain()
+            await server.http.get("/healthz/live")  # by now the head was read
+            peer.send(HIDDEN)
+        peer.send(request_head("GET", "/next", {"Connection": "close"}))
+        assert [(await peer.answer()).body for _ in range(2)] == [b"%d bytes" % len(HIDDEN), b"0 bytes"]
+        await peer.expect_end()
+
+
+@pytest.mark.parametrize("upgrade", ["h2c", "websocket", "websocket, h2c"])
+async def test_a_later_request_with_a_body_cannot_be_upgraded(upgrade: str) -> None:
+    async with TestServer(sizing_app()) as server, dial(server.port) as peer:
+        peer.send(request_head("GET", "/first"))
+        assert (await peer.answer()).body == b"0 bytes"
+        peer.send(posted({**OTHER, "Upgrade": upgrade}))
+        assert (await peer.answer()).status == 400
+        peer.send(HIDDEN)
+        await peer.expect_end()

@@ -207,3 +207,18 @@ async def test_the_wheel_forgets_what_was_removed_and_what_was_replaced() -> Non
     wheel.stop()
     await asyncio.sleep(0.3)
     assert not removed.times
+
+
+async def test_a_time_out_may_take_away_another_that_is_due_as_well() -> None:
+    wheel = Wheel(asyncio.get_running_loop())
+    items = [Item() for _ in range(4)]
+    for item, other in zip(items, reversed(items), strict=True):
+        item.on_timeout = lambda item=item, other=other: (Item.on_timeout(item), wheel.remove(other))
+        wheel.add(item, 0.1)
+    later = Item()
+    wheel.add(later, 0.6)
+    wheel.start()
+    await soon(later.came.wait())
+    pairs = zip(items[:2], items[:1:-1], strict=True)
+    assert [len(one.times) + len(other.times) for one, other in pairs] == [1, 1]
+    wheel.stop()

@@ -18,6 +18,7 @@ __all__ = ["client"]
 
 _LANGUAGES = {".ts": "ts", ".mts": "ts", ".py": "python"}
 _OPEN_SECONDS = 10.0
+_LOGIN = re.compile(r"^(\w+://)[^/?#]*@")  # user and password of a URL, which no file and no message has to tell
 
 
 @click.command()
@@ -60,7 +61,8 @@ def _write(language: str, targets: Sequence[str], out: str | None) -> str:
 
 
 def _command(language: str, targets: Sequence[str], out: str | None) -> str:
-    written = ["wireloom", "client", "--lang", language, *targets, *(["--out", Path(out).name] if out else [])]
+    shown = [_LOGIN.sub(r"\1", target) for target in targets]
+    written = ["wireloom", "client", "--lang", language, *shown, *(["--out", Path(out).name] if out else [])]
     return shlex.join(written)
 
 
@@ -81,17 +83,18 @@ def _fetch(url: str, name: str) -> Any:
     import httpx
 
     where = f"{re.sub('^ws', 'http', url).rstrip('/')}/{name}"
+    shown = _LOGIN.sub(r"\1", where)
     try:
         answer = httpx.get(where, timeout=_OPEN_SECONDS)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ConfigError(f"{where} cannot be read: {error}; is the server running there?") from None
+        raise ConfigError(f"{shown} cannot be read: {error}; is the server running there?") from None
     if answer.status_code != 200:
         why = "; it may be served with `docs = false`" if answer.status_code == 404 else ""
-        raise ConfigError(f"{where} answers {answer.status_code}{why}")
+        raise ConfigError(f"{shown} answers {answer.status_code}{why}")
     try:
         return answer.json()
     except ValueError:
-        raise ConfigError(f"{where} is not JSON; is it a Wireloom application?") from None
+        raise ConfigError(f"{shown} is not JSON; is it a Wireloom application?") from None
 
 
 def _require_same(file: Path, text: str, command: str) -> None:

@@ -176,11 +176,11 @@ def connect(context: click.Context, /, token: str | None, headers: Pairs, **wish
         raise click.ClickException(_refusal(error, wanted.url)) from None
     except TimeoutError:
         seconds = _OPEN_SECONDS if wanted.timeout is None else wanted.timeout
-        raise click.ClickException(f"{wanted.url} did not answer within {seconds:g} s") from None
+        raise click.ClickException(f"{_shown(wanted.url)} did not answer within {seconds:g} s") from None
     except BrokenPipeError:
         raise  # nobody reads stdout any more
     except OSError as error:
-        raise click.ClickException(f"cannot connect to {wanted.url}: {_cause(error)}") from None
+        raise click.ClickException(f"cannot connect to {_shown(wanted.url)}: {_cause(error)}") from None
     except ValueError as error:  # after OSError: a certificate that is not trusted is of both
         raise click.UsageError(str(error), context) from None
 
@@ -205,6 +205,13 @@ def _with_token(wishes: Wishes, where: str | None) -> Wishes:
     return replace(wishes, headers=(*wishes.headers, ("Authorization", f"Bearer {token}")))
 
 
+def _shown(url: str) -> str:
+    """The URL without user and password."""
+    from wireloom.clients.address import parse_url
+
+    return parse_url(url).public_url
+
+
 def _tls(wishes: Wishes) -> SSLContext | None:
     """Whom to trust, where that is not the system's choice."""
     if wishes.cafile is None:
@@ -225,9 +232,9 @@ def _refusal(error: HandshakeFailed, url: str) -> str:
     """The status, what the body says about it, and what to do."""
     if not error.status:
         is_strange = "HTTP/1.1" in error.reason or "closed the connection" in error.reason
-        return error.reason + ("; is it wss://?" if is_strange and url.startswith("ws:") else "")
+        return _plain(error.reason) + ("; is it wss://?" if is_strange and url.startswith("ws:") else "")
     if error.status == 101:
-        return f"not a WebSocket: {error.reason}"
+        return f"not a WebSocket: {_plain(error.reason)}"
     try:
         phrase = HTTPStatus(error.status).phrase
     except ValueError:

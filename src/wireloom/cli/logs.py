@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import reprlib
 from datetime import UTC, datetime
 from typing import Any
 
@@ -51,7 +52,15 @@ class JSONFormatter(logging.Formatter):
             told["traceback"] = self.formatException(record.exc_info)
         if record.stack_info:
             told["stack"] = record.stack_info
-        return json.dumps(told, default=str, skipkeys=True)
+        try:
+            return json.dumps(told, default=str, skipkeys=True, allow_nan=False)
+        except (ValueError, RecursionError):  # NaN, within itself, too deep: logging would drop the line
+            return json.dumps({name: _plain(value) for name, value in told.items()})
+
+
+def _plain(value: Any) -> Any:
+    """A value that is certainly JSON: what is no text and no whole number is told as Python writes it, cut."""
+    return value if isinstance(value, str | int) else reprlib.repr(value)
 
 
 def _whereabouts() -> dict[str, str]:

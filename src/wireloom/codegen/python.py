@@ -133,8 +133,8 @@ class _Writer:
         match type_:
             case Plain(name):
                 return _PLAIN[name]
-            case Constant(value):
-                return "float" if isinstance(value, float) else f"Literal[{_constant(value)}]"
+            case Constant(value, kind):
+                return f"Literal[{_constant(value)}]" if _is_literal(type_) else kind
             case Named(name):
                 return name
             case Items(item):
@@ -151,8 +151,8 @@ class _Writer:
                 return self._hoist(type_, place)
 
     def _arms(self, arms: tuple[Type, ...], place: str) -> str:
-        constants = [each.value for each in arms if isinstance(each, Constant) and not isinstance(each.value, float)]
-        others = [arm for arm in arms if not isinstance(arm, Constant) or isinstance(arm.value, float)]
+        constants = [each.value for each in arms if isinstance(each, Constant) and _is_literal(each)]
+        others = [arm for arm in arms if not isinstance(arm, Constant) or not _is_literal(arm)]
         written = [f"Literal[{', '.join(map(_constant, constants))}]"] if constants else []
         return self._union([*written, *(self._type(arm, f"{place}_{index}") for index, arm in enumerate(others))])
 
@@ -202,23 +202,20 @@ class _Writer:
         """Keyword parameters, and what is handed on of them."""
         parameters = of.parameters
         names = Names({*_OF_METHODS, "answer", "body", "query"})
-        own = {each.name: names.take(identifier(each.name)) for each in parameters}
+        own = [(names.take(identifier(each.name)), each) for each in parameters]
         needed, optional = [], []
-        for each in parameters:
+        for name, each in own:
             written = (
                 "str | int" if each.in_path and each.type == STRING else self._type(each.type, f"{place}_{each.name}")
             )
             if each.required:
-                needed.append(f"{own[each.name]}: {written}")
+                needed.append(f"{name}: {written}")
             else:
-                optional.append(f"{own[each.name]}: {self._union([written, 'None'])} = None")
+                optional.append(f"{name}: {self._union([written, 'None'])} = None")
         passed = [
-            f"{kind}={{{', '.join(f'{_quoted(name)}: {own[name]}' for name in chosen)}}}"
-            for kind, chosen in (
-                ("path", [each.name for each in parameters if each.in_path]),
-                ("query", [each.name for each in parameters if not each.in_path]),
-            )
-            if chosen
+            f"{kind}={{{', '.join(chosen)}}}"
+            for kind in ("path", "query")
+            if (chosen := [f"{_quoted(each.name)}: {name}" for name, each in own if each.in_path is (kind == "path")])
         ]
         if of.any_query:
             optional.append("query: Query | None = None")
@@ -297,6 +294,12 @@ def _member(field: Field, written: str) -> str:
     return written if field.required else f"NotRequired[{written}]"
 
 
+def _is_literal(constant: Constant) -> bool:
+    """Whether ``Literal`` takes it: no float (PEP 586), and for mypy no integer of more than 64 bits."""
+    value = constant.value
+    return not isinstance(value, float) and (not isinstance(value, int) or abs(value) < 2**63)
+
+
 def _constant(value: Any) -> str:
     return ascii(value)
 
@@ -304,8 +307,9 @@ def _constant(value: Any) -> str:
 def _docstring(*told: str) -> str:
     """A docstring of lines that are not empty."""
     lines = [one_line(line) for text in told for line in text.splitlines() if line.strip()]
-    text = "\n".join(lines).replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
-    text = text[:-1] + '\\"' if text.endswith('"') else text
+    text = "\n".join(lines).replace("\\", "\\\\")
+    end = '\\"' if text.endswith('"') else ""  # it would be part of the quotes behind it
+    text = (text[:-1] if end else text).replace('"""', '\\"\\"\\"') + end
     return f'"""{text}\n"""' if len(lines) > 1 else f'"""{text}"""'
 
 

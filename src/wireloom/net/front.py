@@ -6,6 +6,7 @@ It is the class behind uvicorn's ``http=`` and ``ws=`` options, so listening, TL
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from typing import Any
 
@@ -30,6 +31,8 @@ from wireloom.wire.handshake import (
 
 __all__ = ["Front", "Upgraded", "find_listener"]
 
+# HTTP/2, for instance: a server may ignore it (RFC 9110 §7.8), where uvicorn's parser would leave the body unread
+_OTHER_UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*(?=\r\n[^ \t])", re.IGNORECASE)
 _LAST_HEAD_SECONDS = 0.1  # for a request that is on its way when the server stops
 
 
@@ -151,7 +154,8 @@ class Front(asyncio.Protocol):
         """Collects the request head."""
         if self._refused:
             return
-        data = self._received + data if self._received else data
+        # Empty lines before a request are no part of it (RFC 9112 §2.2), nor are they a head that has come
+        data = self._received + data if self._received or self._task is not None else data.lstrip(b"\r\n")
         if self._task is not None:
             self._received = data  # what follows an upgrade request that is being decided on
             if len(data) > self._listener.config.max_header_bytes and self._transport is not None:
@@ -169,11 +173,11 @@ class Front(asyncio.Protocol):
         if end > self._listener.config.max_header_bytes:
             self._refuse(Deny(431, "The request head is too large"))
         elif b"websocket" not in data[:end].lower():
-            self._hand_over(data)
+            self._hand_over(data, end)
         else:
             self._upgrade(data, end)
 
-    def _hand_over(self, data: bytes) -> None:
+    def _hand_over(self, data: bytes, end: int) -> None:
         """An HTTP request: uvicorn's protocol gets the transport, and the bytes as if they had just arrived."""
         transport = self._transport
         assert transport is not None
@@ -181,7 +185,7 @@ class Front(asyncio.Protocol):
         protocol = HTTPProtocol(self._config, self._server_state, self._app_state, self._listener)
         protocol.connection_made(transport)
         transport.set_protocol(protocol)
-        protocol.data_received(data)
+        protocol.data_received(_OTHER_UPGRADE.sub(b"", data[:end]) + data[end:])
         if self._listener.draining:
             protocol.shutdown()
 
@@ -189,7 +193,7 @@ class Front(asyncio.Protocol):
         try:
             head = parse_head(data[:end])
             if not is_upgrade(head):
-                self._hand_over(data)
+                self._hand_over(data, end)
                 return
             accept = check_upgrade(head)
             shell = self._make_shell(head)

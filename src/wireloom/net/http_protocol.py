@@ -104,8 +104,20 @@ class HTTPProtocol(HttpToolsProtocol):
         if self.cycle is not None and self._head_bytes > self._listener.config.max_header_bytes:
             self._refuse(Deny(431, "The request head is too large"))  # of the first, the Front has seen every byte
             return
+        if self.parser.should_upgrade() and self._has_body:
+            # the parser would take the body for the next request
+            self._refuse(Deny(400, "A request that asks for another protocol has no body"))
+            return
         self._in_body = True
         super().on_headers_complete()
+
+    @property
+    def _has_body(self) -> bool:
+        """Whether the head announces one."""
+        return any(
+            name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0 \t"))
+            for name, value in self.headers
+        )
 
     @property
     def _head_bytes(self) -> int:

@@ -262,12 +262,17 @@ class WebSocketShell(asyncio.Protocol):
         for index, item in enumerate(work):
             busy = len(self._tasks or ())
             if self._queue or busy >= self._concurrency or (busy and not isinstance(item, (str, bytes))):
-                self._wait(work[index:])
+                del work[:index]  # of a flood, a copy for each message would cost more than the message
+                self._wait(work)
                 return
             self._start(self._drain([item]))
 
     def _wait(self, work: list[Work]) -> None:
-        self._queue = [*(self._queue or ()), *work] or None
+        """Lets work wait for its turn; the list is the queue's from now on."""
+        if self._queue:
+            self._queue += work
+        else:
+            self._queue = work or None
         if self._reading and self.is_open and self._is_full():
             self._reading = False
             self._transport.pause_reading()

@@ -63,6 +63,8 @@ class Wheel:
         self.now = self._loop.time()
         last, self._tick = self._tick, int(self.now / _TICK_SECONDS)
         for tick in range(last + 1, self._tick + 1):
-            for item in self._buckets.pop(tick, ()):
+            due = self._buckets.pop(tick, None)
+            while due:  # an item may take the time-out of another away
+                item = due.pop()
                 item.bucket = None
                 item.on_timeout()
