@@ -169,6 +169,24 @@ def test_mistakes_are_told_in_a_line(
     assert "hunter2" not in done.stderr
 
 
+def test_without_a_terminal_the_other_way_to_give_a_password_is_told(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", PROGRAM, "user", "add", "bob"],
+        cwd=tmp_path,
+        env=environment(),
+        input=f"{PASSWORD}\n{PASSWORD}\n",
+        capture_output=True,
+        encoding="utf-8",
+        timeout=30,
+        start_new_session=True,  # without the terminal that the tests may have
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [
+        "There is no terminal to ask for the password; give it by --password-stdin.",
+        "Try 'wireloom user add --help'.",
+    ]
+
+
 def test_another_database(wireloom: Wireloom, tmp_path: Path, bob: Any) -> None:
     url = f"sqlite:///{tmp_path}/other.db"
     assert wireloom("user", "list", "--json", "--database", url).stdout == "[]\n"

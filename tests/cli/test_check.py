@@ -50,6 +50,15 @@ def test_check_tells_every_problem_with_its_place(run: Run, directory: Path) -> 
     assert [(line, start) for line, start in zip(lines, expected, strict=True) if not line.startswith(start)] == []
 
 
+def test_check_tells_that_an_import_is_circular(run: Run, directory: Path) -> None:
+    (directory / "main.py").write_text("import bids\nfrom wireloom import App\n\napp = App()\n")
+    (directory / "bids.py").write_text("from main import app\n")
+    result = run("check", "main.py")
+    assert result.returncode == 1
+    assert result.stderr.startswith("bids.py:1: ImportError: cannot import name 'app'")
+    assert "most likely due to a circular import" in result.stderr
+
+
 def test_check_wants_one_app(run: Run, directory: Path) -> None:
     for name in ("one", "two"):
         (directory / f"{name}.py").write_text("from wireloom import App\n\napp = App()\n")

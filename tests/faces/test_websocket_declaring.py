@@ -275,3 +275,14 @@ def test_an_endpoint_says_whether_it_answers_each_message() -> None:
     app.add(wireloom.websocket("/several", concurrency=2, name="several")(one))
     operations = app.asyncapi()["operations"]
     assert [name for name, each in operations.items() if "reply" in each] == ["receive_one"]
+
+
+def test_a_decorator_without_its_parentheses_is_refused_where_it_stands() -> None:
+    async def handler(message: int) -> None: ...
+
+    for declare in (wireloom.websocket, App().websocket):
+        with pytest.raises(ConfigError, match=rf"^{__file__}:\d+: 'handler': websocket needs a path: @app\.websocket"):
+            declare(handler)  # type: ignore[arg-type]
+    for declare in (wireloom.event, App().event):
+        with pytest.raises(ConfigError, match=rf"^{__file__}:\d+: 'handler': event needs parentheses: @app\.event"):
+            declare(handler)  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import os
 import socket
+import ssl
 from typing import Annotated, Any
 
 import pytest
@@ -310,6 +311,17 @@ async def test_a_head_of_just_the_limit_is_taken() -> None:
         async with dial(server.port) as peer:
             peer.send(head.replace(b"X-Filler: ", b"X-Filler: x"))
             assert (await peer.answer()).status == 431
+
+
+async def test_a_tls_client_is_told_at_once_that_there_is_no_tls() -> None:
+    async with TestServer(echo_app()) as server:
+        with pytest.raises(ssl.SSLError, match="WRONG_VERSION_NUMBER"):
+            await soon(asyncio.open_connection("127.0.0.1", server.port, ssl=ssl.create_default_context()))
+        async with dial(server.port) as peer:
+            peer.send(b"\x16")
+            peer.send(b"\x03\x01\x02\x00\x01")
+            answer = await peer.answer()
+            assert answer.status == 400 and b"no TLS on this port" in answer.body
 
 
 async def test_the_431_reaches_a_client_that_is_still_sending() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import sys
+import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -238,7 +240,13 @@ def _ask_password(from_stdin: bool) -> str:
     """A password that is not shown, and not taken from the command line, where other users of the machine see it."""
     if from_stdin:
         return sys.stdin.readline().rstrip("\r\n")
-    return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", getpass.GetPassWarning)  # it would be read from a pipe, and shown
+        try:
+            return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+        except getpass.GetPassWarning:
+            told = "There is no terminal to ask for the password; give it by --password-stdin."
+            raise click.UsageError(told) from None
 
 
 def _moment(seconds: float | None) -> str | None:

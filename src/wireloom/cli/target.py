@@ -293,6 +293,9 @@ def _import_script(name: str, path: Path) -> ModuleType:
         return present
     if present is not None:
         name = f"wireloom_target_{name}_{len(sys.modules)}"
+    found = importlib.util.find_spec(name) if name.isidentifier() else None
+    if found is not None and found.origin == str(path):
+        return importlib.import_module(name)  # which has words of its own for a circular import
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None, "a .py file has a loader"
     module = sys.modules[name] = importlib.util.module_from_spec(spec)

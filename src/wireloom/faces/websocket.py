@@ -128,6 +128,11 @@ def websocket(
         ConfigError: a parameter that nothing explains, a type that has no schema, a schema that is none.
     """
 
+    if callable(path):
+        raise ConfigError(
+            f'{getattr(path, "__name__", path)!r}: websocket needs a path: @app.websocket("/…")', source_of(path)
+        )
+
     def declare(function: Function) -> WebSocketHandler:
         if isinstance(subprotocols, str):
             raise ConfigError(f"{function.__name__!r}: subprotocols is a list, not a text", source_of(function))
@@ -187,6 +192,11 @@ def event(
     Raises:
         ConfigError: as `websocket` does.
     """
+
+    if callable(name):
+        raise ConfigError(
+            f"{getattr(name, '__name__', name)!r}: event needs parentheses: @app.event()", source_of(name)
+        )
 
     def declare(function: Function) -> EventHandler:
         target = _bare(function)

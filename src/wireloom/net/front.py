@@ -34,6 +34,7 @@ __all__ = ["Front", "Upgraded", "find_listener"]
 # HTTP/2, for instance: a server may ignore it (RFC 9110 §7.8), where uvicorn's parser would leave the body unread
 _OTHER_UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*(?=\r\n[^ \t])", re.IGNORECASE)
 _LAST_HEAD_SECONDS = 0.1  # for a request that is on its way when the server stops
+_TLS_HANDSHAKE = b"\x16\x03"  # RFC 8446 §5.1: what the first record of a TLS client begins with
 
 
 def find_listener(application: Any) -> Listener:
@@ -166,6 +167,8 @@ class Front(asyncio.Protocol):
             self._decide(data, end + 4)
         elif len(data) > self._listener.config.max_header_bytes:
             self._refuse(Deny(431, "The request head is too large"))
+        elif data.startswith(_TLS_HANDSHAKE):
+            self._refuse(Deny(400, "There is no TLS on this port; use http:// or ws://"))
         else:
             self._received = data
 
