@@ -5,6 +5,7 @@ Only ports, addresses of the servers and the paths of the certificate are other 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -31,6 +32,7 @@ from wireloom.config import Config
 
 pytestmark = pytest.mark.anyio
 
+SECONDS = 20.0
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "nginx.md"
 APPLICATION = """\
 import os
@@ -48,8 +50,9 @@ async def where(message: dict, connection: Connection, hub: Hub) -> dict:
 
 
 @where.on_connect
-async def joined(connection: Connection) -> None:
+async def joined(connection: Connection, hub: Hub) -> None:
     connection.join("all")
+    await hub.settle()  # the other server's publications come from now on
 """
 
 
@@ -154,10 +157,17 @@ def wait_for(site: Site, proxy: Running) -> Site:
                 raise AssertionError(f"nginx did not start:\n{proxy.stderr}") from None
 
 
+async def hear(client: ClientConnection) -> dict[str, str]:
+    """The next message."""
+    async with asyncio.timeout(SECONDS):
+        heard: dict[str, str] = json.loads(await client.recv())
+    return heard
+
+
 async def ask(client: ClientConnection) -> dict[str, str]:
     """Sends a message and gives the reply."""
     await client.send("{}")
-    answer: dict[str, str] = json.loads(await client.recv())
+    answer = await hear(client)
     assert "error" not in answer, answer
     return answer
 
@@ -176,7 +186,7 @@ async def test_websockets_pass_over_tls_and_go_to_both_servers(site: Site) -> No
         places = (await ask(one))["place"], (await ask(two))["place"]
         assert set(places) == {"first", "second"}
         await one.send('{"publish": true}')
-        assert json.loads(await two.recv()) == {"said": places[0]}  # from one process to the other
+        assert await hear(two) == {"said": places[0]}  # from one process to the other
 
 
 async def test_the_client_is_who_it_is_and_not_who_it_says(site: Site) -> None:
@@ -218,7 +228,7 @@ async def stop_one(site: Site) -> None:
         clients = {(await ask(each))["place"]: each for each in (one, two)}
         site.servers[0].signal(signal.SIGTERM)
         with pytest.raises(ConnectionClosed) as ended:
-            await clients["first"].recv()
+            await hear(clients["first"])
         assert ended.value.rcvd is not None
         assert (ended.value.rcvd.code, "reconnect_in_ms" in ended.value.rcvd.reason) == (1012, True)
         assert site.servers[0].end() == 0
