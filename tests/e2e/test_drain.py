@@ -112,6 +112,16 @@ async def test_what_was_accepted_is_answered_before_the_close(serve: Callable[..
     assert await end_of(server) == 0
 
 
+async def test_a_hangup_ends_one_process_as_a_termination_does(serve: Callable[..., Running]) -> None:
+    server = serve()
+    async with open_connection(f"ws://127.0.0.1:{port_of(server.started())}/echo") as client:
+        server.signal(signal.SIGHUP)
+        with pytest.raises(ConnectionClosed) as closed:
+            await soon(client.receive())
+    assert (closed.value.code, list(json.loads(closed.value.reason))) == (1012, ["reconnect_in_ms"])
+    assert await end_of(server) == 0
+
+
 async def test_what_comes_after_the_close_is_not_handled(serve: Callable[..., Running]) -> None:
     """So a client that was closed with 1012 knows of what it has no answer to: it was not done."""
     server = serve()

@@ -43,6 +43,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 _BACKLOG = 2048
+_ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _LEAST_FOR_APPLICATION_SECONDS = 3.0  # to stop in, when all the time of the drain is spent
 _AFTER_DRAIN_SECONDS = 5.0  # for that, and for the last hooks
 _LOOK_SECONDS = 0.02
@@ -172,7 +173,8 @@ class ForegroundServer(DrainingServer):
         if threading.current_thread() is not threading.main_thread():
             yield  # only there can signals be heard
             return
-        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        heard = [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores one
+        before = {number: signal.signal(number, self.handle_exit) for number in heard}
         try:
             yield
         finally:
