@@ -31,7 +31,7 @@ from wireloom.cli.output import explain
 from wireloom.cli.target import failed, load_app
 from wireloom.config import Config
 from wireloom.errors import ConfigError
-from wireloom.net.server import DrainingServer, ForegroundServer, longest_stop_seconds, uvicorn_config
+from wireloom.net.server import DrainingServer, ForegroundServer, ending_signals, longest_stop_seconds, uvicorn_config
 
 if TYPE_CHECKING:
     from wireloom.cli.reload import Reloader
@@ -141,7 +141,7 @@ class _Server(ForegroundServer):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Signals are ours to the end of the process."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ending_signals():
             signal.signal(number, self.handle_exit)
         yield
 

@@ -16,6 +16,7 @@ import os
 import signal
 import socket
 import ssl as tls
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ __all__ = [
     "LoopServer",
     "bind",
     "check_tls",
+    "ending_signals",
     "longest_stop_seconds",
     "url_of",
     "uvicorn_config",
@@ -43,7 +45,6 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 _BACKLOG = 2048
-_ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _LEAST_FOR_APPLICATION_SECONDS = 3.0  # to stop in, when all the time of the drain is spent
 _AFTER_DRAIN_SECONDS = 5.0  # for that, and for the last hooks
 _LOOK_SECONDS = 0.02
@@ -83,6 +84,14 @@ def uvicorn_config(
         forwarded_allow_ips=config.forwarded_allow_ips,
         timeout_graceful_shutdown=max(1, math.ceil(config.drain_timeout_seconds)),
     )
+
+
+def ending_signals() -> list[signal.Signals]:
+    """The signals that begin the end: an interrupt, a termination, and a hangup unless it is ignored, as by `nohup`."""
+    ending = [signal.SIGINT, signal.SIGTERM]
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        ending.append(signal.SIGHUP)
+    return ending
 
 
 class DrainingServer(uvicorn.Server):
@@ -173,8 +182,7 @@ class ForegroundServer(DrainingServer):
         if threading.current_thread() is not threading.main_thread():
             yield  # only there can signals be heard
             return
-        heard = [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores one
-        before = {number: signal.signal(number, self.handle_exit) for number in heard}
+        before = {number: signal.signal(number, self.handle_exit) for number in ending_signals()}
         try:
             yield
         finally:
