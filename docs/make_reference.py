@@ -96,6 +96,8 @@ def errors_page() -> str:
 |---|---|
 {chr(10).join(status_rows)}
 
+On a typed handler's socket, a message that is not of its shape is answered with `{{"error": …}}` and one that is no JSON with `{{"message": …, "type": "error"}}`: two shapes that clients of today know. Which door tells what: [on the wire](wire.md).
+
 ## Close codes
 
 | code | means | come back? |

@@ -14,7 +14,7 @@ from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from wireloom.core.rest import refuse
+from wireloom.core.rest import headers_of, refuse
 from wireloom.errors import InternalError, RequestError, new_error_id
 
 __all__ = ["Answering", "Answers"]
@@ -22,8 +22,6 @@ __all__ = ["Answering", "Answers"]
 logger = logging.getLogger(__name__)
 
 Answering: TypeAlias = Callable[[HTTPRequest], Awaitable[Response]]
-
-_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "2"}}  # RFC 9110 §11.6.1, §10.2.3
 
 
 class Answers:
@@ -63,7 +61,7 @@ class Answers:
             raise
         except Exception as error:
             refusal = self._judge(error, request)
-            return refuse(refusal, refusal.http_status, _headers_of(refusal))
+            return refuse(refusal, refusal.http_status, headers_of(refusal))
 
     def _judge(self, error: Exception, request: HTTPRequest) -> RequestError:
         """What the caller is told; a bug is logged."""
@@ -76,8 +74,3 @@ class Answers:
             "a bug, error id %s: %s %s", error_id, request.method, request.url.path, exc_info=error, extra=told
         )
         return InternalError(error_id, error)
-
-
-def _headers_of(refusal: RequestError) -> Mapping[str, str] | None:
-    after = getattr(refusal, "retry_after_seconds", None)
-    return _HEADERS.get(refusal.http_status) if after is None else {"Retry-After": str(after)}  # RFC 6585 §4

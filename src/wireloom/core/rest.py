@@ -14,7 +14,10 @@ from wireloom.config import Limits
 from wireloom.core.codec import error_object
 from wireloom.errors import InternalError, RequestError
 
-__all__ = ["Incoming", "answer", "read_body", "refuse"]
+__all__ = ["Incoming", "answer", "headers_of", "read_body", "refuse"]
+
+# RFC 9110 §11.6.1 and §10.2.3, RFC 6585 §4
+_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}, 503: {"Retry-After": "2"}}
 
 _encode = msgspec.json.Encoder().encode
 
@@ -48,6 +51,12 @@ def refuse(error: RequestError, status: int, headers: Mapping[str, str] | None =
     if isinstance(error, InternalError):
         told |= {"code": error.code, "message": error.message}  # no walker has run here
     return _response({"ok": False, "type": "error", "data": None, "error": told}, status, headers)
+
+
+def headers_of(refusal: RequestError) -> Mapping[str, str]:
+    """The headers that come with a refusal: how to log in, or when to try again."""
+    after = getattr(refusal, "retry_after_seconds", None)
+    return _HEADERS.get(refusal.http_status, {}) if after is None else {"Retry-After": str(after)}
 
 
 async def read_body(request: HTTPRequest, limits: Limits) -> bytes:

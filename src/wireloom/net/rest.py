@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import anyio
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, QueryParams
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -16,11 +15,10 @@ from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response
 
-from wireloom.config import Limits
 from wireloom.core.dispatch import authorize, invoke
 from wireloom.core.endpoint import Door, Endpoint
 from wireloom.core.request import Request
-from wireloom.core.rest import Incoming, read_body
+from wireloom.core.rest import Incoming, headers_of, read_body
 from wireloom.core.router import Router
 from wireloom.errors import ConnectionClosed, Disconnect, RequestError
 from wireloom.wire.handshake import RequestHead
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RestCaller", "RestDoor"]
 
-_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}, 503: {"Retry-After": "2"}}
 _MAX_FORM_FIELDS = 1000
 
 
@@ -171,13 +168,13 @@ async def _read(http: HTTPRequest, caller: RestCaller, endpoint: Endpoint) -> tu
         return b"", None
     kind = http.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind == "multipart/form-data" and endpoint.door is Door.REST:
-        return b"", await _read_form(http, await caller.read_body(), endpoint.limits)
+        return b"", await _read_form(http, await caller.read_body())
     if kind != "application/json" and endpoint.door is Door.REST:
         raise RequestError("UNSUPPORTED_MEDIA_TYPE", "The body must be application/json or multipart/form-data")
     return await caller.read_body(), None
 
 
-async def _read_form(http: HTTPRequest, body: bytes, limits: Limits) -> Any:
+async def _read_form(http: HTTPRequest, body: bytes) -> Any:
     """The fields of a form that has come whole and within its bound."""
 
     async def parts() -> Any:
@@ -192,8 +189,7 @@ async def _read_form(http: HTTPRequest, body: bytes, limits: Limits) -> Any:
         headers, parts(), max_files=_MAX_FORM_FIELDS, max_fields=_MAX_FORM_FIELDS, max_part_size=len(body) + 1
     )
     try:
-        with anyio.fail_after(limits.body_timeout_seconds or None):
-            return await parser.parse()
+        return await parser.parse()
     except (MultiPartException, KeyError, ValueError) as error:
         reason = getattr(error, "message", "the form cannot be read")
         raise RequestError("INVALID_FORM", f"Invalid form: {reason}") from error
@@ -201,8 +197,5 @@ async def _read_form(http: HTTPRequest, body: bytes, limits: Limits) -> Any:
 
 def _refusal(endpoint: Endpoint, error: RequestError, headers: dict[str, str] | None = None) -> Response:
     endpoint.counts.tell(error.code, error)
-    status = error.http_status
     body = endpoint.codec.encode_error(error)
-    after = getattr(error, "retry_after_seconds", None)
-    told = {} if after is None else {"Retry-After": str(after)}  # RFC 6585 §4
-    return Response(body, status, {**_HEADERS.get(status, {}), **told, **(headers or {})}, "application/json")
+    return Response(body, error.http_status, {**headers_of(error), **(headers or {})}, "application/json")
