@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import sys
 import zlib
@@ -488,6 +489,7 @@ class Flood:
 def main() -> int:
     """Floods a server, and prints what it did about it."""
     host, port, count, rounds = sys.argv[1], *map(int, sys.argv[2:5])
+    os.nice(10)  # who measures beside it waits for the server, not for the processor that it has to share with us
 
     async def run() -> Flood:
         flood = Flood(host, port, count, rounds)
