@@ -194,6 +194,28 @@ async def test_order_is_kept_whatever_the_segments(path: str) -> None:
             await peer.expect_text(f"{number} {'x' * (number % 300)}")
 
 
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_flood_of_one_connection_lets_others_have_their_turn(waits: bool) -> None:
+    app, handled, at_next_turn = App(), [], []
+
+    @app.websocket("/flood")
+    async def flood(message: str) -> str:
+        if not handled:
+            asyncio.get_running_loop().call_soon(lambda: at_next_turn.append(len(handled)))
+        handled.append(message)
+        if waits and message == "300":
+            await asyncio.sleep(0)
+        return message
+
+    async with TestServer(app) as server, dial(server.port) as peer:
+        await peer.upgrade("/flood")
+        peer.send(texts(*(str(number) for number in range(2000))) + mask_frame(CLOSE, b"\x03\xe8"))
+        for number in range(2000):
+            await peer.expect_text(str(number))
+        assert (await peer.frame()).opcode == CLOSE
+    assert at_next_turn[0] < 1000
+
+
 async def test_a_slow_handler_is_finished_before_the_next_begins() -> None:
     app = echo_app()
     async with TestServer(app) as server, dial(server.port) as peer:

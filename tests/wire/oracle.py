@@ -11,7 +11,7 @@ from typing import Any
 
 from wireloom.errors import ProtocolError
 from wireloom.wire.deflate import Inflater
-from wireloom.wire.messages import Close, MessageReader, Ping, Pong, ReaderRules
+from wireloom.wire.messages import Close, Event, MessageReader, Ping, Pong, ReaderRules
 
 # RFC 3629 §4: first byte's range, and the ranges of the bytes after it.
 _TAIL = (0x80, 0xBF)
@@ -202,7 +202,14 @@ def read(data: bytes, rules: ReaderRules, cuts: Iterable[int] = (), doubling: bo
     """What a fresh reader makes of a stream that arrives cut at these places."""
     reader = MessageReader(rules, Doubling() if doubling else None)
     places = [0, *sorted(cuts), len(data)]
-    return plain(event for start, stop in pairwise(places) for event in reader.feed(data[start:stop]))
+    return plain(event for start, stop in pairwise(places) for event in _feed(reader, data[start:stop]))
+
+
+def _feed(reader: MessageReader, data: bytes) -> list[Event]:
+    events = reader.feed(data)
+    while reader.holds:
+        events += reader.feed(b"")
+    return events
 
 
 def read_bytewise(data: bytes, rules: ReaderRules, doubling: bool = False) -> list[tuple[int, Any]]:

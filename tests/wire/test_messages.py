@@ -372,6 +372,25 @@ def test_the_limit_of_fragments() -> None:
     assert read(frame(0x01) + frame(0x00) * 50, rules) == [TOO_BIG]
 
 
+@pytest.mark.parametrize(
+    ("frames", "expected"),
+    [
+        ([frame(0x81, b"%d" % number) for number in range(1000)], [str(number) for number in range(1000)]),
+        ([frame(0x89, b"%d" % number) for number in range(1000)], [Ping(b"%d" % number) for number in range(1000)]),
+        ([frame(0x01, b"a"), *[frame(0x00, b"b")] * 998, frame(0x80, b"c")], ["a" + "b" * 998 + "c"]),
+    ],
+    ids=["messages", "pings", "fragments"],
+)
+def test_many_frames_are_read_a_part_at_a_time(frames: list[bytes], expected: list[Any]) -> None:
+    reader, parts = MessageReader(ReaderRules()), 1
+    events = reader.feed(b"".join(frames))
+    while reader.holds:
+        more = reader.feed(b"")
+        assert len(more) <= 256
+        events, parts = events + more, parts + 1
+    assert (events, parts >= 4) == (expected, True)
+
+
 def test_a_header_that_promises_much_takes_no_memory() -> None:
     reader = MessageReader(ReaderRules(max_message_bytes=0))
     assert reader.feed(head(0x82, 2**40) + KEY + b"x" * 10) == []

@@ -13,7 +13,7 @@ import asyncio
 import sys
 from collections.abc import Coroutine
 from contextvars import Context
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from wireloom.core.caller import current_caller
 from wireloom.core.dispatch import Direct, context_of, run_hook, time_direct, time_rest
@@ -39,17 +39,10 @@ _QUEUED_BYTES = 1024 * 1024  # that may wait for handlers where messages have no
 _NOT_SINCE_PING = -1.0  # in the place of the time when something was last heard
 
 
-class _Restart:
-    """Waits in the queue behind running handlers: the server stops, or what it served is gone.
+class _Restart(NamedTuple):
+    """Waits in the queue behind running handlers: the server stops, or what it served is gone."""
 
-    Args:
-        reason: of the close to come.
-    """
-
-    __slots__ = ("reason",)
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
+    reason: str
 
 
 class WebSocketShell(asyncio.Protocol):
@@ -87,6 +80,7 @@ class WebSocketShell(asyncio.Protocol):
         "_state",
         "_tasks",
         "_transport",
+        "_turn",
         "bucket",
         "close_code",
         "close_reason",
@@ -117,6 +111,7 @@ class WebSocketShell(asyncio.Protocol):
         self._queue: list[Work] | None = None  # what arrived while they run
         self._drained: list[asyncio.Future[None]] | None = None
         self._reading = True
+        self._turn = False  # whether what the reader holds will be handled in a turn to come
         self._deaf = False  # nothing more is handled: the connection was closed, or nobody waits for its streams
         self._cancelled = False
         self.bucket: set[Timed] | None = None
@@ -181,13 +176,13 @@ class WebSocketShell(asyncio.Protocol):
         counts.received += len(events)
         counts.received_bytes += len(data)
         self._handle(events)
-        while reader.holds and self._reading:
-            events = reader.feed(b"")
-            counts.received += len(events)
-            self._handle(events)
         outbox.marked = False
         if outbox.frames:
             outbox.flush()
+        if reader.holds and self._reading:
+            self._reading = False
+            self._transport.pause_reading()
+            self._take_turn()
 
     def _handle(self, events: list[Event]) -> None:
         if self._state == _OPEN and self._tasks is None and self._direct is not None:
@@ -195,10 +190,19 @@ class WebSocketShell(asyncio.Protocol):
         elif events:
             self._take(events)
 
+    def _take_turn(self) -> None:
+        """Handles what the reader holds after the others' turn, so that a flood delays nobody else for long."""
+        if not self._turn:
+            self._turn = True
+            self._listener.loop.call_soon(self._read_on)
+
     def _read_on(self) -> None:
-        """Goes on with what the reader holds."""
-        if self._reader.holds and self._reading:
-            self.data_received(b"")
+        """Goes on with what the reader holds; when that is handled, with what arrives."""
+        self._turn = False
+        if self._state != _CLOSED and self._may_read():
+            if self._reader.holds:
+                self.data_received(b"")
+            self._resume_reading()
 
     def _call_directly(self, direct: Direct, events: list[Event]) -> None:
         """Handles messages without a task, up to the first event that is none."""
@@ -376,11 +380,16 @@ class WebSocketShell(asyncio.Protocol):
 
     def _resume_reading(self) -> None:
         """Reads on, unless messages or bytes still wait for something."""
-        if not self._reading and not (self.is_open and (self._is_full() or self._outbox.paused)):
+        if self._reading or not self._may_read():
+            return
+        if self._reader.holds:
+            self._take_turn()
+        else:
             self._reading = True
             self._transport.resume_reading()
-            if self._reader.holds:
-                self._listener.loop.call_soon(self._read_on)
+
+    def _may_read(self) -> bool:
+        return not self.is_open or not (self._is_full() or self._outbox.paused)
 
     def _wake(self) -> None:
         waiters, self._drained = self._drained, None

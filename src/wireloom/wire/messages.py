@@ -58,6 +58,7 @@ Event: TypeAlias = str | bytes | Ping | Pong | Close | ProtocolError
 _WHOLE_MESSAGE_BYTES = 65535
 # After which the rest of what arrived has to wait: 256 KiB, read at once, may stand for a quarter of a GiB.
 _INFLATED_AT_ONCE = 1024 * 1024
+_AT_ONCE = range(256)  # messages, or other frames, that `feed` reads before it holds what is left
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +106,8 @@ class MessageReader:
         inflater: for messages with reserved bit 1, where permessage-deflate was agreed on.
 
     Attributes:
-        holds: whether `feed` has left bytes for later, as all that came before them stands for much. Feed it nothing
-            to go on.
+        holds: whether `feed` has left bytes for later, as what came before them is much: many frames, or compressed
+            ones that stand for many bytes. Feed it nothing to go on, and let others have their turn before.
     """
 
     __slots__ = ("_inflated", "_inflater", "_partial", "_rest", "_rules", "holds")
@@ -142,7 +143,9 @@ class MessageReader:
             limit = self._rules.whole_message_bytes if self._partial is None else -1
             if not self._rules.masked:
                 position, limit = self._unmasked(data, limit, events), -1
-            while size - position >= 6:
+            for _ in _AT_ONCE:
+                if size - position < 6:
+                    break
                 length = data[position + 1] - 0x80
                 start = position + 6
                 if length > 125:
@@ -163,6 +166,10 @@ class MessageReader:
                 else:
                     break
                 position = stop
+            else:
+                if position < size:
+                    self._rest, self.holds = data[position:], True
+                return events
             if position < size:
                 self._inflated = 0
                 self._frames(data, position, events)
@@ -203,10 +210,11 @@ class MessageReader:
 
     def _frames(self, data: bytes, position: int, events: list[Event]) -> None:
         """Any frame, whole or not, from a position on."""
-        while position < len(data):
-            if self._inflated >= _INFLATED_AT_ONCE:
-                self._rest, self.holds = data[position:], True
+        for _ in _AT_ONCE:
+            if position >= len(data):
                 return
+            if self._inflated >= _INFLATED_AT_ONCE:
+                break
             if self._partial is not None and self._partial.missing:
                 position = self._payload(self._partial, data, position, events)
                 continue
@@ -222,6 +230,8 @@ class MessageReader:
             position = header[0]
             if self._partial is not None and not self._partial.missing:
                 self._frame_done(self._partial, events)
+        if position < len(data):
+            self._rest, self.holds = data[position:], True
 
     def _header(self, data: bytes, position: int) -> tuple[int, int, bytes] | None:
         """Checks one frame header: (start of the payload, its length, the key), or None until all of it is there.
