@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,11 @@ class Terminal:
     def __init__(self, arguments: tuple[str, ...], variables: dict[str, str]) -> None:
         self._controller, terminal = os.openpty()
         self.seen = b""
+        # Opened by the first process of a session, it is the terminal whose Ctrl-C is a signal to that process: while
+        # the prompt gives way to output, no key is read.
+        take_terminal = 'exec "$@" <"$0" >"$0" 2>&1'
         self.process = subprocess.Popen(
-            [*COMMAND, *arguments],
+            ["sh", "-c", take_terminal, os.ttyname(terminal), *COMMAND, *arguments],
             env=environment(TERM="xterm", PROMPT_TOOLKIT_NO_CPR="1", **variables),
             stdin=terminal,
             stdout=terminal,
@@ -69,6 +73,14 @@ class Terminal:
     def end(self) -> int:
         """Waits for the end; gives the exit code."""
         return self.process.wait(TIMEOUT_SECONDS)
+
+    def end_by(self, key: str) -> int:
+        """Presses a key until the end comes of it: what is pressed while the prompt gives way to output may be lost."""
+        for _ in range(int(TIMEOUT_SECONDS)):
+            self.type(key)
+            with suppress(subprocess.TimeoutExpired):
+                return self.process.wait(1)
+        raise AssertionError(f"{key!r} ended nothing; the terminal shows {self.rest()!r}")
 
     def kill(self) -> None:
         """Leaves nothing behind."""
@@ -144,8 +156,7 @@ def test_ctrl_c_forgets_the_line_and_then_ends_it(open_terminal: Open, chat_url:
     terminal.type(CTRL_C + "hello\r")
     shown = terminal.until(b"< ", b"hello")
     assert b"not this<" not in shown
-    terminal.type(CTRL_C)
-    assert terminal.end() == 130
+    assert terminal.end_by(CTRL_C) == 130
     assert b"Traceback" not in terminal.rest()
     assert [line for line in history.read_text().splitlines() if line.startswith("+")] == ["+hello"]
 
@@ -174,8 +185,7 @@ def test_no_history(open_terminal: Open, chat_url: str, history: Path) -> None:
     terminal.until(b"connected", b">")
     terminal.type("hello\r")
     terminal.until(b"< ")
-    terminal.type(CTRL_D)
-    assert terminal.end() == 0
+    assert terminal.end_by(CTRL_D) == 0
     assert not history.exists()
 
 

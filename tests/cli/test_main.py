@@ -43,5 +43,5 @@ def test_help_fits_a_terminal(run: Run) -> None:
 
 
 def test_output_survives_a_narrow_encoding(run: Run) -> None:
-    result = run("connect", "127.0.0.1:1/ŵ", "--once", PYTHONIOENCODING="latin-1")
-    assert (result.returncode, result.stderr) == (1, "cannot connect to ws://127.0.0.1:1/?: nothing listens there\n")
+    result = run("check", "ŵ.py", PYTHONIOENCODING="latin-1")
+    assert (result.returncode, result.stderr) == (1, "there is no file '?.py'\n")
