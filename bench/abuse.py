@@ -489,7 +489,7 @@ class Flood:
 def main() -> int:
     """Floods a server, and prints what it did about it."""
     host, port, count, rounds = sys.argv[1], *map(int, sys.argv[2:5])
-    os.nice(10)  # who measures beside it waits for the server, not for the processor that it has to share with us
+    os.nice(19)  # who measures beside it waits for the server, not for the processor that it has to share with us
 
     async def run() -> Flood:
         flood = Flood(host, port, count, rounds)

@@ -58,7 +58,7 @@ Event: TypeAlias = str | bytes | Ping | Pong | Close | ProtocolError
 _WHOLE_MESSAGE_BYTES = 65535
 # After which the rest of what arrived has to wait: 256 KiB, read at once, may stand for a quarter of a GiB.
 _INFLATED_AT_ONCE = 1024 * 1024
-_AT_ONCE = range(256)  # messages, or other frames, that `feed` reads before it holds what is left
+_AT_ONCE = range(32)  # messages, or other frames, that `feed` reads before it holds what is left
 
 
 @dataclass(frozen=True, slots=True)
