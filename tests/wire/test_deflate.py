@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from wireloom.errors import Deny, HandshakeFailed, ProtocolError
 from wireloom.wire.deflate import (
+    INFLATED_AT_ONCE,
     Agreement,
     Deflater,
     DeflateSettings,
@@ -23,7 +24,7 @@ from wireloom.wire.deflate import (
     offer,
 )
 from wireloom.wire.frames import encode_frame, frame_payload, mask_frame, text_frame
-from wireloom.wire.messages import Close, MessageReader, ReaderRules
+from wireloom.wire.messages import Close, MessageReader, Ping, ReaderRules
 
 PLAIN = b'{"user":"ada","text":"a message that says the same the same the same the same"}' * 8
 BOTH = "; server_no_context_takeover; client_no_context_takeover"
@@ -336,12 +337,39 @@ def test_many_bombs_that_arrive_at_once_are_inflated_one_after_the_other() -> No
         events = reader.feed(bomb * 60 + end)
         while reader.holds:
             assert tracemalloc.get_traced_memory()[0] < 4 << 20
-            events = [len(event) if isinstance(event, bytes) else event for event in events] + reader.feed(b"")
+            events += [len(event) if isinstance(event, bytes) else event for event in reader.feed(b"")]
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert events == [1 << 20] * 60 + ["plain", Close(None, "")]
     assert peak < 6 << 20
+
+
+@pytest.mark.parametrize("takeover", [False, True])
+@pytest.mark.parametrize("flush", [zlib.Z_SYNC_FLUSH, zlib.Z_FINISH])
+def test_a_message_that_stands_for_much_is_inflated_in_parts(takeover: bool, flush: int) -> None:
+    plain = bytes(range(256)) * 4096
+    stream = mask_frame(2, raw_deflate(plain, flush), reserved=0x40) + mask_frame(9, b"?")
+    reader = MessageReader(ReaderRules(), Inflater(15, takeover))
+    for _ in range(2):
+        events, feeds = reader.feed(stream), 1
+        while reader.holds:
+            events += reader.feed(b"")
+            feeds += 1
+        assert events == [plain, Ping(b"?")]
+        assert feeds >= len(plain) // INFLATED_AT_ONCE
+
+
+def test_parts_end_where_frames_do_not() -> None:
+    plain = os.urandom(3) * 100_000
+    deflated = raw_deflate(plain)
+    frames = [mask_frame(2, deflated[:5], fin=False, reserved=0x40)]
+    frames += [mask_frame(0, deflated[at : at + 50], fin=False) for at in range(5, len(deflated), 50)]
+    stream = b"".join(frames) + mask_frame(0, b"") + mask_frame(1, b"after")
+    for step in (1, 13, len(stream)):
+        reader = MessageReader(ReaderRules(), Inflater())
+        events = [event for at in range(0, len(stream), step) for event in fed(reader, stream[at : at + step])]
+        assert events == [plain, "after"]
 
 
 def test_what_is_held_back_is_forgotten_with_the_end() -> None:

@@ -19,6 +19,7 @@ from wireloom.hub.connection import Connection
 from wireloom.hub.hub import Hub
 from wireloom.hub.outbox import OutboxRules
 from wireloom.net.drain import Drain, Restarted, advise
+from wireloom.net.turns import Turns
 from wireloom.net.wheel import Wheel
 from wireloom.wire.deflate import DeflateSettings, ServerDeflate
 from wireloom.wire.messages import ReaderRules
@@ -99,6 +100,7 @@ class Listener:
         self.loop = loop
         self.start_task = _task_starter(self.loop)
         self.wheel = Wheel(self.loop)
+        self.turns = Turns(self.loop)
         self.deflate = _deflate(config)
         self.tracing = hub.counts.observer = make_tracing(config)
         self.shells: set[Shell] = set()

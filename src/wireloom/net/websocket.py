@@ -21,13 +21,14 @@ from wireloom.errors import ConnectionClosed, ProtocolError, require_sendable
 from wireloom.hub.connection import Connection
 from wireloom.hub.outbox import DeflatingOutbox, Outbox
 from wireloom.net.drain import advise
+from wireloom.net.forwarded import forwarded_client
 from wireloom.net.listener import Listener, Plan
 from wireloom.net.wheel import Timed
 from wireloom.wire.frames import PING, PONG, close_frame, encode_frame
 from wireloom.wire.handshake import RequestHead
 from wireloom.wire.messages import Close, Event, MessageReader, Ping
 
-__all__ = ["WebSocketShell", "forwarded_client"]
+__all__ = ["WebSocketShell"]
 
 Work: TypeAlias = "str | bytes | Close | ProtocolError | _Restart"
 
@@ -36,6 +37,7 @@ Work: TypeAlias = "str | bytes | Close | ProtocolError | _Restart"
 # frame was sent, what arrives is read to find the peer's; CLOSED: the transport is gone.
 _ASKED, _OPENING, _OPEN, _CLOSING, _CLOSED = range(5)
 _QUEUED_BYTES = 1024 * 1024  # that may wait for handlers where messages have no limit
+_LARGE_READ_BYTES = 32 * 1024  # above which what was read waits when the loop has much to do
 _NOT_SINCE_PING = -1.0  # in the place of the time when something was last heard
 
 
@@ -171,6 +173,11 @@ class WebSocketShell(asyncio.Protocol):
         """Takes what arrived; everything it brings about at once is written before this returns."""
         self.seen = self._listener.wheel.now
         outbox, reader = self._outbox, self._reader
+        if len(data) > _LARGE_READ_BYTES and self._state == _OPEN and not self._listener.turns.has_time():
+            outbox.counts.received_bytes += len(data)
+            reader.hold(data)
+            self._wait_for_turn()
+            return
         outbox.marked = True
         events, counts = reader.feed(data), outbox.counts
         counts.received += len(events)
@@ -180,9 +187,7 @@ class WebSocketShell(asyncio.Protocol):
         if outbox.frames:
             outbox.flush()
         if reader.holds and self._reading:
-            self._reading = False
-            self._transport.pause_reading()
-            self._take_turn()
+            self._wait_for_turn()
 
     def _handle(self, events: list[Event]) -> None:
         if self._state == _OPEN and self._tasks is None and self._direct is not None:
@@ -190,11 +195,16 @@ class WebSocketShell(asyncio.Protocol):
         elif events:
             self._take(events)
 
+    def _wait_for_turn(self) -> None:
+        self._reading = False
+        self._transport.pause_reading()
+        self._take_turn()
+
     def _take_turn(self) -> None:
         """Handles what the reader holds after the others' turn, so that a flood delays nobody else for long."""
         if not self._turn:
             self._turn = True
-            self._listener.loop.call_soon(self._read_on)
+            self._listener.turns.wait(self._read_on)
 
     def _read_on(self) -> None:
         """Goes on with what the reader holds; when that is handled, with what arrives."""
@@ -292,7 +302,10 @@ class WebSocketShell(asyncio.Protocol):
     async def _drain(self, work: list[Work]) -> None:
         connection = self.connection
         current_caller.set(connection)
+        turns = self._listener.turns if len(work) > 1 else None
         for item in work:
+            if turns is not None and not turns.has_time():
+                await turns.pause()
             if isinstance(item, (Close, ProtocolError)):
                 self._end(item)
             elif self._deaf:
@@ -573,25 +586,3 @@ class BufferedWebSocketShell(WebSocketShell, asyncio.BufferedProtocol):
 
 
 _READ_BUFFER = memoryview(bytearray(256 * 1024))
-
-
-def forwarded_client(
-    headers: list[tuple[bytes, bytes]], peer: tuple[str, int] | None, trusted: str
-) -> tuple[str, int] | None:
-    """The client's address: the peer's, or what a trusted proxy says by uvicorn's rules."""
-    if not any(name == b"x-forwarded-for" for name, _ in headers):
-        return peer
-    scope: dict[str, Any] = {"type": "http", "headers": headers, "client": peer, "scheme": "http"}
-
-    from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware  # 25 ms, and not under every server
-
-    async def nothing(scope: Any, receive: Any, send: Any) -> None:
-        """Stands where the application would; the middleware has changed the scope by now."""
-
-    call: Any = ProxyHeadersMiddleware(nothing, trusted_hosts=trusted)
-    try:
-        call(scope, None, None).send(None)
-    except StopIteration:
-        client: tuple[str, int] | None = scope["client"]
-        return client
-    raise RuntimeError("uvicorn's proxy headers middleware waited for something")

@@ -19,6 +19,7 @@ from wireloom.errors import Deny, HandshakeFailed, ProtocolError
 from wireloom.wire.frames import BINARY, TEXT, encode_frame, frame_payload
 
 __all__ = [
+    "INFLATED_AT_ONCE",
     "Agreement",
     "DeflateSettings",
     "Deflater",
@@ -36,6 +37,7 @@ _NAME = "permessage-deflate"
 _TAIL = b"\x00\x00\xff\xff"
 _RESERVED_1: Final = 0x40
 _WHOLE_MESSAGES = (0x80 | TEXT, 0x80 | BINARY)
+INFLATED_AT_ONCE = 64 * 1024  # bytes: 256 KiB, read at once, may stand for a quarter of a GiB
 _MAX_FINAL_BLOCKS = 8  # in what arrives of a frame at once; a sender that sets BFINAL does so once a message
 # Measured: a window above 4 KiB and more memory for it win nothing on messages of a few KiB, and fit no cache.
 _WINDOW_BITS_WITHOUT_TAKEOVER = 12
@@ -139,48 +141,61 @@ class Inflater:
     Args:
         window_bits: base-2 logarithm of the peer's window, 8 to 15.
         takeover: whether its messages may refer to earlier ones.
+
+    Attributes:
+        pending: whether what was given stands for more than was taken so far; an empty piece asks for it.
     """
 
-    __slots__ = ("_bits", "_stream", "_takeover")
+    __slots__ = ("_bits", "_final", "_left", "_stream", "_takeover", "pending")
 
     def __init__(self, window_bits: int = 15, takeover: bool = True) -> None:
         self._bits = -max(window_bits, 9)  # zlib knows no window of 256 bytes; a larger one reads the same
         self._takeover = takeover
         self._stream: zlib._Decompress | None = None
+        self._left = b""  # of what was given: what is not inflated yet
+        self._final = False  # whether that ends the message
+        self.pending = False
 
-    def inflate(self, piece: bytes, room: int) -> bytes:
-        """What a piece of a message's payload stands for.
+    def inflate(self, piece: bytes, room: int, final: bool = False) -> bytes:
+        """What a piece of a message's payload stands for, at most 64 KiB of it; where there is more, it is `pending`.
 
         Args:
             room: bytes that it may stand for; -1 for any number.
+            final: whether the piece ends the message.
 
         Raises:
             ProtocolError: it is no DEFLATE data (1007), or stands for more than there is room (1009).
         """
-        plain = b""
+        if final:
+            piece, self._final = piece + _TAIL, True
+        plain = self._inflate(self._left + piece, INFLATED_AT_ONCE if room < 0 else min(INFLATED_AT_ONCE, room + 1))
+        if 0 <= room < len(plain):
+            raise ProtocolError(1009, "message above the size limit when inflated")
+        if self._final and not self.pending:
+            self._final = False
+            if not self._takeover:
+                self._stream = None
+        return plain
+
+    def _inflate(self, piece: bytes, most: int) -> bytes:
+        plain = self._left = b""
         for _ in range(_MAX_FINAL_BLOCKS):
             if self._stream is None:
                 self._stream = zlib.decompressobj(self._bits)
             try:
-                plain += self._stream.decompress(piece, 0 if room < 0 else room - len(plain) + 1)
+                plain += self._stream.decompress(piece, most - len(plain))
             except zlib.error:
                 raise ProtocolError(1007, "compressed data is broken") from None
-            if 0 <= room < len(plain):
-                raise ProtocolError(1009, "message above the size limit when inflated")
+            self.pending = len(plain) == most  # there may be more: in what is left, or in the stream itself
             if not self._stream.eof:
+                self._left = self._stream.unconsumed_tail
                 return plain
             # RFC 7692 §7.2.3.5: a block may have BFINAL set; what follows is another stream
             piece, self._stream = self._stream.unused_data, None
-            if not piece:
+            if not piece or self.pending:
+                self._left = piece
                 return plain
         raise ProtocolError(1007, "compressed data has too many final blocks")
-
-    def finish(self, room: int) -> bytes:
-        """The end of a message: what it still stands for."""
-        plain = self.inflate(_TAIL, room)
-        if not self._takeover:
-            self._stream = None
-        return plain
 
 
 class ServerDeflate:

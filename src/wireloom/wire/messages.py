@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from wireloom.errors import ProtocolError
-from wireloom.wire.deflate import Inflater
+from wireloom.wire.deflate import INFLATED_AT_ONCE, Inflater
 from wireloom.wire.frames import (
     BINARY,
     CLOSE,
@@ -56,8 +56,6 @@ class Close:
 Event: TypeAlias = str | bytes | Ping | Pong | Close | ProtocolError
 
 _WHOLE_MESSAGE_BYTES = 65535
-# After which the rest of what arrived has to wait: 256 KiB, read at once, may stand for a quarter of a GiB.
-_INFLATED_AT_ONCE = 1024 * 1024
 _AT_ONCE = range(32)  # messages, or other frames, that `feed` reads before it holds what is left
 
 
@@ -85,7 +83,7 @@ class ReaderRules:
 class _Partial:
     """A message of which a part has arrived: fragments, or the beginning of one frame."""
 
-    __slots__ = ("body", "checked", "compressed", "fin", "fragments", "key", "missing", "text")
+    __slots__ = ("body", "checked", "compressed", "fin", "fragments", "key", "missing", "pending", "text")
 
     def __init__(self, text: bool, compressed: bool) -> None:
         self.text = text
@@ -96,6 +94,7 @@ class _Partial:
         self.fin = False  # of the current frame
         self.key = b""  # of the current frame, turned to its next byte; empty when unmasked
         self.missing = 0  # bytes of the current frame that have not arrived
+        self.pending = False  # whether those that have stand for more than was inflated yet
 
 
 class MessageReader:
@@ -129,13 +128,19 @@ class MessageReader:
         self._rest = self._partial = self._inflater = None
         self.holds = False
 
+    def hold(self, data: bytes) -> None:
+        """Takes bytes that the next `feed` goes on with."""
+        if self._rest is not None:
+            self._rest, self.holds = self._rest + data, True
+
     def feed(self, data: bytes) -> list[Event]:
         """The events that these bytes, and those held before, complete, in order of arrival."""
-        if self._rest:
-            data = self._rest + data
-            self._rest, self.holds = b"", False
-        elif self._rest is None:
+        rest = self._rest
+        if rest is None:
             return []
+        if rest or self.holds:
+            data = rest + data
+            self._rest, self.holds = b"", False
         events: list[Event] = []
         position, size = 0, len(data)
         try:
@@ -170,7 +175,7 @@ class MessageReader:
                 if position < size:
                     self._rest, self.holds = data[position:], True
                 return events
-            if position < size:
+            if position < size or self._partial is not None:
                 self._inflated = 0
                 self._frames(data, position, events)
         except UnicodeDecodeError:
@@ -211,12 +216,14 @@ class MessageReader:
     def _frames(self, data: bytes, position: int, events: list[Event]) -> None:
         """Any frame, whole or not, from a position on."""
         for _ in _AT_ONCE:
-            if position >= len(data):
+            partial = self._partial
+            pending = partial is not None and partial.pending
+            if position >= len(data) and not pending:
                 return
-            if self._inflated >= _INFLATED_AT_ONCE:
+            if self._inflated >= INFLATED_AT_ONCE:
                 break
-            if self._partial is not None and self._partial.missing:
-                position = self._payload(self._partial, data, position, events)
+            if partial is not None and (pending or partial.missing):
+                position = self._payload(partial, data, position, events)
                 continue
             header = self._header(data, position)
             if header is None:
@@ -228,9 +235,10 @@ class MessageReader:
                     return
                 continue
             position = header[0]
-            if self._partial is not None and not self._partial.missing:
-                self._frame_done(self._partial, events)
-        if position < len(data):
+            if self._partial is not None and not self._partial.missing:  # a frame without payload
+                self._payload(self._partial, data, position, events)
+        partial = self._partial
+        if position < len(data) or (partial is not None and partial.pending):
             self._rest, self.holds = data[position:], True
 
     def _header(self, data: bytes, position: int) -> tuple[int, int, bytes] | None:
@@ -320,8 +328,8 @@ class MessageReader:
         return stop
 
     def _payload(self, partial: _Partial, data: bytes, position: int, events: list[Event]) -> int:
-        """Takes what arrived of the current frame's payload; returns where it stopped."""
-        stop = min(position + partial.missing, len(data))
+        """Takes what arrived of the current frame's payload, or what is pending of it; returns where it stopped."""
+        stop = position if partial.pending else min(position + partial.missing, len(data))
         piece = data[position:stop]
         if partial.key:
             piece = unmask(piece, partial.key)
@@ -329,30 +337,24 @@ class MessageReader:
             partial.key = partial.key[turn:] + partial.key[:turn]
         partial.missing -= len(piece)
         partial.body += self._inflate(partial, piece) if partial.compressed else piece
-        if partial.missing:
+        if partial.missing or partial.pending or not partial.fin:
             _check_utf8(partial)
         else:
-            self._frame_done(partial, events)
+            self._partial = None
+            events.append(partial.body.decode() if partial.text else bytes(partial.body))
         return stop
 
-    def _inflate(self, partial: _Partial, piece: bytes | None) -> bytes:
-        """What a piece of a compressed message stands for; None is its end."""
-        assert self._inflater is not None  # reserved bit 1 was refused otherwise
+    def _inflate(self, partial: _Partial, piece: bytes) -> bytes:
+        """What a piece of a compressed message stands for, or the next of what is pending."""
+        inflater = self._inflater
+        assert inflater is not None  # reserved bit 1 was refused otherwise
         limit = self._rules.max_message_bytes
         # a live reload may have lowered the limit below what is there
         room = max(limit - len(partial.body), 0) if limit else -1
-        plain = self._inflater.finish(room) if piece is None else self._inflater.inflate(piece, room)
+        plain = inflater.inflate(piece, room, partial.fin and not partial.missing and not partial.pending)
+        partial.pending = inflater.pending
         self._inflated += len(plain)
         return plain
-
-    def _frame_done(self, partial: _Partial, events: list[Event]) -> None:
-        if not partial.fin:
-            _check_utf8(partial)
-            return
-        self._partial = None
-        if partial.compressed:
-            partial.body += self._inflate(partial, None)
-        events.append(partial.body.decode() if partial.text else bytes(partial.body))
 
 
 _LENGTH_FLOORS: Final = {2: 126, 8: 65536}
