@@ -89,7 +89,10 @@ class _Carrier:
         self._close: tuple[int, str] | None = None
         self._accepted = False
         self._gone = False
-        self._queue: asyncio.Queue[str | bytes] = asyncio.Queue(plan.endpoint.limits.inbound_queue or 1)
+        self._queue: asyncio.Queue[str | bytes] = asyncio.Queue()  # bounded by what is received
+        self._queued_bytes = 0
+        self._may_receive = asyncio.Event()  # as not so much waits for handlers that nothing more is read
+        self._may_receive.set()
         self._busy = 0  # handlers that run
         self._leaving: asyncio.Task[None] | None = None  # closes behind the messages that have come
         self.cancelled = False
@@ -223,6 +226,7 @@ class _Carrier:
         workers = [asyncio.ensure_future(self._work(queue)) for _ in range(self._plan.endpoint.concurrency)]
         try:
             while True:
+                await self._may_receive.wait()
                 event = await receive()
                 if event["type"] == "websocket.disconnect":
                     break
@@ -232,7 +236,8 @@ class _Carrier:
                 if self._is_too_large(payload):
                     self.close(1009, "message too big")
                 elif self._leaving is None:
-                    await queue.put(payload)
+                    queue.put_nowait(payload)
+                    self._count_queued(len(payload))
             self.close_code = self.close_code or event.get("code", 1005)
             self._gone = True
             self._room.set()
@@ -249,6 +254,13 @@ class _Carrier:
         counts.received += 1
         counts.received_bytes += len(payload.encode() if isinstance(payload, str) else payload)
 
+    def _count_queued(self, size: int) -> None:
+        self._queued_bytes += size
+        if self._plan.is_full(self._queue.qsize(), self._queued_bytes):
+            self._may_receive.clear()
+        else:
+            self._may_receive.set()
+
     def _is_too_large(self, payload: str | bytes) -> bool:
         limit = self._plan.endpoint.limits.max_message_bytes
         if not limit or 4 * len(payload) <= limit:
@@ -258,6 +270,7 @@ class _Carrier:
     async def _work(self, queue: asyncio.Queue[str | bytes]) -> None:
         while True:
             payload = await queue.get()
+            self._count_queued(-len(payload))
             if self._close is None:
                 current_caller.set(self.connection)
                 self._busy += 1
