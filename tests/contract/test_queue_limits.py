@@ -18,6 +18,7 @@ from wireloom.errors import ConfigError
 from wireloom.testing import TestServer, TestWebSocket
 
 from .doors import CARRIERS
+from .sharing import BACKEND, sharing
 
 pytestmark = pytest.mark.anyio
 
@@ -161,30 +162,35 @@ def waiting_app(folder: Path, **options: Any) -> App:
     return app
 
 
-@pytest.fixture(params=list(CARRIERS))
-def carrier(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    """Makes a server of every door with some options."""
-    return lambda **options: CARRIERS[request.param](waiting_app(tmp_path, **options))
+@pytest.fixture(scope="module")
+def anyio_backend() -> Any:
+    """The event loop of this module's servers."""
+    return BACKEND
+
+
+@pytest.fixture(scope="module", params=list(CARRIERS))
+async def carrier(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
+    """Serves every door with some options."""
+    folder = tmp_path_factory.mktemp("routes")
+    async with sharing(lambda **options: CARRIERS[request.param](waiting_app(folder, **options))) as get:
+        yield get
 
 
 class Client:
-    """A client of a door whose handlers wait.
-
-    Attributes:
-        connection: the server's end.
-    """
+    """A client of a door whose handlers wait."""
 
     def __init__(self, server: TestServer, door: Door, ws: TestWebSocket, connection: Connection) -> None:
         self._server = server
         self._door = door
         self._ws = ws
-        self.connection = connection
+        self._counts = connection.outbox.counts
+        self._before = self._counts.received
         self.sent = 0
 
     @property
     def taken(self) -> int:
         """How many messages the server has read."""
-        return self.connection.outbox.counts.received
+        return self._counts.received - self._before
 
     async def send(self, more: str = "") -> None:
         """Sends the next."""
@@ -214,7 +220,7 @@ class Client:
 async def busy(server: TestServer, door: Door) -> AsyncIterator[tuple[Client, Gate]]:
     """A client whose handlers wait, as many as there may be."""
     Gates.now = gate = Gate()
-    async with server, server.websocket(door.path) as ws:
+    async with server.websocket(door.path) as ws:
         if door.greets:
             await ws.receive()
         await eventually(lambda: server.app.hub.count() == 1)
@@ -227,11 +233,12 @@ async def busy(server: TestServer, door: Door) -> AsyncIterator[tuple[Client, Ga
             yield client, gate
         finally:
             gate.opened.set()
+    await eventually(lambda: server.app.hub.count() == 0)
 
 
 @every
 async def test_so_many_messages_wait_and_the_next_is_not_read_before_there_is_room(carrier: Any, door: Door) -> None:
-    async with busy(carrier(inbound_queue=LIMIT), door) as (client, gate):
+    async with busy(await carrier(inbound_queue=LIMIT), door) as (client, gate):
         for _ in range(LIMIT):
             await client.send_and_see_it_taken()
         for _ in range(3 * LIMIT):
@@ -246,7 +253,7 @@ async def test_so_many_messages_wait_and_the_next_is_not_read_before_there_is_ro
 
 @every
 async def test_one_may_wait(carrier: Any, door: Door) -> None:
-    async with busy(carrier(inbound_queue=1), door) as (client, gate):
+    async with busy(await carrier(inbound_queue=1), door) as (client, gate):
         await client.send_and_see_it_taken()
         await client.send()
         await client.look_around()
@@ -257,7 +264,7 @@ async def test_one_may_wait(carrier: Any, door: Door) -> None:
 
 @every
 async def test_64_may_wait_where_nothing_else_is_said(carrier: Any, door: Door) -> None:
-    async with busy(carrier(), door) as (client, gate):
+    async with busy(await carrier(), door) as (client, gate):
         for _ in range(64):
             await client.send_and_see_it_taken()
         await client.send()
@@ -269,7 +276,7 @@ async def test_64_may_wait_where_nothing_else_is_said(carrier: Any, door: Door) 
 
 @every
 async def test_as_many_bytes_as_one_message_may_have_wait_and_no_more_are_read(carrier: Any, door: Door) -> None:
-    async with busy(carrier(max_message_bytes=1000), door) as (client, gate):
+    async with busy(await carrier(max_message_bytes=1000), door) as (client, gate):
         message = len(door.message(client.sent, client._server.port))
         await client.send_and_see_it_taken(" " * (999 - message))
         await client.send_and_see_it_taken()  # as there was room for a byte
@@ -296,7 +303,7 @@ async def test_so_many_wait_for_on_connect(tmp_path: Path) -> None:
 
 
 async def test_a_connection_that_ends_while_reading_is_paused_is_over_when_its_handler_is(carrier: Any) -> None:
-    server = carrier(inbound_queue=1)
+    server = await carrier(inbound_queue=1)
     async with busy(server, DOORS["text"]) as (client, gate):
         for _ in range(5):
             await client.send()
