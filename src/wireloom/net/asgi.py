@@ -31,7 +31,7 @@ async def serve_websocket(listener: Listener, scope: Scope, receive: Receive, se
         carrier = _Carrier(listener, listener.plan(endpoint), head, scope, send)
         carrier.connection.path_params, carrier.connection.query_params = path_params, query_params
         since = listener.hub.logins.revocations
-        await admit(listener, carrier.connection)
+        await _admit(listener, carrier.connection)
         listener.enter(carrier)
     except Deny as deny:
         listener.hub.counts.refused[deny.status] += 1
@@ -41,6 +41,25 @@ async def serve_websocket(listener: Listener, scope: Scope, receive: Receive, se
         await carrier.run(receive, since)
     finally:
         listener.leave(carrier)
+
+
+async def _admit(listener: Listener, connection: Connection) -> None:
+    """Asks the endpoint, for no longer than a handshake may take. The head has come within the server's own time.
+
+    Raises:
+        Deny: 408, or what `admit` says.
+    """
+    too_long, limit = (
+        Deny(408, "The handshake took too long"),
+        asyncio.timeout(listener.config.handshake_timeout_seconds),
+    )
+    try:
+        async with limit:
+            await admit(listener, connection)
+    except TimeoutError:
+        raise too_long from None
+    if limit.expired():  # a hook has survived its cancellation
+        raise too_long
 
 
 def _head(scope: Scope) -> RequestHead:
