@@ -67,7 +67,7 @@ def samples(option: Option) -> list[Any]:
         return [choices[number % len(choices)] for number in range(4)]
     if option.within is not None:
         least, most = option.within
-        return [least, most, least + 1, most - 1]
+        return [least, most or 1_000_000_000, least + 1, (most or 1_000_000) - 1]
     return SAMPLES[kind]
 
 

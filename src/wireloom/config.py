@@ -29,14 +29,14 @@ def _option(
     unit: str = "",
     *,
     secret: bool = False,
-    within: tuple[int, int] | None = None,
+    within: tuple[int, int | None] | None = None,
     addresses: bool = False,
 ) -> T:
     """Declares one option of a dataclass. The return type is that of the value, as dataclass fields want it.
 
     Args:
         secret: its value is not shown where the configuration is printed.
-        within: the least and the greatest number that it may be.
+        within: the least and the greatest number that it may be; None: there is no greatest.
         addresses: its texts are IP addresses, networks or ``*``.
     """
     told = {"help": help, "unit": unit, "within": within, "addresses": addresses}
@@ -48,7 +48,9 @@ class Limits:
     """What one connection may cost. Every endpoint has its own; these are the defaults."""
 
     max_message_bytes: int = _option(1024 * 1024, "size of one message; above it the connection ends: 1009", "bytes")
-    max_fragments: int = _option(100_000, "fragments of one message; above it the connection ends: 1009", "fragments")
+    max_fragments: int = _option(
+        100_000, "fragments of one message; above it the connection ends: 1009", "fragments", within=(1, None)
+    )
     max_body_bytes: int = _option(
         1024 * 1024, "size of the body of one HTTP request, of a webhook too; above it the answer is 413", "bytes"
     )
@@ -63,7 +65,9 @@ class Limits:
     message_burst: int = _option(
         0, "messages that may come at once; 0 for as many as may come in one second", "messages"
     )
-    inbound_queue: int = _option(64, "messages waiting for a handler before reading pauses", "messages")
+    inbound_queue: int = _option(
+        64, "messages waiting for a handler before reading pauses", "messages", within=(1, None)
+    )
     outbox_bytes: int = _option(1024 * 1024, "bytes waiting for a slow reader before its policy applies", "bytes")
     outbox_policy: Literal["close", "drop_oldest", "conflate"] = _option(
         "close",
@@ -192,7 +196,7 @@ class Option:
     help: str
     unit: str
     of_limits: bool
-    within: tuple[int, int] | None = None
+    within: tuple[int, int | None] | None = None
     addresses: bool = False
 
     @property
@@ -334,8 +338,11 @@ def _fit(option: Option, value: Any, place: str) -> Any:
 
 
 def _in_range(option: Option, value: Any) -> Any:
-    if option.within is not None and not option.within[0] <= value <= option.within[1]:
-        raise ValueError("must be from {} to {}".format(*option.within))
+    if option.within is None:
+        return value
+    least, most = option.within
+    if value < least or (most is not None and value > most):
+        raise ValueError(f"must be {least} or more" if most is None else f"must be from {least} to {most}")
     return value
 
 

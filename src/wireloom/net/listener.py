@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Listener", "Plan", "Shell", "Swapped", "make_tracing"]
 
 _COME_BACK_SECONDS = "5"  # that a client which found no room is told
+_QUEUED_BYTES = 1024 * 1024  # that may wait for handlers where messages have no limit
 _LAST_HOOKS_SECONDS = 1.0  # for on_disconnect when the drain's time is over
 _LOOK_SECONDS = 0.02
 
@@ -46,6 +47,11 @@ class Plan:
     is_refused: IsRefused | None
     reader_rules: ReaderRules
     outbox_rules: OutboxRules
+
+    def is_full(self, messages: int, waiting_bytes: int) -> bool:
+        """Whether so much waits for handlers that nothing more is read: many messages, or one of the largest."""
+        limits = self.endpoint.limits
+        return messages >= limits.inbound_queue or waiting_bytes >= (limits.max_message_bytes or _QUEUED_BYTES)
 
 
 @dataclass(frozen=True, slots=True)

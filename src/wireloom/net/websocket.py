@@ -36,7 +36,6 @@ Work: TypeAlias = "str | bytes | Close | ProtocolError | _Restart"
 # States. ASKED: before the 101, while the application decides; OPENING: on_connect has not ended; CLOSING: a close
 # frame was sent, what arrives is read to find the peer's; CLOSED: the transport is gone.
 _ASKED, _OPENING, _OPEN, _CLOSING, _CLOSED = range(5)
-_QUEUED_BYTES = 1024 * 1024  # that may wait for handlers where messages have no limit
 _LARGE_READ_BYTES = 32 * 1024  # above which what was read waits when the loop has much to do
 _NOT_SINCE_PING = -1.0  # in the place of the time when something was last heard
 
@@ -292,12 +291,9 @@ class WebSocketShell(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _is_full(self) -> bool:
-        """Whether so much waits for handlers that nothing more is read: many messages, or one of the largest."""
-        queue, limits = self._queue or (), self._plan.endpoint.limits
-        if len(queue) >= limits.inbound_queue:
-            return True
-        waiting = sum(len(item) for item in queue if isinstance(item, (str, bytes)))
-        return waiting >= (limits.max_message_bytes or _QUEUED_BYTES)
+        """Whether nothing more is read before a handler has ended."""
+        queue = self._queue or ()
+        return self._plan.is_full(len(queue), sum(len(item) for item in queue if isinstance(item, (str, bytes))))
 
     async def _drain(self, work: list[Work]) -> None:
         connection = self.connection
