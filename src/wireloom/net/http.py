@@ -123,7 +123,9 @@ class HTTPDoor:
         listener = self._listener
         path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/")) or "/"
         encoded, written_out = _encoded(scope, path), self._is_written_out(path)
-        if path in self._own:
+        if (refusal := self._refusal_of_host(scope, path)) is not None:
+            await refusal(scope, receive, send)
+        elif path in self._own:
             await self._own[path](scope, receive, send)
         elif asked := _find_websocket(listener, encoded, scope["query_string"].decode("latin-1"), written_out):
             await _upgrade_required(asked, scope)(scope, receive, send)
@@ -135,6 +137,16 @@ class HTTPDoor:
             await self._rest.answer(*found, scope, receive, send)
         else:
             await self._answer(scope, receive, send)
+
+    def _refusal_of_host(self, scope: Scope, path: str) -> Response | None:
+        """The answer to a request that names a host which is not ours. Balancers ask for health by address."""
+        if self._listener is None or path in HEALTH:
+            return None
+        try:
+            self._listener.allowed_hosts.check(scope["headers"])
+        except Deny as deny:
+            return JSONResponse(deny.body, deny.status)
+        return None
 
     def _is_written_out(self, path: str) -> bool:
         """Whether it is the path of a route without parameters, or one of the server's own."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from wireloom.config import Config
+from wireloom.config import Config, hosts_in_force
 from wireloom.core.dispatch import Direct, Dispatch, IsRefused, compile_direct, compile_dispatch, compile_rate
 from wireloom.core.endpoint import Endpoint
 from wireloom.core.router import Router
@@ -22,6 +22,7 @@ from wireloom.net.drain import Drain, Restarted, advise
 from wireloom.net.turns import Turns
 from wireloom.net.wheel import Wheel
 from wireloom.wire.deflate import DeflateSettings, ServerDeflate
+from wireloom.wire.hosts import AllowedHosts
 from wireloom.wire.messages import ReaderRules
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class Listener:
         self.hub = hub
         self.hub.census = Census(config.max_connections_per_ip, config.max_connections_per_user)
         self.config = config
+        self.allowed_hosts = AllowedHosts(hosts_in_force(config))
         self.loop = loop
         self.start_task = _task_starter(self.loop)
         self.wheel = Wheel(self.loop)
