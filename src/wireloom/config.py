@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from wireloom.errors import ConfigError, did_you_mean
 
-__all__ = ["LOCAL_HOSTS", "Config", "Limits", "Option", "choose_options", "hosts_in_force", "load_config", "options"]
+__all__ = ["LOCAL_HOSTS", "Config", "Limits", "Option", "choose_options", "guard_hosts", "load_config", "options"]
 
 T = TypeVar("T")
 Texts = Literal["any", "addresses", "hosts"]
@@ -225,17 +225,16 @@ def options() -> Iterator[Option]:
                 yield Option(entry.name, kind, entry.default, told["help"], told["unit"], of_limits, *bounds)
 
 
-def hosts_in_force(config: Config, *, development: bool = False) -> tuple[str, ...]:
-    """The hosts that requests may name, as `allowed_hosts` has them; none: any.
-
-    In development on loopback, where that option is empty, only what cannot be rebound: ``localhost`` and addresses.
+def guard_hosts(config: Config, *, development: bool = False) -> Config:
+    """The options for a server of our own on `host`. In development on loopback, where `allowed_hosts` is empty, it is
+    what cannot be rebound: ``localhost`` and addresses.
 
     Args:
         development: it is, whatever the options say.
     """
-    if config.allowed_hosts or not (development or config.dev or config.reload):
-        return config.allowed_hosts
-    return LOCAL_HOSTS if _is_loopback(config.host) else ()
+    if config.allowed_hosts or not (development or config.dev or config.reload) or not _is_loopback(config.host):
+        return config
+    return replace(config, allowed_hosts=LOCAL_HOSTS)
 
 
 def _is_loopback(host: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ def _serve(
     from wireloom.cli.logs import configure_logging, say
     from wireloom.cli.run import run
     from wireloom.cli.target import ImportFailed, load_app
-    from wireloom.config import hosts_in_force, load_config
+    from wireloom.config import guard_hosts, load_config
     from wireloom.net.server import bind, check_tls, url_of
 
     early = load_config(flags, file=config_file)
@@ -54,8 +53,7 @@ def _serve(
         if early.dev:
             click.echo(error.traceback, err=True)
         raise
-    config = load_config(flags, file=config_file, base=assembly.app.config)
-    config = replace(config, allowed_hosts=hosts_in_force(config, development=development))
+    config = guard_hosts(load_config(flags, file=config_file, base=assembly.app.config), development=development)
     check_tls(config, flags=True)
     reloader = _make_reloader(assembly, targets, config)
     configure_logging(config)

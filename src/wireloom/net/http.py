@@ -48,8 +48,8 @@ def metrics_routes(config: Config, hub: Hub, endpoints: Iterable[Endpoint]) -> l
 
 
 class HTTPDoor:
-    """Answers HTTP requests: its own paths, the WebSocket paths' 426, health, endpoints, what was added,
-    then the endpoint that takes any path.
+    """Answers HTTP requests: its own paths, endpoints, the WebSocket paths' 426 to what no endpoint of HTTP takes, health,
+    what was added, then the endpoint that takes any path.
 
     Law: a path that is written out wins over a template with parameters, whoever declared them; and the server's own
     templates win over those that were declared.
@@ -123,17 +123,20 @@ class HTTPDoor:
         listener = self._listener
         path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/")) or "/"
         encoded, written_out = _encoded(scope, path), self._is_written_out(path)
+        found = self._find(encoded, scope["method"], written_out)
         if (refusal := self._refusal_of_host(scope, path)) is not None:
             await refusal(scope, receive, send)
         elif path in self._own:
             await self._own[path](scope, receive, send)
+        elif found is not None and found[0].takes_method(scope["method"]):
+            await self._rest.answer(*found, scope, receive, send)
         elif asked := _find_websocket(listener, encoded, scope["query_string"].decode("latin-1"), written_out):
             await _upgrade_required(asked, scope)(scope, receive, send)
         elif path == "/healthz/live":
             await JSONResponse({"status": "ok"})(scope, receive, send)
         elif path == "/healthz/ready":
             await _readiness(listener)(scope, receive, send)
-        elif (found := self._find(encoded, scope["method"])) and not (written_out and found[1]):
+        elif found is not None:  # by another method
             await self._rest.answer(*found, scope, receive, send)
         else:
             await self._answer(scope, receive, send)
@@ -152,10 +155,14 @@ class HTTPDoor:
         """Whether it is the path of a route without parameters, or one of the server's own."""
         return path in self._written_out or any(route.path_regex.match(path) for route in self._templates)
 
-    def _find(self, path: str, method: str) -> tuple[Endpoint, dict[str, str]] | None:
-        """The endpoint of a path, percent-encoded; not the one that takes what no route does either."""
+    def _find(self, path: str, method: str, written_out: bool) -> tuple[Endpoint, dict[str, str]] | None:
+        """The endpoint of a path, percent-encoded; none with parameters where a route has the path written out, and not
+        the one that takes what no route does either.
+        """
         found = self._rest.router.match(path, method)
-        return None if found is None or found[0].takes_any_path else found
+        if found is None or found[0].takes_any_path or (written_out and found[1]):
+            return None
+        return found
 
     async def _no_route(self, scope: Scope, receive: Receive, send: Send) -> None:
         last = self._rest.router.match(ANY_PATH)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from wireloom.config import Config, hosts_in_force
+from wireloom.config import Config
 from wireloom.core.dispatch import Direct, Dispatch, IsRefused, compile_direct, compile_dispatch, compile_rate
 from wireloom.core.endpoint import Endpoint
 from wireloom.core.router import Router
@@ -98,7 +98,7 @@ class Listener:
         self.hub = hub
         self.hub.census = Census(config.max_connections_per_ip, config.max_connections_per_user)
         self.config = config
-        self.allowed_hosts = AllowedHosts(hosts_in_force(config))
+        self.allowed_hosts = AllowedHosts(config.allowed_hosts)
         self.loop = loop
         self.start_task = _task_starter(self.loop)
         self.wheel = Wheel(self.loop)
