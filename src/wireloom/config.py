@@ -11,16 +11,20 @@ import os
 import re
 import tomllib
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from wireloom.errors import ConfigError, did_you_mean
 
-__all__ = ["Config", "Limits", "Option", "choose_options", "load_config", "options"]
+__all__ = ["LOCAL_HOSTS", "Config", "Limits", "Option", "choose_options", "guard_hosts", "load_config", "options"]
 
 T = TypeVar("T")
+Texts = Literal["any", "addresses", "hosts"]
+
+LOCAL_HOSTS = ("localhost", "*.localhost", "0.0.0.0/0", "::/0")  # what no DNS server of a stranger can speak of
+_HOST_PATTERN = re.compile(r"\*|(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?\.?", re.IGNORECASE)
 
 
 def _option(
@@ -30,16 +34,16 @@ def _option(
     *,
     secret: bool = False,
     within: tuple[int, int | None] | None = None,
-    addresses: bool = False,
+    texts: Texts = "any",
 ) -> T:
     """Declares one option of a dataclass. The return type is that of the value, as dataclass fields want it.
 
     Args:
         secret: its value is not shown where the configuration is printed.
         within: the least and the greatest number that it may be; None: there is no greatest.
-        addresses: its texts are IP addresses, networks or ``*``.
+        texts: what its texts are: IP addresses, networks or ``*``; or these and names of hosts.
     """
-    told = {"help": help, "unit": unit, "within": within, "addresses": addresses}
+    told = {"help": help, "unit": unit, "within": within, "texts": texts}
     return field(default=default, repr=not secret, metadata=told)
 
 
@@ -102,6 +106,9 @@ class Config:
     ssl_certfile: str | None = _option(None, "certificate chain in PEM; turns TLS on")
     ssl_keyfile: str | None = _option(None, "private key in PEM")
     forwarded_allow_ips: str = _option("127.0.0.1,::1", "proxies whose X-Forwarded headers are believed, or *")
+    allowed_hosts: tuple[str, ...] = _option(
+        (), "hosts that requests may name: exact, *.host, addresses, networks, or *; none: any", texts="hosts"
+    )
     allowed_origins: tuple[str, ...] = _option((), "browser origins besides the Host: exact, https://*.host, or *")
     validation_details: bool = _option(False, "tell clients which fields of an invalid message are wrong")
     handshake_timeout_seconds: float = _option(10.0, "time for a client to finish its handshake", "seconds")
@@ -181,7 +188,7 @@ class Config:
     tracing: bool = _option(False, "make OpenTelemetry spans of handshakes, messages and HTTP requests")
     metrics: bool = _option(True, "serve /metrics to this machine and to metrics_allow")
     metrics_allow: tuple[str, ...] = _option(
-        (), "who else may read /metrics: addresses, networks such as 10.0.0.0/8, or * for everybody", addresses=True
+        (), "who else may read /metrics: addresses, networks such as 10.0.0.0/8, or * for everybody", texts="addresses"
     )
     limits: Limits = field(default_factory=Limits)
 
@@ -197,7 +204,7 @@ class Option:
     unit: str
     of_limits: bool
     within: tuple[int, int | None] | None = None
-    addresses: bool = False
+    texts: Texts = "any"
 
     @property
     def flag(self) -> str:
@@ -218,8 +225,27 @@ def options() -> Iterator[Option]:
             if entry.default is not MISSING:
                 told = entry.metadata
                 kind, of_limits = hints[entry.name], owner is Limits
-                bounds = told["within"], told["addresses"]
+                bounds = told["within"], told["texts"]
                 yield Option(entry.name, kind, entry.default, told["help"], told["unit"], of_limits, *bounds)
+
+
+def guard_hosts(config: Config, *, development: bool = False) -> Config:
+    """The options for a server of our own on `host`. In development on loopback, where `allowed_hosts` is empty, it is
+    what cannot be rebound: ``localhost`` and addresses.
+
+    Args:
+        development: it is, whatever the options say.
+    """
+    if config.allowed_hosts or not (development or config.dev or config.reload) or not _is_loopback(config.host):
+        return config
+    return replace(config, allowed_hosts=LOCAL_HOSTS)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost" or host.lower().endswith(".localhost")
 
 
 def load_config(
@@ -331,7 +357,7 @@ def _fit(option: Option, value: Any, place: str) -> Any:
         if get_origin(wanted) is Literal:
             return _choice(get_args(wanted), value)
         if get_origin(wanted) is tuple:
-            return _addresses(_texts(value)) if option.addresses else _texts(value)
+            return _TEXTS[option.texts](_texts(value))
         return _in_range(option, _scalar(wanted, value))
     except ValueError as error:
         raise ConfigError(f"{option.name} {error}, not {value!r}", place) from None
@@ -366,6 +392,24 @@ def _addresses(texts: tuple[str, ...]) -> tuple[str, ...]:
         except ValueError:
             raise ValueError(f"must be addresses, networks or *, and {text!r} is none") from None
     return texts
+
+
+def _hosts(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        if _HOST_PATTERN.fullmatch(text) is None:
+            try:
+                ipaddress.ip_network(text.strip("[]"), strict=False)
+            except ValueError:
+                what = "hosts without scheme and port, such as example.com, *.example.com or 10.0.0.0/8"
+                raise ValueError(f"must be {what}, and {text!r} is none") from None
+    return texts
+
+
+_TEXTS: dict[Texts, Callable[[tuple[str, ...]], tuple[str, ...]]] = {
+    "any": lambda texts: texts,
+    "addresses": _addresses,
+    "hosts": _hosts,
+}
 
 
 def _scalar(wanted: type, value: Any) -> Any:

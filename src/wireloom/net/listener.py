@@ -22,6 +22,7 @@ from wireloom.net.drain import Drain, Restarted, advise
 from wireloom.net.turns import Turns
 from wireloom.net.wheel import Wheel
 from wireloom.wire.deflate import DeflateSettings, ServerDeflate
+from wireloom.wire.hosts import AllowedHosts
 from wireloom.wire.messages import ReaderRules
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ class Listener:
         self.hub = hub
         self.hub.census = Census(config.max_connections_per_ip, config.max_connections_per_user)
         self.config = config
+        self.allowed_hosts = AllowedHosts(config.allowed_hosts)
         self.loop = loop
         self.start_task = _task_starter(self.loop)
         self.wheel = Wheel(self.loop)

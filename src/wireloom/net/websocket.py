@@ -74,6 +74,7 @@ class WebSocketShell(asyncio.Protocol):
         "_drained",
         "_listener",
         "_outbox",
+        "_pings",
         "_plan",
         "_queue",
         "_reader",
@@ -112,6 +113,7 @@ class WebSocketShell(asyncio.Protocol):
         self._queue: list[Work] | None = None  # what arrived while they run
         self._drained: list[asyncio.Future[None]] | None = None
         self._reading = True
+        self._pings = 0  # of ours that were not answered
         self._turn = False  # whether what the reader holds will be handled in a turn to come
         self._deaf = False  # nothing more is handled: the connection was closed, or nobody waits for its streams
         self._cancelled = False
@@ -253,6 +255,10 @@ class WebSocketShell(asyncio.Protocol):
                 counts.control += 1
                 if self._plan.is_refused is None or not self._plan.is_refused(self.connection):
                     self._outbox.push(encode_frame(PONG, event.payload))
+            elif self._pings:
+                self._pings -= 1
+            elif self._plan.is_refused is not None:  # a pong that nobody asked for costs what a ping does
+                self._plan.is_refused(self.connection)
         if work and self._plan.endpoint.streams and isinstance(work[-1], (Close, ProtocolError)):
             # nobody waits for a stream any more: those that run end now, those in the queue never begin
             work, self._queue = work[-1:], None
@@ -560,6 +566,7 @@ class WebSocketShell(asyncio.Protocol):
 
     def _ping(self) -> None:
         self._outbox.counts.control += 1
+        self._pings += 1
         self._outbox.push(encode_frame(PING, b""))
 
 
