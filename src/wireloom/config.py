@@ -16,7 +16,7 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from wireloom.errors import ConfigError, did_you_mean
+from wireloom.errors import ConfigError, ConfigErrors, did_you_mean
 
 __all__ = ["Config", "Limits", "Option", "choose_options", "load_config", "options"]
 
@@ -234,20 +234,20 @@ def load_config(
         base: what the application itself asked for; stands in for the defaults.
 
     Raises:
-        ConfigError: an unknown key or a value that does not fit, with its place and the nearest known key.
+        ConfigError: all unknown keys, each with the nearest known one, and values that do not fit, with their places.
     """
     known = {option.name: option for option in options()}
-    values: dict[str, Any] = {}
+    given = _Given(known)
     path = Path(file) if file is not None else Path("wireloom.toml")
     if file is not None or path.is_file():
-        values.update(_from_file(path, known))
-    values.update(_from_environment(os.environ if environ is None else environ, known))
+        given.take_file(path)
+    given.take_environment(os.environ if environ is None else environ)
     for name, value in (flags or {}).items():
         if name not in known:
-            raise ConfigError(f"unknown option {name!r}{did_you_mean(name, known)}")
-        if value is not None:
-            values[name] = _fit(known[name], value, known[name].flag)
-    return _apply(base or Config(), values, known)
+            given.refuse(f"unknown option {name!r}{did_you_mean(name, known)}", "")
+        elif value is not None:
+            given.take(known[name], value, known[name].flag)
+    return _apply(base or Config(), given.accepted(), known)
 
 
 def choose_options(chosen: Mapping[str, Any], owner: str = "App") -> Config:
@@ -258,13 +258,16 @@ def choose_options(chosen: Mapping[str, Any], owner: str = "App") -> Config:
         owner: the function that was given them, for errors.
 
     Raises:
-        ConfigError: an unknown option, with the nearest known one, or a value that does not fit.
+        ConfigError: all unknown options, each with the nearest known one, and values that do not fit.
     """
     known = {option.name: option for option in options()}
-    for name in chosen:
-        if name not in known:
-            raise ConfigError(f"{owner} has no option {name!r}{did_you_mean(name, known)}")
-    return _apply(Config(), {name: _fit(known[name], value, "") for name, value in chosen.items()}, known)
+    given = _Given(known)
+    for name, value in chosen.items():
+        if name in known:
+            given.take(known[name], value, "")
+        else:
+            given.refuse(f"{owner} has no option {name!r}{did_you_mean(name, known)}", "")
+    return _apply(Config(), given.accepted(), known)
 
 
 def _apply(base: Config, values: Mapping[str, Any], known: Mapping[str, Option]) -> Config:
@@ -272,25 +275,72 @@ def _apply(base: Config, values: Mapping[str, Any], known: Mapping[str, Option])
     return replace(base, limits=limits, **{name: v for name, v in values.items() if not known[name].of_limits})
 
 
-def _from_file(path: Path, known: Mapping[str, Option]) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        table = tomllib.loads(text)
-    except OSError as error:
-        raise ConfigError(f"cannot read the configuration: {error.strerror}", str(path)) from None
-    except UnicodeDecodeError:
-        raise ConfigError("not valid TOML: it is not UTF-8", str(path)) from None
-    except tomllib.TOMLDecodeError as error:
-        what, place = _split_place(str(error))
-        raise ConfigError(f"not valid TOML: {what}", f"{path}{place}") from None
-    values = {}
-    for key, value in table.items():
-        place = f"{path}:{_line_of(text, key)}"
-        if key not in known:
-            hint = "; options are in no table, write them without" if isinstance(value, dict) else ""
-            raise ConfigError(f"unknown option {key!r}{did_you_mean(key, known) or hint}", place)
-        values[key] = _fit(known[key], value, place)
-    return values
+class _Given:
+    """Values from one source after the other, a later one over an earlier, and all that is wrong with them.
+
+    Args:
+        known: the options by name.
+    """
+
+    def __init__(self, known: Mapping[str, Option]) -> None:
+        self._known = known
+        self._values: dict[str, Any] = {}
+        self._problems: list[ConfigError] = []
+
+    def accepted(self) -> dict[str, Any]:
+        """The values.
+
+        Raises:
+            ConfigError: all that is wrong.
+        """
+        if len(self._problems) == 1:
+            raise self._problems[0]
+        if self._problems:
+            raise ConfigErrors(self._problems)
+        return self._values
+
+    def take(self, option: Option, value: Any, place: str) -> None:
+        """A value for an option."""
+        try:
+            self._values[option.name] = _fit(option, value, place)
+        except ConfigError as error:
+            self._problems.append(error)
+
+    def refuse(self, message: str, place: str) -> None:
+        """Something that is for no option."""
+        self._problems.append(ConfigError(message, place))
+
+    def take_file(self, path: Path) -> None:
+        """Values of a TOML file."""
+        try:
+            text = path.read_text(encoding="utf-8")
+            table = tomllib.loads(text)
+        except OSError as error:
+            self.refuse(f"cannot read the configuration: {error.strerror}", str(path))
+        except UnicodeDecodeError:
+            self.refuse("not valid TOML: it is not UTF-8", str(path))
+        except tomllib.TOMLDecodeError as error:
+            what, place = _split_place(str(error))
+            self.refuse(f"not valid TOML: {what}", f"{path}{place}")
+        else:
+            for key, value in table.items():
+                self._take_key(key, value, f"{path}:{_line_of(text, key)}")
+
+    def _take_key(self, key: str, value: Any, place: str) -> None:
+        if key in self._known:
+            self.take(self._known[key], value, place)
+            return
+        hint = "; options are in no table, write them without" if isinstance(value, dict) else ""
+        self.refuse(f"unknown option {key!r}{did_you_mean(key, self._known) or hint}", place)
+
+    def take_environment(self, environ: Mapping[str, str]) -> None:
+        """Values of variables."""
+        variables = {option.variable: option for option in self._known.values()}
+        for name, value in environ.items():
+            if name in variables:
+                self.take(variables[name], value, name)
+            elif name.startswith("WIRELOOM_"):
+                self.refuse(f"unknown option{did_you_mean(name, variables)}", name)
 
 
 def _split_place(message: str) -> tuple[str, str]:
@@ -302,18 +352,6 @@ def _split_place(message: str) -> tuple[str, str]:
 def _line_of(text: str, key: str) -> int:
     place = re.compile(rf"\s*\[?\s*[\"']?{re.escape(key)}[\"']?\s*[=\].]")
     return next((number for number, line in enumerate(text.splitlines(), 1) if place.match(line)), 1)
-
-
-def _from_environment(environ: Mapping[str, str], known: Mapping[str, Option]) -> dict[str, Any]:
-    variables = {option.variable: option for option in known.values()}
-    values = {}
-    for name, value in environ.items():
-        if not name.startswith("WIRELOOM_"):
-            continue
-        if name not in variables:
-            raise ConfigError(f"unknown option{did_you_mean(name, variables)}", name)
-        values[variables[name].name] = _fit(variables[name], value, name)
-    return values
 
 
 def _fit(option: Option, value: Any, place: str) -> Any:

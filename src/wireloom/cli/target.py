@@ -322,8 +322,9 @@ def importing() -> Iterator[None]:
     except ImportFailed:
         raise
     except ConfigError as error:
-        if not error.source and error.__traceback__ is not None:
-            error.source = _place(error.__traceback__)
+        for problem in error.problems:
+            if not problem.source and error.__traceback__ is not None:
+                problem.source = _place(error.__traceback__)
         raise
     except (Exception, SystemExit) as error:
         raise failed(error) from None
