@@ -1,4 +1,4 @@
-"""Every option of Wireloom, declared once: name, type, unit, default and help.
+"""Every option of Wireloom, declared once: name, type, unit, default, group and help.
 
 Law: the command-line flag, the ``WIRELOOM_…`` variable, the ``wireloom.toml`` key and the reference page are all made
 from these declarations. Precedence: flag, environment, file, default.
@@ -14,17 +14,31 @@ import types
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from wireloom.errors import ConfigError, ConfigErrors, did_you_mean
 
-__all__ = ["Config", "Limits", "Option", "choose_options", "load_config", "options"]
+__all__ = ["Config", "Limits", "Option", "choose_options", "grouped_options", "load_config", "options"]
 
 T = TypeVar("T")
+Group: TypeAlias = Literal[
+    "Server",
+    "Development",
+    "Logs and metrics",
+    "Security",
+    "Users and tokens",
+    "Limits",
+    "Compression",
+    "Shutdown",
+    "Backplane",
+    "Storage",
+    "Declarative routes",
+]
 
 
 def _option(
     default: T,
+    group: Group,
     help: str,
     unit: str = "",
     *,
@@ -35,11 +49,12 @@ def _option(
     """Declares one option of a dataclass. The return type is that of the value, as dataclass fields want it.
 
     Args:
+        group: of what it is, for people who look for it.
         secret: its value is not shown where the configuration is printed.
         within: the least and the greatest number that it may be.
         addresses: its texts are IP addresses, networks or ``*``.
     """
-    told = {"help": help, "unit": unit, "within": within, "addresses": addresses}
+    told = {"group": group, "help": help, "unit": unit, "within": within, "addresses": addresses}
     return field(default=default, repr=not secret, metadata=told)
 
 
@@ -47,33 +62,49 @@ def _option(
 class Limits:
     """What one connection may cost. Every endpoint has its own; these are the defaults."""
 
-    max_message_bytes: int = _option(1024 * 1024, "size of one message; above it the connection ends: 1009", "bytes")
-    max_fragments: int = _option(100_000, "fragments of one message; above it the connection ends: 1009", "fragments")
+    max_message_bytes: int = _option(
+        1024 * 1024, "Limits", "size of one message; above it the connection ends: 1009", "bytes"
+    )
+    max_fragments: int = _option(
+        100_000, "Limits", "fragments of one message; above it the connection ends: 1009", "fragments"
+    )
     max_body_bytes: int = _option(
-        1024 * 1024, "size of the body of one HTTP request, of a webhook too; above it the answer is 413", "bytes"
+        1024 * 1024,
+        "Limits",
+        "size of the body of one HTTP request, of a webhook too; above it the answer is 413",
+        "bytes",
     )
     body_timeout_seconds: float = _option(
-        30.0, "time for the body of an HTTP request to come; after it the answer is 408; 0 for no limit", "seconds"
+        30.0,
+        "Limits",
+        "time for the body of an HTTP request to come; after it the answer is 408; 0 for no limit",
+        "seconds",
     )
     messages_per_second: float = _option(
         0.0,
+        "Limits",
         "messages of one connection; more are refused, and if that goes on it ends: 1008; 0: no limit",
         "messages",
     )
     message_burst: int = _option(
-        0, "messages that may come at once; 0 for as many as may come in one second", "messages"
+        0, "Limits", "messages that may come at once; 0 for as many as may come in one second", "messages"
     )
-    inbound_queue: int = _option(64, "messages waiting for a handler before reading pauses", "messages")
-    outbox_bytes: int = _option(1024 * 1024, "bytes waiting for a slow reader before its policy applies", "bytes")
+    inbound_queue: int = _option(64, "Limits", "messages waiting for a handler before reading pauses", "messages")
+    outbox_bytes: int = _option(
+        1024 * 1024, "Limits", "bytes waiting for a slow reader before its policy applies", "bytes"
+    )
     outbox_policy: Literal["close", "drop_oldest", "conflate"] = _option(
         "close",
+        "Limits",
         "what happens to a reader that is too slow: close it with 1013, drop its oldest messages,"
         " or keep only the newest publication of every key",
     )
-    max_channels: int = _option(128, "channels that one connection may hear", "channels")
-    ping_interval_seconds: float = _option(25.0, "silence after which a ping is sent; 0 turns pings off", "seconds")
-    ping_timeout_seconds: float = _option(8.0, "time to answer a ping before the connection ends", "seconds")
-    close_timeout_seconds: float = _option(10.0, "time for the peer to answer a close frame", "seconds")
+    max_channels: int = _option(128, "Limits", "channels that one connection may hear", "channels")
+    ping_interval_seconds: float = _option(
+        25.0, "Limits", "silence after which a ping is sent; 0 turns pings off", "seconds"
+    )
+    ping_timeout_seconds: float = _option(8.0, "Limits", "time to answer a ping before the connection ends", "seconds")
+    close_timeout_seconds: float = _option(10.0, "Limits", "time for the peer to answer a close frame", "seconds")
 
     def sized(self, size: int | None) -> Limits:
         """The same for an endpoint that has a size of its own for one message or body, in bytes; None: it has none."""
@@ -84,100 +115,154 @@ class Limits:
 class Config:
     """All options of an application and its server."""
 
-    host: str = _option("127.0.0.1", "address to listen on")
-    port: int = _option(8000, "port to listen on; 0 picks a free one", within=(0, 65535))
-    workers: int = _option(1, "processes that share the port", "processes", within=(1, 1024))
-    dev: bool = _option(False, "development mode: error details for clients, verbose logs")
+    host: str = _option("127.0.0.1", "Server", "address to listen on")
+    port: int = _option(8000, "Server", "port to listen on; 0 picks a free one", within=(0, 65535))
+    workers: int = _option(1, "Server", "processes that share the port", "processes", within=(1, 1024))
+    dev: bool = _option(False, "Development", "development mode: error details for clients, verbose logs")
     reload: bool = _option(
-        False, "swap declarations when their files change, while connections stay open; for development"
+        False, "Development", "swap declarations when their files change, while connections stay open; for development"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = _option("info", "least severe level that is logged")
+    log_level: Literal["debug", "info", "warning", "error"] = _option(
+        "info", "Logs and metrics", "least severe level that is logged"
+    )
     log_format: Literal["text", "json"] = _option(
-        "text", "how it is logged: lines for people, or JSON, one object a line"
+        "text", "Logs and metrics", "how it is logged: lines for people, or JSON, one object a line"
     )
-    ssl_certfile: str | None = _option(None, "certificate chain in PEM; turns TLS on")
-    ssl_keyfile: str | None = _option(None, "private key in PEM")
-    forwarded_allow_ips: str = _option("127.0.0.1,::1", "proxies whose X-Forwarded headers are believed, or *")
-    allowed_origins: tuple[str, ...] = _option((), "browser origins besides the Host: exact, https://*.host, or *")
-    validation_details: bool = _option(False, "tell clients which fields of an invalid message are wrong")
-    handshake_timeout_seconds: float = _option(10.0, "time for a client to finish its handshake", "seconds")
-    max_header_bytes: int = _option(16 * 1024, "size of a request head", "bytes")
-    max_connections: int = _option(100_000, "open WebSocket connections of one process; 0 for no limit", "connections")
+    ssl_certfile: str | None = _option(None, "Security", "certificate chain in PEM; turns TLS on")
+    ssl_keyfile: str | None = _option(None, "Security", "private key in PEM")
+    forwarded_allow_ips: str = _option(
+        "127.0.0.1,::1", "Security", "proxies whose X-Forwarded headers are believed, or *"
+    )
+    allowed_origins: tuple[str, ...] = _option(
+        (), "Security", "browser origins besides the Host: exact, https://*.host, or *"
+    )
+    validation_details: bool = _option(False, "Security", "tell clients which fields of an invalid message are wrong")
+    handshake_timeout_seconds: float = _option(10.0, "Limits", "time for a client to finish its handshake", "seconds")
+    max_header_bytes: int = _option(16 * 1024, "Limits", "size of a request head", "bytes")
+    max_connections: int = _option(
+        100_000, "Limits", "open WebSocket connections of one process; 0 for no limit", "connections"
+    )
     max_connections_per_ip: int = _option(
-        0, "open WebSocket connections of one address, of IPv6 its /64, in one process; 0 for no limit", "connections"
+        0,
+        "Limits",
+        "open WebSocket connections of one address, of IPv6 its /64, in one process; 0 for no limit",
+        "connections",
     )
     max_connections_per_user: int = _option(
-        0, "open WebSocket connections of one user in one process; 0 for no limit", "connections"
+        0, "Limits", "open WebSocket connections of one user in one process; 0 for no limit", "connections"
     )
     compression: bool = _option(
-        False, "permessage-deflate for clients that offer it; not where secrets and foreign text share a message"
+        False,
+        "Compression",
+        "permessage-deflate for clients that offer it; not where secrets and foreign text share a message",
     )
-    compression_min_bytes: int = _option(256, "size from which messages are compressed", "bytes")
-    compression_level: int = _option(6, "1 is fast, 9 is small", "level", within=(1, 9))
+    compression_min_bytes: int = _option(256, "Compression", "size from which messages are compressed", "bytes")
+    compression_level: int = _option(6, "Compression", "1 is fast, 9 is small", "level", within=(1, 9))
     compression_takeover: bool = _option(
-        False, "compress by what was sent before: smaller, but some 350 KiB a connection, and nothing is shared"
+        False,
+        "Compression",
+        "compress by what was sent before: smaller, but some 350 KiB a connection, and nothing is shared",
     )
-    drain_timeout_seconds: float = _option(30.0, "time to shut down in, at most", "seconds")
+    drain_timeout_seconds: float = _option(30.0, "Shutdown", "time to shut down in, at most", "seconds")
     drain_spread_seconds: float = _option(
         15.0,
+        "Shutdown",
         "time over which open connections are closed, at most; few take less; half of the whole at most",
         "seconds",
     )
     drain_delay_seconds: float = _option(
-        0.0, "time between a signal and the shutdown, for load balancers to find that it is no longer ready", "seconds"
+        0.0,
+        "Shutdown",
+        "time between a signal and the shutdown, for load balancers to find that it is no longer ready",
+        "seconds",
     )
     backplane: str = _option(
-        "memory", "what carries publications between processes: memory, redis://… or nats://…", secret=True
+        "memory", "Backplane", "what carries publications between processes: memory, redis://… or nats://…", secret=True
     )
-    backplane_prefix: str = _option("wireloom", "names of ours begin with it on a backplane that others use too")
+    backplane_prefix: str = _option(
+        "wireloom", "Backplane", "names of ours begin with it on a backplane that others use too"
+    )
     database: str = _option(
         "sqlite:///.wireloom/wireloom.db",
+        "Storage",
         "where users and keys are kept: sqlite:///FILE or postgresql://…",
         secret=True,
     )
-    token_algorithm: Literal["HS256", "RS256", "ES256"] = _option("HS256", "how tokens are signed")
+    token_algorithm: Literal["HS256", "RS256", "ES256"] = _option("HS256", "Users and tokens", "how tokens are signed")
     token_secret: str | None = _option(
-        None, "secret that signs HS256 tokens, 32 bytes or more; by default one is made and kept", secret=True
+        None,
+        "Users and tokens",
+        "secret that signs HS256 tokens, 32 bytes or more; by default one is made and kept",
+        secret=True,
     )
-    token_private_keyfile: str | None = _option(None, "private key in PEM that signs RS256 or ES256 tokens")
-    token_lifetime_seconds: float = _option(7 * 24 * 3600.0, "time until a token expires", "seconds")
-    token_issuer: str | None = _option(None, "issuer that tokens must name; needed with token_jwks_url")
-    token_audience: str | None = _option(None, "audience that tokens must name")
-    token_jwks_url: str | None = _option(None, "keys of an external issuer, whose tokens are then the only ones")
-    allow_token_in_query: bool = _option(False, "accept ?token=; queries end up in the logs of proxies")
-    registration: bool = _option(True, "whether anyone may register as a user")
+    token_private_keyfile: str | None = _option(
+        None, "Users and tokens", "private key in PEM that signs RS256 or ES256 tokens"
+    )
+    token_lifetime_seconds: float = _option(
+        7 * 24 * 3600.0, "Users and tokens", "time until a token expires", "seconds"
+    )
+    token_issuer: str | None = _option(
+        None, "Users and tokens", "issuer that tokens must name; needed with token_jwks_url"
+    )
+    token_audience: str | None = _option(None, "Users and tokens", "audience that tokens must name")
+    token_jwks_url: str | None = _option(
+        None, "Users and tokens", "keys of an external issuer, whose tokens are then the only ones"
+    )
+    allow_token_in_query: bool = _option(
+        False, "Users and tokens", "accept ?token=; queries end up in the logs of proxies"
+    )
+    registration: bool = _option(True, "Users and tokens", "whether anyone may register as a user")
     login_attempts_per_minute: int = _option(
-        10, "wrong passwords for one name from one address before logins have to wait; 0 for no limit", "attempts"
+        10,
+        "Users and tokens",
+        "wrong passwords for one name from one address before logins have to wait; 0 for no limit",
+        "attempts",
     )
     registrations_per_minute: int = _option(
-        10, "new users from one address, of IPv6 its /64, before others have to wait; 0 for no limit", "users"
+        10,
+        "Users and tokens",
+        "new users from one address, of IPv6 its /64, before others have to wait; 0 for no limit",
+        "users",
     )
     peer_events: Literal["guarded", "open"] = _option(
-        "guarded", "whom clients of the event socket may address: by the policy, or anyone"
+        "guarded", "Security", "whom clients of the event socket may address: by the policy, or anyone"
     )
     routes_database: str = _option(
         "sqlite:///.wireloom/routes.db",
+        "Storage",
         "database of SqlOp in declarative routes, apart from that of users: sqlite:///FILE or postgresql://…",
         secret=True,
     )
     routes_redis: str = _option(
-        "memory", "store of RedisOp in declarative routes: memory, redis://…, rediss://… or unix://…", secret=True
+        "memory",
+        "Storage",
+        "store of RedisOp in declarative routes: memory, redis://…, rediss://… or unix://…",
+        secret=True,
     )
     routes_http_hosts: tuple[str, ...] = _option(
-        (), "hosts that HttpRequest in declarative routes may ask: exact, with :port, or *.host"
+        (), "Declarative routes", "hosts that HttpRequest in declarative routes may ask: exact, with :port, or *.host"
     )
     dynamic_routes: bool = _option(
-        False, "whether administrators may register declarative routes over HTTP while the application runs"
+        False,
+        "Declarative routes",
+        "whether administrators may register declarative routes over HTTP while the application runs",
     )
     routes_max_operations: int = _option(
-        10_000, "operations of one run of a hook within loops and functions", "operations"
+        10_000, "Declarative routes", "operations of one run of a hook within loops and functions", "operations"
     )
-    routes_max_seconds: float = _option(30.0, "time of one run of a hook of a declarative route", "seconds")
-    docs: bool = _option(True, "serve /docs, /openapi.json and /asyncapi.json")
-    tracing: bool = _option(False, "make OpenTelemetry spans of handshakes, messages and HTTP requests")
-    metrics: bool = _option(True, "serve /metrics to this machine and to metrics_allow")
+    routes_max_seconds: float = _option(
+        30.0, "Declarative routes", "time of one run of a hook of a declarative route", "seconds"
+    )
+    docs: bool = _option(True, "Server", "serve /docs, /openapi.json and /asyncapi.json")
+    tracing: bool = _option(
+        False, "Logs and metrics", "make OpenTelemetry spans of handshakes, messages and HTTP requests"
+    )
+    metrics: bool = _option(True, "Logs and metrics", "serve /metrics to this machine and to metrics_allow")
     metrics_allow: tuple[str, ...] = _option(
-        (), "who else may read /metrics: addresses, networks such as 10.0.0.0/8, or * for everybody", addresses=True
+        (),
+        "Logs and metrics",
+        "who else may read /metrics: addresses, networks such as 10.0.0.0/8, or * for everybody",
+        addresses=True,
     )
     limits: Limits = field(default_factory=Limits)
 
@@ -189,6 +274,7 @@ class Option:
     name: str
     type: Any
     default: Any
+    group: str
     help: str
     unit: str
     of_limits: bool
@@ -215,7 +301,17 @@ def options() -> Iterator[Option]:
                 told = entry.metadata
                 kind, of_limits = hints[entry.name], owner is Limits
                 bounds = told["within"], told["addresses"]
-                yield Option(entry.name, kind, entry.default, told["help"], told["unit"], of_limits, *bounds)
+                yield Option(
+                    entry.name, kind, entry.default, told["group"], told["help"], told["unit"], of_limits, *bounds
+                )
+
+
+def grouped_options() -> dict[str, list[Option]]:
+    """All options by group, the groups in the order in which people come to need them."""
+    groups: dict[str, list[Option]] = {group: [] for group in get_args(Group)}
+    for option in options():
+        groups[option.group].append(option)
+    return groups
 
 
 def load_config(

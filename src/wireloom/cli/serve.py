@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
-from wireloom.cli.options import EPILOG, given, server_options, targets_argument
+from wireloom.cli.options import EPILOG, GroupedCommand, given, server_options, targets_argument
 from wireloom.cli.output import relative
 
 __all__ = ["demo", "serve"]
 
 
-@click.command(epilog=EPILOG)
+@click.command(cls=GroupedCommand, epilog=EPILOG)
 @targets_argument
 @server_options
 @click.pass_context
@@ -28,7 +28,7 @@ def serve(context: click.Context, /, targets: tuple[str, ...], config_file: str 
     context.exit(_serve(targets, config_file, given(flags)))
 
 
-@click.command(epilog=EPILOG)
+@click.command(cls=GroupedCommand, epilog=EPILOG)
 @server_options
 @click.pass_context
 def demo(context: click.Context, /, config_file: str | None, **flags: Any) -> None:
