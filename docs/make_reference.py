@@ -251,7 +251,7 @@ API = {
     "Connections and publishing": "Connection CallbackConnection Hub notify WEBSOCKET_MANAGER Topic EVERYONE client user User",
     "Clients": "connect LastingConnection WebSocket MessageEvent CloseEvent open_connection ClientConnection ClientOptions",
     "Errors": (
-        "WireloomError ConfigError Deny RequestError Disconnect ConnectionClosed HandshakeFailed QueueFull"
+        "WireloomError ConfigError Deny RequestError Disconnect ConnectionClosed HandshakeFailed NoAnswer QueueFull"
         " InvalidAccessError InvalidStateError WebSocketSyntaxError"
     ),
 }

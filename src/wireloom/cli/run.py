@@ -22,6 +22,7 @@ from uvicorn.config import STARTUP_FAILURE
 from wireloom import App
 from wireloom.cli.failure import Failure, describe_failure, describe_interruption
 from wireloom.cli.logs import say
+from wireloom.cli.stalls import watch_stalls
 from wireloom.cli.workers import STOPPING, run_workers
 from wireloom.config import Config
 from wireloom.net.server import ForegroundServer, ending_signals, longest_stop_seconds, uvicorn_config
@@ -77,6 +78,7 @@ class _Server(ForegroundServer):
         self._options = config
         self._reloader = reloader
         self._say_ready = announce
+        self._stalls = watch_stalls(config)
         self._signal = 0
 
     @property
@@ -85,6 +87,8 @@ class _Server(ForegroundServer):
         return 128 + self._signal if self.interrupted else int(self.failed)
 
     async def _announce(self) -> None:
+        if self._stalls is not None:
+            self._stalls.start()
         if self._reloader is not None:
             await self._reloader.start()
         self._say_ready()
@@ -106,6 +110,8 @@ class _Server(ForegroundServer):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drains; afterwards nothing may hold the process for long."""
+        if self._stalls is not None:
+            self._stalls.stop()
         if self._reloader is not None:
             await self._reloader.stop()
         if self.server_state.connections:

@@ -24,6 +24,7 @@ from uvicorn.supervisors import multiprocess
 from wireloom import App
 from wireloom.cli.failure import Failure, describe_failure
 from wireloom.cli.logs import configure_logging, say
+from wireloom.cli.stalls import watch_stalls
 from wireloom.cli.target import load_app
 from wireloom.config import Config
 from wireloom.net.server import INTERRUPTED, DrainingServer, longest_stop_seconds, uvicorn_config
@@ -64,10 +65,23 @@ def run_workers(
 class _WorkerServer(DrainingServer):
     """uvicorn's server in a worker."""
 
-    def __init__(self, config: uvicorn.Config, dev: bool, report: Callable[[Failure], None]) -> None:
+    def __init__(self, config: uvicorn.Config, options: Config, report: Callable[[Failure], None]) -> None:
         super().__init__(config)
-        self._dev = dev
+        self._dev = options.dev
+        self._stalls = watch_stalls(options)
         self._report = report
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts the application and answers connections."""
+        await super().startup(sockets)
+        if self._stalls is not None:
+            self._stalls.start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drains."""
+        if self._stalls is not None:
+            self._stalls.stop()
+        await super().shutdown(sockets)
 
     def tell(self, text: str, error: BaseException | None) -> None:
         """Has the supervisor tell people what came of the application's start or end."""
@@ -102,7 +116,7 @@ class _Worker(multiprocess.Process):
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
         """What runs in its process; its exit code is 0 unless something has failed."""
-        server = self._server = _WorkerServer(self.config, self._options.dev, self._reports.send)
+        server = self._server = _WorkerServer(self.config, self._options, self._reports.send)
         self.config.app = self._load
         try:
             super().target(sockets)
