@@ -118,7 +118,11 @@ class Config:
     host: str = _option("127.0.0.1", "Server", "address to listen on")
     port: int = _option(8000, "Server", "port to listen on; 0 picks a free one", within=(0, 65535))
     workers: int = _option(1, "Server", "processes that share the port", "processes", within=(1, 1024))
-    dev: bool = _option(False, "Development", "development mode: error details for clients, verbose logs, a warning where code blocks the event loop")
+    dev: bool = _option(
+        False,
+        "Development",
+        "development mode: error details for clients, verbose logs, a warning where code blocks the event loop",
+    )
     reload: bool = _option(
         False, "Development", "swap declarations when their files change, while connections stay open; for development"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import sys
@@ -38,9 +39,9 @@ def lines(process: Running) -> list[str]:
     return [line for line in process.stderr.splitlines() if not line.startswith("warning: 2 workers")]
 
 
-def begin(start: Start, directory: Path, text: str, *more: str) -> Running:
+def begin(start: Start, directory: Path, text: str, *more: str, **variables: str) -> Running:
     (directory / "main.py").write_text(text)
-    return start("serve", "main.py", "--port", "0", *more)
+    return start("serve", "main.py", "--port", "0", *more, **variables)
 
 
 # -- the start ---------------------------------------------------------------------------------------------------------
@@ -79,7 +80,19 @@ def test_a_target_that_only_workers_cannot_load_is_told_once(start: Start, direc
 def test_a_worker_that_dies_before_it_serves_ends_the_start(start: Start, directory: Path) -> None:
     server = begin(start, directory, STARTING.format(start=f"    if {IS_WORKER}: os._exit(7)"), "--workers", "2")
     assert server.end() == 1
-    assert set(lines(server)) == {"a worker ended with exit code 7 before it served"}
+    assert lines(server) == ["a worker ended with exit code 7 before it served"]
+
+
+def test_a_later_worker_that_cannot_start_ends_the_server(start: Start, directory: Path) -> None:
+    text = STARTING.format(start=f"    if {IS_WORKER} and os.path.exists('now'): os._exit(3)\n    print(os.getpid())")
+    server = begin(start, directory, text, "--workers", "2", PYTHONUNBUFFERED="1")
+    server.started()
+    (directory / "now").touch()
+    os.kill(int(server.until(r"^(\d+)\n")[1]), signal.SIGKILL)
+    assert server.end() == 1
+    died, told = lines(server)
+    assert re.fullmatch(r"warning: worker \d+ was ended by SIGKILL; another takes its place", died)
+    assert told == "a worker ended with exit code 3 before it served"
 
 
 def test_a_worker_that_dies_later_is_told_and_another_takes_its_place(start: Start, directory: Path) -> None:

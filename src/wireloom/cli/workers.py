@@ -105,10 +105,11 @@ class _Worker(multiprocess.Process):
 
     Attributes:
         served: it has answered that it serves.
+        has_told: why it has failed.
     """
 
     def __init__(self, options: Config, targets: tuple[str, ...], sockets: list[socket.socket]) -> None:
-        self.served = False
+        self.served = self.has_told = False
         self._options = options
         self._targets = targets
         self._failures, self._reports = Pipe(duplex=False)
@@ -173,7 +174,9 @@ class _Worker(multiprocess.Process):
         """What it has told since this was last asked."""
         try:
             while self._failures.poll():
-                yield self._failures.recv()
+                failure = self._failures.recv()
+                self.has_told = True
+                yield failure
         except (EOFError, OSError):  # killed while it told something
             return
 
@@ -237,8 +240,8 @@ class _Workers(multiprocess.Multiprocess):
         self.should_exit.set()
         self.heed_failures()
         for worker in self.processes:
-            if not worker.process.is_alive() and not self._told:
-                say(f"a worker {_how_ended(worker)} before it served", logging.ERROR)
+            if not worker.process.is_alive():
+                self._tell_death(worker)
 
     def keep_subprocess_alive(self) -> None:
         """Puts others in the places of workers that are gone, or do not answer."""
@@ -249,13 +252,14 @@ class _Workers(multiprocess.Multiprocess):
             worker.kill()
             worker.join()
             self.heed_failures()
-            self._told.clear()  # of the next one it is news
             if worker.exitcode == STARTUP_FAILURE and not worker.served:
+                self._tell_death(worker)
                 self._failed = True
                 self.should_exit.set()
                 return
             how = "did not answer and was killed" if answers_not else _how_ended(worker)
             say(f"worker {worker.pid} {how}; another takes its place", logging.WARNING)
+            self._told.clear()  # of that one it is news
             self.processes[index] = self._make_worker()
 
     # -- what workers say ----------------------------------------------------------------------------------------------
@@ -266,6 +270,11 @@ class _Workers(multiprocess.Multiprocess):
             for failure in worker.failures():
                 if not failure.interrupted or self._interrupted:
                     self._tell(failure)
+
+    def _tell_death(self, worker: _Worker) -> None:
+        """Tells of one that is gone before it served, and has told nothing itself."""
+        if not worker.has_told:
+            self._tell(Failure((f"a worker {_how_ended(worker)} before it served",)))
 
     def _tell(self, failure: Failure) -> None:
         what = failure.source or failure.lines
