@@ -18,7 +18,7 @@ import click
 import wireloom
 from wireloom import errors
 from wireloom.cli.main import cli
-from wireloom.config import options
+from wireloom.config import Option, grouped_options, options
 from wireloom.faces.routes import compiler, dynamic, fuel, loading, messaging, outbound, writer
 from wireloom.faces.routes.expressions import values
 from wireloom.faces.routes.expressions.callables import Callable as Row
@@ -46,16 +46,13 @@ def options_page() -> str:
 (`--max-message-bytes`), the environment variable is `WIRELOOM_` and the name in capitals (`WIRELOOM_MAX_MESSAGE_BYTES`).
 A flag wins over the environment, the environment over the file, the file over `App(…)`. An unknown name is an error.
 
-{options_table()}
-"""
+{chr(10).join(f"## {group}{chr(10) * 2}{options_table(listed)}{chr(10)}" for group, listed in grouped_options().items())}"""
 
 
-def options_table(word: str = "") -> str:
-    """The options whose name has a word."""
+def options_table(listed: Iterable[Option]) -> str:
+    """A row for each option."""
     rows = ["| option | type | default | meaning |", "|---|---|---|---|"]
-    for option in options():
-        if word not in option.name:
-            continue
+    for option in listed:
         unit = f" ({option.unit})" if option.unit else ""
         kind = " \\| ".join(map(repr, get_args(option.type))) if get_args(option.type) else option.type.__name__
         default = "none" if option.default in (None, ()) else f"`{option.default}`"
@@ -242,7 +239,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "commands": route_commands,
     "codes": route_codes,
     "limits": route_limits,
-    "options": lambda: options_table("route"),
+    "options": lambda: options_table(option for option in options() if "route" in option.name),
 }
 
 # -- the API: what is public, in groups; mkdocstrings puts in what docstrings say ----------------------------------------
@@ -254,7 +251,7 @@ API = {
     "Connections and publishing": "Connection CallbackConnection Hub notify WEBSOCKET_MANAGER Topic EVERYONE client user User",
     "Clients": "connect LastingConnection WebSocket MessageEvent CloseEvent open_connection ClientConnection ClientOptions",
     "Errors": (
-        "WireloomError ConfigError Deny RequestError Disconnect ConnectionClosed HandshakeFailed QueueFull"
+        "WireloomError ConfigError Deny RequestError Disconnect ConnectionClosed HandshakeFailed NoAnswer QueueFull"
         " InvalidAccessError InvalidStateError WebSocketSyntaxError"
     ),
 }

@@ -103,7 +103,6 @@ class App:
         self.identity: Identity | None = None
         self.graph: Graph | None = None
         self.listener: Listener | None = None
-        self.failure: Exception | None = None  # of the start or the end, where a server asked for them
         self.pages: Pages | None = None  # only with the option `reload`
         self._declarations: list[Declaration] = []
         self._events: EventOptions | None = None
@@ -566,7 +565,6 @@ class App:
                 kind = "shutdown"
                 await receive()
         except Exception as error:
-            self.failure = error
             await send({"type": f"lifespan.{kind}.failed", "message": f"{type(error).__name__}: {error}"})
             raise
         await send({"type": "lifespan.shutdown.complete"})

@@ -1,4 +1,4 @@
-"""Every option of Wireloom, declared once: name, type, unit, default and help.
+"""Every option of Wireloom, declared once: name, type, unit, default, group and help.
 
 Law: the command-line flag, the ``WIRELOOM_…`` variable, the ``wireloom.toml`` key and the reference page are all made
 from these declarations. Precedence: flag, environment, file, default.
@@ -14,14 +14,37 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from wireloom.errors import ConfigError, did_you_mean
+from wireloom.errors import ConfigError, ConfigErrors, did_you_mean
 
-__all__ = ["LOCAL_HOSTS", "Config", "Limits", "Option", "choose_options", "guard_hosts", "load_config", "options"]
+__all__ = [
+    "LOCAL_HOSTS",
+    "Config",
+    "Limits",
+    "Option",
+    "choose_options",
+    "grouped_options",
+    "guard_hosts",
+    "load_config",
+    "options",
+]
 
 T = TypeVar("T")
-Texts = Literal["any", "addresses", "hosts"]
+Texts: TypeAlias = Literal["any", "addresses", "hosts"]
+Group: TypeAlias = Literal[
+    "Server",
+    "Development",
+    "Logs and metrics",
+    "Security",
+    "Users and tokens",
+    "Limits",
+    "Compression",
+    "Shutdown",
+    "Backplane",
+    "Storage",
+    "Declarative routes",
+]
 
 LOCAL_HOSTS = ("localhost", "*.localhost", "0.0.0.0/0", "::/0")  # what no DNS server of a stranger can speak of
 _HOST_PATTERN = re.compile(r"\*|(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?\.?", re.IGNORECASE)
@@ -29,6 +52,7 @@ _HOST_PATTERN = re.compile(r"\*|(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?\.?"
 
 def _option(
     default: T,
+    group: Group,
     help: str,
     unit: str = "",
     *,
@@ -39,11 +63,12 @@ def _option(
     """Declares one option of a dataclass. The return type is that of the value, as dataclass fields want it.
 
     Args:
+        group: of what it is, for people who look for it.
         secret: its value is not shown where the configuration is printed.
         within: the least and the greatest number that it may be; None: there is no greatest.
         texts: what its texts are: IP addresses, networks or ``*``; or these and names of hosts.
     """
-    told = {"help": help, "unit": unit, "within": within, "texts": texts}
+    told = {"group": group, "help": help, "unit": unit, "within": within, "texts": texts}
     return field(default=default, repr=not secret, metadata=told)
 
 
@@ -51,37 +76,51 @@ def _option(
 class Limits:
     """What one connection may cost. Every endpoint has its own; these are the defaults."""
 
-    max_message_bytes: int = _option(1024 * 1024, "size of one message; above it the connection ends: 1009", "bytes")
+    max_message_bytes: int = _option(
+        1024 * 1024, "Limits", "size of one message; above it the connection ends: 1009", "bytes"
+    )
     max_fragments: int = _option(
-        100_000, "fragments of one message; above it the connection ends: 1009", "fragments", within=(1, None)
+        100_000, "Limits", "fragments of one message; above it the connection ends: 1009", "fragments", within=(1, None)
     )
     max_body_bytes: int = _option(
-        1024 * 1024, "size of the body of one HTTP request, of a webhook too; above it the answer is 413", "bytes"
+        1024 * 1024,
+        "Limits",
+        "size of the body of one HTTP request, of a webhook too; above it the answer is 413",
+        "bytes",
     )
     body_timeout_seconds: float = _option(
-        30.0, "time for the body of an HTTP request to come; after it the answer is 408; 0 for no limit", "seconds"
+        30.0,
+        "Limits",
+        "time for the body of an HTTP request to come; after it the answer is 408; 0 for no limit",
+        "seconds",
     )
     messages_per_second: float = _option(
         0.0,
+        "Limits",
         "messages of one connection; more are refused, and if that goes on it ends: 1008; 0: no limit",
         "messages",
     )
     message_burst: int = _option(
-        0, "messages that may come at once; 0 for as many as may come in one second", "messages"
+        0, "Limits", "messages that may come at once; 0 for as many as may come in one second", "messages"
     )
     inbound_queue: int = _option(
-        64, "messages waiting for a handler before reading pauses", "messages", within=(1, None)
+        64, "Limits", "messages waiting for a handler before reading pauses", "messages", within=(1, None)
     )
-    outbox_bytes: int = _option(1024 * 1024, "bytes waiting for a slow reader before its policy applies", "bytes")
+    outbox_bytes: int = _option(
+        1024 * 1024, "Limits", "bytes waiting for a slow reader before its policy applies", "bytes"
+    )
     outbox_policy: Literal["close", "drop_oldest", "conflate"] = _option(
         "close",
+        "Limits",
         "what happens to a reader that is too slow: close it with 1013, drop its oldest messages,"
         " or keep only the newest publication of every key",
     )
-    max_channels: int = _option(128, "channels that one connection may hear", "channels")
-    ping_interval_seconds: float = _option(25.0, "silence after which a ping is sent; 0 turns pings off", "seconds")
-    ping_timeout_seconds: float = _option(8.0, "time to answer a ping before the connection ends", "seconds")
-    close_timeout_seconds: float = _option(10.0, "time for the peer to answer a close frame", "seconds")
+    max_channels: int = _option(128, "Limits", "channels that one connection may hear", "channels")
+    ping_interval_seconds: float = _option(
+        25.0, "Limits", "silence after which a ping is sent; 0 turns pings off", "seconds"
+    )
+    ping_timeout_seconds: float = _option(8.0, "Limits", "time to answer a ping before the connection ends", "seconds")
+    close_timeout_seconds: float = _option(10.0, "Limits", "time for the peer to answer a close frame", "seconds")
 
     def sized(self, size: int | None) -> Limits:
         """The same for an endpoint that has a size of its own for one message or body, in bytes; None: it has none."""
@@ -92,103 +131,164 @@ class Limits:
 class Config:
     """All options of an application and its server."""
 
-    host: str = _option("127.0.0.1", "address to listen on")
-    port: int = _option(8000, "port to listen on; 0 picks a free one", within=(0, 65535))
-    workers: int = _option(1, "processes that share the port", "processes", within=(1, 1024))
-    dev: bool = _option(False, "development mode: error details for clients, verbose logs")
+    host: str = _option("127.0.0.1", "Server", "address to listen on")
+    port: int = _option(8000, "Server", "port to listen on; 0 picks a free one", within=(0, 65535))
+    workers: int = _option(1, "Server", "processes that share the port", "processes", within=(1, 1024))
+    dev: bool = _option(
+        False,
+        "Development",
+        "development mode: error details for clients, verbose logs, a warning where code blocks the event loop",
+    )
     reload: bool = _option(
-        False, "swap declarations when their files change, while connections stay open; for development"
+        False, "Development", "swap declarations when their files change, while connections stay open; for development"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = _option("info", "least severe level that is logged")
+    log_level: Literal["debug", "info", "warning", "error"] = _option(
+        "info", "Logs and metrics", "least severe level that is logged"
+    )
     log_format: Literal["text", "json"] = _option(
-        "text", "how it is logged: lines for people, or JSON, one object a line"
+        "text", "Logs and metrics", "how it is logged: lines for people, or JSON, one object a line"
     )
-    ssl_certfile: str | None = _option(None, "certificate chain in PEM; turns TLS on")
-    ssl_keyfile: str | None = _option(None, "private key in PEM")
-    forwarded_allow_ips: str = _option("127.0.0.1,::1", "proxies whose X-Forwarded headers are believed, or *")
+    ssl_certfile: str | None = _option(None, "Security", "certificate chain in PEM; turns TLS on")
+    ssl_keyfile: str | None = _option(None, "Security", "private key in PEM")
+    forwarded_allow_ips: str = _option(
+        "127.0.0.1,::1", "Security", "proxies whose X-Forwarded headers are believed, or *"
+    )
     allowed_hosts: tuple[str, ...] = _option(
-        (), "hosts that requests may name: exact, *.host, addresses, networks, or *; none: any", texts="hosts"
+        (),
+        "Security",
+        "hosts that requests may name: exact, *.host, addresses, networks, or *; none: any",
+        texts="hosts",
     )
-    allowed_origins: tuple[str, ...] = _option((), "browser origins besides the Host: exact, https://*.host, or *")
-    validation_details: bool = _option(False, "tell clients which fields of an invalid message are wrong")
-    handshake_timeout_seconds: float = _option(10.0, "time for a client to finish its handshake", "seconds")
-    max_header_bytes: int = _option(16 * 1024, "size of a request head", "bytes")
-    max_connections: int = _option(100_000, "open WebSocket connections of one process; 0 for no limit", "connections")
+    allowed_origins: tuple[str, ...] = _option(
+        (), "Security", "browser origins besides the Host: exact, https://*.host, or *"
+    )
+    validation_details: bool = _option(False, "Security", "tell clients which fields of an invalid message are wrong")
+    handshake_timeout_seconds: float = _option(10.0, "Limits", "time for a client to finish its handshake", "seconds")
+    max_header_bytes: int = _option(16 * 1024, "Limits", "size of a request head", "bytes")
+    max_connections: int = _option(
+        100_000, "Limits", "open WebSocket connections of one process; 0 for no limit", "connections"
+    )
     max_connections_per_ip: int = _option(
-        0, "open WebSocket connections of one address, of IPv6 its /64, in one process; 0 for no limit", "connections"
+        0,
+        "Limits",
+        "open WebSocket connections of one address, of IPv6 its /64, in one process; 0 for no limit",
+        "connections",
     )
     max_connections_per_user: int = _option(
-        0, "open WebSocket connections of one user in one process; 0 for no limit", "connections"
+        0, "Limits", "open WebSocket connections of one user in one process; 0 for no limit", "connections"
     )
     compression: bool = _option(
-        False, "permessage-deflate for clients that offer it; not where secrets and foreign text share a message"
+        False,
+        "Compression",
+        "permessage-deflate for clients that offer it; not where secrets and foreign text share a message",
     )
-    compression_min_bytes: int = _option(256, "size from which messages are compressed", "bytes")
-    compression_level: int = _option(6, "1 is fast, 9 is small", "level", within=(1, 9))
+    compression_min_bytes: int = _option(256, "Compression", "size from which messages are compressed", "bytes")
+    compression_level: int = _option(6, "Compression", "1 is fast, 9 is small", "level", within=(1, 9))
     compression_takeover: bool = _option(
-        False, "compress by what was sent before: smaller, but some 350 KiB a connection, and nothing is shared"
+        False,
+        "Compression",
+        "compress by what was sent before: smaller, but some 350 KiB a connection, and nothing is shared",
     )
-    drain_timeout_seconds: float = _option(30.0, "time to shut down in, at most", "seconds")
+    drain_timeout_seconds: float = _option(30.0, "Shutdown", "time to shut down in, at most", "seconds")
     drain_spread_seconds: float = _option(
         15.0,
+        "Shutdown",
         "time over which open connections are closed, at most; few take less; half of the whole at most",
         "seconds",
     )
     drain_delay_seconds: float = _option(
-        0.0, "time between a signal and the shutdown, for load balancers to find that it is no longer ready", "seconds"
+        0.0,
+        "Shutdown",
+        "time between a signal and the shutdown, for load balancers to find that it is no longer ready",
+        "seconds",
     )
     backplane: str = _option(
-        "memory", "what carries publications between processes: memory, redis://… or nats://…", secret=True
+        "memory", "Backplane", "what carries publications between processes: memory, redis://… or nats://…", secret=True
     )
-    backplane_prefix: str = _option("wireloom", "names of ours begin with it on a backplane that others use too")
+    backplane_prefix: str = _option(
+        "wireloom", "Backplane", "names of ours begin with it on a backplane that others use too"
+    )
     database: str = _option(
         "sqlite:///.wireloom/wireloom.db",
+        "Storage",
         "where users and keys are kept: sqlite:///FILE or postgresql://…",
         secret=True,
     )
-    token_algorithm: Literal["HS256", "RS256", "ES256"] = _option("HS256", "how tokens are signed")
+    token_algorithm: Literal["HS256", "RS256", "ES256"] = _option("HS256", "Users and tokens", "how tokens are signed")
     token_secret: str | None = _option(
-        None, "secret that signs HS256 tokens, 32 bytes or more; by default one is made and kept", secret=True
+        None,
+        "Users and tokens",
+        "secret that signs HS256 tokens, 32 bytes or more; by default one is made and kept",
+        secret=True,
     )
-    token_private_keyfile: str | None = _option(None, "private key in PEM that signs RS256 or ES256 tokens")
-    token_lifetime_seconds: float = _option(7 * 24 * 3600.0, "time until a token expires", "seconds")
-    token_issuer: str | None = _option(None, "issuer that tokens must name; needed with token_jwks_url")
-    token_audience: str | None = _option(None, "audience that tokens must name")
-    token_jwks_url: str | None = _option(None, "keys of an external issuer, whose tokens are then the only ones")
-    allow_token_in_query: bool = _option(False, "accept ?token=; queries end up in the logs of proxies")
-    registration: bool = _option(True, "whether anyone may register as a user")
+    token_private_keyfile: str | None = _option(
+        None, "Users and tokens", "private key in PEM that signs RS256 or ES256 tokens"
+    )
+    token_lifetime_seconds: float = _option(
+        7 * 24 * 3600.0, "Users and tokens", "time until a token expires", "seconds"
+    )
+    token_issuer: str | None = _option(
+        None, "Users and tokens", "issuer that tokens must name; needed with token_jwks_url"
+    )
+    token_audience: str | None = _option(None, "Users and tokens", "audience that tokens must name")
+    token_jwks_url: str | None = _option(
+        None, "Users and tokens", "keys of an external issuer, whose tokens are then the only ones"
+    )
+    allow_token_in_query: bool = _option(
+        False, "Users and tokens", "accept ?token=; queries end up in the logs of proxies"
+    )
+    registration: bool = _option(True, "Users and tokens", "whether anyone may register as a user")
     login_attempts_per_minute: int = _option(
-        10, "wrong passwords for one name from one address before logins have to wait; 0 for no limit", "attempts"
+        10,
+        "Users and tokens",
+        "wrong passwords for one name from one address before logins have to wait; 0 for no limit",
+        "attempts",
     )
     registrations_per_minute: int = _option(
-        10, "new users from one address, of IPv6 its /64, before others have to wait; 0 for no limit", "users"
+        10,
+        "Users and tokens",
+        "new users from one address, of IPv6 its /64, before others have to wait; 0 for no limit",
+        "users",
     )
     peer_events: Literal["guarded", "open"] = _option(
-        "guarded", "whom clients of the event socket may address: by the policy, or anyone"
+        "guarded", "Security", "whom clients of the event socket may address: by the policy, or anyone"
     )
     routes_database: str = _option(
         "sqlite:///.wireloom/routes.db",
+        "Storage",
         "database of SqlOp in declarative routes, apart from that of users: sqlite:///FILE or postgresql://…",
         secret=True,
     )
     routes_redis: str = _option(
-        "memory", "store of RedisOp in declarative routes: memory, redis://…, rediss://… or unix://…", secret=True
+        "memory",
+        "Storage",
+        "store of RedisOp in declarative routes: memory, redis://…, rediss://… or unix://…",
+        secret=True,
     )
     routes_http_hosts: tuple[str, ...] = _option(
-        (), "hosts that HttpRequest in declarative routes may ask: exact, with :port, or *.host"
+        (), "Declarative routes", "hosts that HttpRequest in declarative routes may ask: exact, with :port, or *.host"
     )
     dynamic_routes: bool = _option(
-        False, "whether administrators may register declarative routes over HTTP while the application runs"
+        False,
+        "Declarative routes",
+        "whether administrators may register declarative routes over HTTP while the application runs",
     )
     routes_max_operations: int = _option(
-        10_000, "operations of one run of a hook within loops and functions", "operations"
+        10_000, "Declarative routes", "operations of one run of a hook within loops and functions", "operations"
     )
-    routes_max_seconds: float = _option(30.0, "time of one run of a hook of a declarative route", "seconds")
-    docs: bool = _option(True, "serve /docs, /openapi.json and /asyncapi.json")
-    tracing: bool = _option(False, "make OpenTelemetry spans of handshakes, messages and HTTP requests")
-    metrics: bool = _option(True, "serve /metrics to this machine and to metrics_allow")
+    routes_max_seconds: float = _option(
+        30.0, "Declarative routes", "time of one run of a hook of a declarative route", "seconds"
+    )
+    docs: bool = _option(True, "Server", "serve /docs, /openapi.json and /asyncapi.json")
+    tracing: bool = _option(
+        False, "Logs and metrics", "make OpenTelemetry spans of handshakes, messages and HTTP requests"
+    )
+    metrics: bool = _option(True, "Logs and metrics", "serve /metrics to this machine and to metrics_allow")
     metrics_allow: tuple[str, ...] = _option(
-        (), "who else may read /metrics: addresses, networks such as 10.0.0.0/8, or * for everybody", texts="addresses"
+        (),
+        "Logs and metrics",
+        "who else may read /metrics: addresses, networks such as 10.0.0.0/8, or * for everybody",
+        texts="addresses",
     )
     limits: Limits = field(default_factory=Limits)
 
@@ -200,6 +300,7 @@ class Option:
     name: str
     type: Any
     default: Any
+    group: str
     help: str
     unit: str
     of_limits: bool
@@ -226,7 +327,17 @@ def options() -> Iterator[Option]:
                 told = entry.metadata
                 kind, of_limits = hints[entry.name], owner is Limits
                 bounds = told["within"], told["texts"]
-                yield Option(entry.name, kind, entry.default, told["help"], told["unit"], of_limits, *bounds)
+                yield Option(
+                    entry.name, kind, entry.default, told["group"], told["help"], told["unit"], of_limits, *bounds
+                )
+
+
+def grouped_options() -> dict[str, list[Option]]:
+    """All options by group, the groups in the order in which people come to need them."""
+    groups: dict[str, list[Option]] = {group: [] for group in get_args(Group)}
+    for option in options():
+        groups[option.group].append(option)
+    return groups
 
 
 def guard_hosts(config: Config, *, development: bool = False) -> Config:
@@ -264,20 +375,20 @@ def load_config(
         base: what the application itself asked for; stands in for the defaults.
 
     Raises:
-        ConfigError: an unknown key or a value that does not fit, with its place and the nearest known key.
+        ConfigError: all unknown keys, each with the nearest known one, and values that do not fit, with their places.
     """
     known = {option.name: option for option in options()}
-    values: dict[str, Any] = {}
+    given = _Given(known)
     path = Path(file) if file is not None else Path("wireloom.toml")
     if file is not None or path.is_file():
-        values.update(_from_file(path, known))
-    values.update(_from_environment(os.environ if environ is None else environ, known))
+        given.take_file(path)
+    given.take_environment(os.environ if environ is None else environ)
     for name, value in (flags or {}).items():
         if name not in known:
-            raise ConfigError(f"unknown option {name!r}{did_you_mean(name, known)}")
-        if value is not None:
-            values[name] = _fit(known[name], value, known[name].flag)
-    return _apply(base or Config(), values, known)
+            given.refuse(f"unknown option {name!r}{did_you_mean(name, known)}", "")
+        elif value is not None:
+            given.take(known[name], value, known[name].flag)
+    return _apply(base or Config(), given.accepted(), known)
 
 
 def choose_options(chosen: Mapping[str, Any], owner: str = "App") -> Config:
@@ -288,13 +399,16 @@ def choose_options(chosen: Mapping[str, Any], owner: str = "App") -> Config:
         owner: the function that was given them, for errors.
 
     Raises:
-        ConfigError: an unknown option, with the nearest known one, or a value that does not fit.
+        ConfigError: all unknown options, each with the nearest known one, and values that do not fit.
     """
     known = {option.name: option for option in options()}
-    for name in chosen:
-        if name not in known:
-            raise ConfigError(f"{owner} has no option {name!r}{did_you_mean(name, known)}")
-    return _apply(Config(), {name: _fit(known[name], value, "") for name, value in chosen.items()}, known)
+    given = _Given(known)
+    for name, value in chosen.items():
+        if name in known:
+            given.take(known[name], value, "")
+        else:
+            given.refuse(f"{owner} has no option {name!r}{did_you_mean(name, known)}", "")
+    return _apply(Config(), given.accepted(), known)
 
 
 def _apply(base: Config, values: Mapping[str, Any], known: Mapping[str, Option]) -> Config:
@@ -302,25 +416,72 @@ def _apply(base: Config, values: Mapping[str, Any], known: Mapping[str, Option])
     return replace(base, limits=limits, **{name: v for name, v in values.items() if not known[name].of_limits})
 
 
-def _from_file(path: Path, known: Mapping[str, Option]) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        table = tomllib.loads(text)
-    except OSError as error:
-        raise ConfigError(f"cannot read the configuration: {error.strerror}", str(path)) from None
-    except UnicodeDecodeError:
-        raise ConfigError("not valid TOML: it is not UTF-8", str(path)) from None
-    except tomllib.TOMLDecodeError as error:
-        what, place = _split_place(str(error))
-        raise ConfigError(f"not valid TOML: {what}", f"{path}{place}") from None
-    values = {}
-    for key, value in table.items():
-        place = f"{path}:{_line_of(text, key)}"
-        if key not in known:
-            hint = "; options are in no table, write them without" if isinstance(value, dict) else ""
-            raise ConfigError(f"unknown option {key!r}{did_you_mean(key, known) or hint}", place)
-        values[key] = _fit(known[key], value, place)
-    return values
+class _Given:
+    """Values from one source after the other, a later one over an earlier, and all that is wrong with them.
+
+    Args:
+        known: the options by name.
+    """
+
+    def __init__(self, known: Mapping[str, Option]) -> None:
+        self._known = known
+        self._values: dict[str, Any] = {}
+        self._problems: list[ConfigError] = []
+
+    def accepted(self) -> dict[str, Any]:
+        """The values.
+
+        Raises:
+            ConfigError: all that is wrong.
+        """
+        if len(self._problems) == 1:
+            raise self._problems[0]
+        if self._problems:
+            raise ConfigErrors(self._problems)
+        return self._values
+
+    def take(self, option: Option, value: Any, place: str) -> None:
+        """A value for an option."""
+        try:
+            self._values[option.name] = _fit(option, value, place)
+        except ConfigError as error:
+            self._problems.append(error)
+
+    def refuse(self, message: str, place: str) -> None:
+        """Something that is for no option."""
+        self._problems.append(ConfigError(message, place))
+
+    def take_file(self, path: Path) -> None:
+        """Values of a TOML file."""
+        try:
+            text = path.read_text(encoding="utf-8")
+            table = tomllib.loads(text)
+        except OSError as error:
+            self.refuse(f"cannot read the configuration: {error.strerror}", str(path))
+        except UnicodeDecodeError:
+            self.refuse("not valid TOML: it is not UTF-8", str(path))
+        except tomllib.TOMLDecodeError as error:
+            what, place = _split_place(str(error))
+            self.refuse(f"not valid TOML: {what}", f"{path}{place}")
+        else:
+            for key, value in table.items():
+                self._take_key(key, value, f"{path}:{_line_of(text, key)}")
+
+    def _take_key(self, key: str, value: Any, place: str) -> None:
+        if key in self._known:
+            self.take(self._known[key], value, place)
+            return
+        hint = "; options are in no table, write them without" if isinstance(value, dict) else ""
+        self.refuse(f"unknown option {key!r}{did_you_mean(key, self._known) or hint}", place)
+
+    def take_environment(self, environ: Mapping[str, str]) -> None:
+        """Values of variables."""
+        variables = {option.variable: option for option in self._known.values()}
+        for name, value in environ.items():
+            if name in variables:
+                self.take(variables[name], value, name)
+            elif name.startswith("WIRELOOM_"):
+                self.refuse(f"unknown option{did_you_mean(name, variables)}", name)
 
 
 def _split_place(message: str) -> tuple[str, str]:
@@ -332,18 +493,6 @@ def _split_place(message: str) -> tuple[str, str]:
 def _line_of(text: str, key: str) -> int:
     place = re.compile(rf"\s*\[?\s*[\"']?{re.escape(key)}[\"']?\s*[=\].]")
     return next((number for number, line in enumerate(text.splitlines(), 1) if place.match(line)), 1)
-
-
-def _from_environment(environ: Mapping[str, str], known: Mapping[str, Option]) -> dict[str, Any]:
-    variables = {option.variable: option for option in known.values()}
-    values = {}
-    for name, value in environ.items():
-        if not name.startswith("WIRELOOM_"):
-            continue
-        if name not in variables:
-            raise ConfigError(f"unknown option{did_you_mean(name, variables)}", name)
-        values[variables[name].name] = _fit(variables[name], value, name)
-    return values
 
 
 def _fit(option: Option, value: Any, place: str) -> Any:

@@ -26,6 +26,7 @@ __all__ = [
     "InvalidAccessError",
     "InvalidJSON",
     "InvalidStateError",
+    "NoAnswer",
     "ProtocolError",
     "QueueFull",
     "RequestError",
@@ -228,6 +229,20 @@ class HandshakeFailed(WireloomError):
         self.status = status
         self.headers = dict(headers or {})
         self.body = body
+
+
+class NoAnswer(WireloomError, OSError):
+    """A client's HTTP request got no answer: nobody listens there, TLS failed, the connection was lost or time ran out.
+
+    Args:
+        message: what happened, where, and what to do.
+        url: what was asked, without its query.
+    """
+
+    def __init__(self, message: str, url: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.url = url
 
 
 class WebSocketSyntaxError(WireloomError, ValueError):

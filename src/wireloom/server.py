@@ -105,7 +105,8 @@ class Server:
         except SystemExit as error:
             if error.code != STARTUP_FAILURE:
                 raise
-            raise RuntimeError("the application did not start; its log says why") from None
+            if not server.interrupted:
+                raise RuntimeError("the application did not start; its log says why") from None
         finally:
             self.port, self.url = 0, ""
             for listening in sockets:

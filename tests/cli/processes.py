@@ -106,7 +106,7 @@ class Running:
 
     def started(self) -> str:
         """Waits for the start line; gives the WebSocket URL."""
-        return self.until(r"(wss?://\S+) .* Ctrl-C stops")[1]
+        return self.until(r"(wss?://[^\s\"]+) .* Ctrl-C stops")[1]
 
     def type(self, text: str) -> None:
         """Writes to its stdin."""

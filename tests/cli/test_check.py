@@ -122,6 +122,46 @@ def test_routes_as_a_table(run: Run, directory: Path) -> None:
     assert "  any  " in lines[1] and "  ChatMessage  " in lines[2] and "  array of integer | null  " in lines[3]
 
 
+TYPES = {
+    'Literal["a", "b"]': '"a" | "b"',
+    'Literal["a", 1, True]': 'true | 1 | "a"',
+    'Literal["x", "y"] | int': '"x" | "y" | integer',
+    'Literal["a", "b", "c", "d", "e"]': '"a" | "b" | "c" | …',
+    'Optional[Literal["a"]]': '"a" | null',
+    'list[Literal["a", "b"]]': 'array of ("a" | "b")',
+    "Optional[Line]": "Line | null",
+    "list[Line] | None": "array of Line | null",
+    "list[int | str]": "array of (integer | string)",
+    "list[list[int]]": "array of array of integer",
+    "dict[str, Line]": "object of Line",
+    "dict[str, Any]": "object",
+    "tuple[int, Line]": "[integer, Line]",
+    "tuple[int, ...]": "array of integer",
+    "list[Any]": "array",
+    "Colour": "Colour",
+    "bytes": "bytes",
+    "str | bytes": "string | bytes",
+    "Model | Literal['x']": 'Model | "x"',
+    "Any": "any",
+}
+
+
+def test_routes_say_what_a_message_is_in_a_few_words(run: Run, directory: Path) -> None:
+    head = (
+        "import enum\nfrom typing import Any, Literal, Optional, TypedDict\nimport pydantic\n"
+        "from wireloom import websocket\n\nclass Line(TypedDict):\n    text: str\n\n"
+        "class Model(pydantic.BaseModel):\n    text: str\n\nclass Colour(enum.Enum):\n    RED = 'red'\n\n"
+    )
+    handlers = [
+        f"@websocket('/{number:02}')\nasync def f{number:02}(message: {each}): ...\n"
+        for number, each in enumerate(TYPES)
+    ]
+    (directory / "types_.py").write_text(head + "\n".join(handlers))
+    heading, *lines = run("routes", "types_.py").stdout.splitlines()
+    begin, end = heading.index("message"), heading.index("reply")
+    assert [line[begin:end].strip() for line in lines] == list(TYPES.values())
+
+
 def test_routes_of_a_broken_target(run: Run, directory: Path) -> None:
     (directory / "broken.py").write_text("1 / 0\n")
     result = run("routes", "broken.py")

@@ -89,6 +89,21 @@ def close_code(ws: ClientConnection) -> int:
 # -- saving ------------------------------------------------------------------------------------------------------------
 
 
+def test_reloads_are_records_where_everything_is(serving: Any) -> None:
+    server = serving("app.py", "--log-format", "json", app=says("first"))
+    told = json.loads(server.save("app.py", says("second"), "reloaded.*\n"))
+    assert told["message"] == "reloaded app.py · 1 endpoint · 0 connections kept"
+    wrong, kept = map(json.loads, server.save("app.py", "1 / 0\n", "runs on.*\n").splitlines())
+    assert (wrong["message"], wrong["source"]) == ("app.py:1: ZeroDivisionError: division by zero", "app.py:1")
+    assert (wrong["level"], kept["message"]) == ("error", RUNS_ON.rstrip())
+
+
+def test_an_import_that_takes_long_is_no_handler_that_blocks(serving: Any) -> None:
+    server = serving("app.py", app=says("first"))
+    slow = "import time\n\ntime.sleep(1)\n" + says("second")
+    assert "blocked" not in server.save("app.py", slow, "reloaded")
+
+
 def test_an_open_socket_talks_on_through_good_and_bad_edits(serving: Any) -> None:
     server = serving("app.py", app=says("first"))
     ws = server.connect("/say")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from wireloom import __version__
-from wireloom.config import options
+from wireloom.config import grouped_options, options
 
 from .processes import Run, Running, Start
 
@@ -62,9 +62,21 @@ def test_start_line_has_the_real_port_and_the_endpoints(start: Start) -> None:
 
 def test_every_declared_option_is_a_flag(run: Run) -> None:
     shown = run("serve", "--help").stdout
-    assert [option.flag for option in options() if not re.search(rf"{option.flag}\b", shown)] == []
-    assert "--dev / --no-dev" in shown
-    assert re.search(r"--max-header-bytes BYTES\s+size of a request head\s+\[default: 16384\]", shown)
+    assert [option.flag for option in options() if not re.search(rf"{option.flag}\b", shown.replace("[no-]", ""))] == []
+    assert "--[no-]dev " in shown
+    assert re.search(r"--max-header-bytes N\s+size of a request head\s+\[default: 16384\]", shown)
+
+
+@pytest.mark.parametrize("command", ["serve", "demo"])
+def test_help_has_the_options_by_group_on_80_columns(run: Run, command: str) -> None:
+    shown = run(command, "--help", COLUMNS="80").stdout
+    assert max(map(len, shown.splitlines())) <= 80
+    sections = re.findall(r"^(\S.*):\n((?: .*\n)+)", shown, re.MULTILINE)
+    flags = {title: re.findall(r"^  --(?:\[no-\])?([\w-]+)", text, re.MULTILINE) for title, text in sections}
+    assert flags.pop("Options") == ["config"]
+    assert flags == {
+        group: [option.flag.removeprefix("--") for option in listed] for group, listed in grouped_options().items()
+    }
 
 
 def test_flag_wins_over_variable_over_file(start: Start, directory: Path) -> None:

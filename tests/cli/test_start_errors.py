@@ -90,7 +90,7 @@ def test_a_lifespan_that_fails_has_its_place(run: Run, directory: Path, workers:
     result = run("serve", "main.py", "--port", "0", "--workers", workers, "--backplane", "memory")
     assert (result.returncode, result.stdout) == (1, "")
     lines = [line for line in result.stderr.splitlines() if not line.startswith("warning: 2 workers")]
-    assert lines == ["main.py:7: ValueError: no database"] * int(workers)
+    assert lines == ["main.py:7: ValueError: no database"]
 
 
 def test_development_mode_shows_where_a_lifespan_fails(run: Run, directory: Path) -> None:
@@ -139,6 +139,63 @@ def test_a_configuration_that_cannot_be(run: Run, directory: Path, text: str, me
         result = run(command, "chat.py")
         assert (result.returncode, result.stdout) == (1, "")
         assert result.stderr.startswith(message) and result.stderr.count("\n") == 1
+
+
+WRONG = """\
+prot = 1
+host = 5
+backplane_prefx = "x"
+compression_level = 12
+metrics_allow = ["10.0.0.0/8", "nowhere"]
+dev = "perhaps"
+
+[limits]
+max_channels = 1
+"""
+
+
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_all_wrong_options_of_all_sources_are_told(run: Run, directory: Path, command: str) -> None:
+    (directory / "wireloom.toml").write_text(WRONG)
+    result = run(command, "chat.py", WIRELOOM_PROT="1", WIRELOOM_WORKERS="0", WIRELOOM_PORT="8000")
+    assert (result.returncode, result.stdout) == (1, "")
+    lines = result.stderr.splitlines()
+    assert lines[:7] == [
+        "wireloom.toml:1: unknown option 'prot'; did you mean 'port'?",
+        "wireloom.toml:2: host must be text, not 5",
+        "wireloom.toml:3: unknown option 'backplane_prefx'; did you mean 'backplane_prefix'?",
+        "wireloom.toml:4: compression_level must be from 1 to 9, not 12",
+        "wireloom.toml:5: metrics_allow must be addresses, networks or *, and 'nowhere' is none, not"
+        " ['10.0.0.0/8', 'nowhere']",
+        "wireloom.toml:6: dev must be true or false, not 'perhaps'",
+        "wireloom.toml:8: unknown option 'limits'; options are in no table, write them without",
+    ]
+    assert sorted(lines[7:]) == [
+        "WIRELOOM_PROT: unknown option; did you mean 'WIRELOOM_PORT'?",
+        "WIRELOOM_WORKERS: workers must be from 1 to 1024, not '0'",
+    ]
+
+
+def test_wrong_flags_are_told_with_the_others(run: Run, directory: Path) -> None:
+    (directory / "wireloom.toml").write_text("prot = 1\n")
+    result = run("serve", "chat.py", "--port", "65536", "--workers", "0")
+    assert (result.returncode, result.stderr.splitlines()) == (
+        1,
+        [
+            "wireloom.toml:1: unknown option 'prot'; did you mean 'port'?",
+            "--port: port must be from 0 to 65535, not 65536",
+            "--workers: workers must be from 1 to 1024, not 0",
+        ],
+    )
+
+
+def test_all_wrong_options_of_an_app_are_told_with_their_place(run: Run, directory: Path) -> None:
+    (directory / "main.py").write_text("from wireloom import App\n\napp = App(prot=1, host=5)\n")
+    for command in ("serve", "check"):
+        assert run(command, "main.py").stderr.splitlines() == [
+            "main.py:3: App has no option 'prot'; did you mean 'port'?",
+            "main.py:3: host must be text, not 5",
+        ]
 
 
 def test_a_port_for_administrators() -> None:

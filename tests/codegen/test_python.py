@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -12,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 
 import wireloom
 from tests.node import CACHE
-from wireloom import App, ConnectionClosed, HandshakeFailed, RequestError, notify
+from wireloom import App, ConnectionClosed, HandshakeFailed, NoAnswer, RequestError, notify
 from wireloom.testing import TestServer
 
 from .application import make_app
@@ -99,6 +102,45 @@ async def test_http(url: str) -> None:
             assert (await events.change_user(None))["root_id"] != made["root_id"]
             with pytest.raises(RequestError, match="requires to be authenticated"):
                 await events.call.delete_all()
+
+
+async def _ask(url: str, seconds: float = SECONDS) -> NoAnswer:
+    """Asks by HTTP and gets no answer."""
+    async with Client(url, timeout=seconds) as client:
+        with pytest.raises(NoAnswer) as told:
+            await client.rest.get_sum(numbers=[4, 5])
+    assert told.value.url == f"{url}/walker/Sum"
+    assert isinstance(told.value, OSError) and isinstance(told.value.__cause__, httpx.RequestError)
+    return told.value
+
+
+async def test_http_without_a_server() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    told = await _ask(f"http://127.0.0.1:{port}")
+    assert re.fullmatch(
+        rf"GET http://127.0.0.1:{port}/walker/Sum: nobody answers there \(.+\); start the server, or correct the URL",
+        str(told),
+    )
+
+
+async def test_http_with_a_server_that_says_nothing_or_goes_away() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        assert "no answer within 0.1 s; it may have been done" in str(
+            await _ask(f"http://127.0.0.1:{listening.getsockname()[1]}", 0.1)
+        )
+
+    async def leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(leave, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        assert "no whole answer came (Server disconnected" in str(await _ask(f"http://127.0.0.1:{port}"))
+
+
+async def test_http_without_tls(url: str) -> None:
+    assert "TLS failed ([SSL: " in str(await _ask(url.replace("http", "https")))
 
 
 async def test_events(url: str) -> None:

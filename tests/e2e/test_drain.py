@@ -233,7 +233,8 @@ async def test_it_ends_also_when_the_loop_is_blocked_or_the_lifespan_never_ends(
         else:
             await peer.expect_text(message)
         server.signal(signal.SIGTERM)
-        assert await end_of(server) == 0
+        # of one that is blocked nobody knows how its lifespan would have ended; the other worker's takes too long
+        assert await end_of(server) == (0 if (message, workers) == ("block", "1") else 1)
     if message == "go on":
         assert "the application did not stop within its 3 s" in server.stderr
 

@@ -46,7 +46,7 @@ async def test_every_application_has_them(asyncapi_problems: Callable[[dict[str,
     async with TestServer(application()) as server:
         http, websocket, page = [await server.http.get(path) for path in PATHS]
     validate(http.json())
-    assert {"/user/register", "/api-key/{key_id}", "/notify"} <= set(http.json()["paths"])
+    assert {"/user/register", "/api-key/{api_key_id}", "/notify"} <= set(http.json()["paths"])
     assert http.json()["servers"] == [{"url": "/"}]
     assert asyncapi_problems(websocket.json()) == []
     assert [each["address"] for each in websocket.json()["channels"].values()] == ["/chat/{room}", "/websocket"]

@@ -38,7 +38,7 @@ def check(context: click.Context, /, targets: tuple[str, ...], as_json: bool, co
     try:
         config = load_config(file=config_file, base=assembly.app.config)
     except ConfigError as error:
-        assembly.problems.append(error)
+        assembly.problems += error.problems
     else:
         assembly.problems += _problems(assembly.app, config)
     (_tell_as_json if as_json else _tell)(assembly)

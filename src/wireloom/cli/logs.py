@@ -13,11 +13,15 @@ import click
 from wireloom.config import Config
 from wireloom.core.caller import current_caller
 
-__all__ = ["JSONFormatter", "configure_logging", "say"]
+__all__ = ["JSONFormatter", "choose_format", "configure_logging", "say"]
 
 # What every record has, or formatters and uvicorn put into it: all that is none of these came with `extra=`.
 _STANDARD = frozenset((*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"))
-_OWN = frozenset(("time", "level", "logger", "message", "process", "traceback", "stack"))  # members that `extra=` is not
+_OWN = frozenset(
+    ("time", "level", "logger", "message", "process", "traceback", "stack")
+)  # members that `extra=` is not
+
+_is_json = False  # whether people are told in records too
 
 
 class _Formatter(logging.Formatter):
@@ -89,6 +93,7 @@ def configure_logging(config: Config) -> None:
         config: its `log_level` holds for everything but uvicorn and watchfiles, which are quiet above debug, and httpx,
             which would tell whole URLs; development mode shows all that Wireloom itself logs.
     """
+    choose_format(config.log_format)
     root, level = logging.getLogger(), config.log_level.upper()
     if not root.handlers:
         handler = logging.StreamHandler()
@@ -100,9 +105,27 @@ def configure_logging(config: Config) -> None:
         logging.getLogger(quiet).setLevel(level if level in ("DEBUG", "ERROR") else "WARNING")
 
 
-def say(text: str, level: int = logging.INFO) -> None:
-    """Tells people something on stderr; as a record where every line there is one."""
-    if any(isinstance(handler.formatter, JSONFormatter) for handler in logging.getLogger().handlers):
-        logging.getLogger("wireloom.cli").log(level, text)
+def choose_format(log_format: str) -> None:
+    """What `say` writes from now on: ``text``, or ``json``."""
+    global _is_json
+    _is_json = log_format == "json"
+
+
+def say(text: str, level: int = logging.INFO, *, err: bool = True, traceback: str = "", **fields: Any) -> None:
+    """Tells people something on stderr; as a record where every line is one.
+
+    Args:
+        text: in a line or two.
+        level: of the record; whoever reads text is told of warnings that they are such.
+        err: False: on stdout.
+        traceback: shown above it.
+        **fields: of the record only.
+    """
+    if _is_json:
+        told = {"name": "wireloom.cli", "levelno": level, "levelname": logging.getLevelName(level), "msg": text}
+        if traceback:
+            fields["traceback"] = traceback
+        text = JSONFormatter().format(logging.makeLogRecord({**told, **fields}))
     else:
-        click.echo(f"{logging.getLevelName(level).lower()}: {text}" if level > logging.INFO else text, err=True)
+        text = traceback + "warning: " * (level == logging.WARNING) + text
+    click.echo(text, err=err)

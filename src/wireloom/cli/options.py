@@ -8,9 +8,9 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import click
 
-from wireloom.config import Option, options
+from wireloom.config import Option, grouped_options
 
-__all__ = ["EPILOG", "config_option", "given", "server_options", "store_options", "targets_argument"]
+__all__ = ["EPILOG", "GroupedCommand", "config_option", "given", "server_options", "store_options", "targets_argument"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -18,6 +18,40 @@ EPILOG = (
     "Every option is also a variable, such as WIRELOOM_PORT, and a key of wireloom.toml. "
     "A flag wins over the variable, that over the file."
 )
+
+
+_TERM_COLUMNS = 30  # flags that need more stand on a line of their own
+
+
+class _Flag(click.Option):
+    """A flag for a declared option."""
+
+    def __init__(self, *names: Any, group: str, **settings: Any) -> None:
+        super().__init__(*names, **settings)
+        self.group = group
+
+    def get_help_record(self, context: click.Context) -> tuple[str, str] | None:
+        """Both flags of what is on or off in one word."""
+        record = super().get_help_record(context)
+        if record is None or not self.secondary_opts:
+            return record
+        return f"--[no-]{self.opts[0].removeprefix('--')}", record[1]
+
+
+class GroupedCommand(click.Command):
+    """A command whose help tells its options by group."""
+
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """All sections, aligned."""
+        groups: dict[str, list[tuple[str, str]]] = {"Options": [], **{group: [] for group in grouped_options()}}
+        for parameter in self.get_params(context):
+            record = parameter.get_help_record(context) if isinstance(parameter, click.Option) else None
+            if record is not None:
+                groups[getattr(parameter, "group", "Options")].append(record)
+        for group, records in groups.items():
+            if records:
+                with formatter.section(group):
+                    formatter.write_dl([(term.ljust(_TERM_COLUMNS), told) for term, told in records], _TERM_COLUMNS)
 
 
 targets_argument = click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
@@ -29,7 +63,7 @@ config_option = click.option(
 
 def server_options(command: F) -> F:
     """Adds ``--config`` and a flag for every declared option to a command; `given` reads them."""
-    for option in reversed(list(options())):
+    for option in reversed([option for group in grouped_options().values() for option in group]):
         command = _flag(option)(command)
     return config_option(command)
 
@@ -58,10 +92,10 @@ def _flag(option: Option) -> Callable[[F], F]:
     elif get_origin(wanted) is Literal:
         settings |= {"type": click.Choice(get_args(wanted))}
     elif wanted in (int, float):
-        settings |= {"callback": _number(wanted), "metavar": option.unit.upper() or "N"}
+        settings |= {"callback": _number(wanted), "metavar": "N"}
     else:
         settings |= {"metavar": "TEXT"}
-    return click.option(*names, **settings)
+    return click.option(*names, cls=_Flag, group=option.group, **settings)
 
 
 def _help(option: Option) -> str:

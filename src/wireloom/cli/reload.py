@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -16,11 +17,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import click
 from watchfiles import Change, awatch
 
+from wireloom.cli.failure import tell_problems
+from wireloom.cli.logs import say
 from wireloom.cli.output import explain, plural, relative
-from wireloom.cli.target import Assembly, ImportFailed, importing, is_foreign, load_app
+from wireloom.cli.target import Assembly, importing, is_foreign, load_app
 from wireloom.config import Config, options
 from wireloom.doors import SUFFIXES
 from wireloom.errors import ConfigError
@@ -79,7 +81,7 @@ class Reloader:
             while not self._stopping.is_set():
                 await self._watch_folders(self._folders())
         except (OSError, RuntimeError) as error:  # the operating system's, and watchfiles' own
-            click.echo(f"files are no longer watched: {error}", err=True)
+            say(f"files are no longer watched: {error}", logging.ERROR)
 
     async def _watch_folders(self, folders: list[Path]) -> None:
         """Takes changes below some folders until it is to stop, or until others are to be watched."""
@@ -131,7 +133,7 @@ class Reloader:
         changed = [relative(path) for path in paths]
         if any(path.endswith(".py") or self._is_of_routes(Path(path)) for path in paths):
             try:
-                click.echo(await self._reload(changed))
+                say(await self._reload(changed), err=False)
             except ConfigError as error:
                 self._show(error)
                 self._tell({"type": "error", "message": explain(error)})
@@ -179,16 +181,15 @@ class Reloader:
         """Says what else there is to say, once."""
         names = [option.name for option in options() if _value(chosen, option) != _value(self._chosen, option)]
         if names:
-            click.echo(f"note: options take effect at the next start: {', '.join(names)}", err=True)
+            say(f"note: options take effect at the next start: {', '.join(names)}")
         for note in notes:
             if note not in self._notes:
-                click.echo(f"note: {relative(note)}", err=True)
+                say(f"note: {relative(note)}")
         self._notes, self._chosen = notes, chosen
 
     def _show(self, error: ConfigError) -> None:
-        if self._config.dev and isinstance(error, ImportFailed):
-            click.echo(error.traceback, err=True)
-        click.echo(f"{explain(error)}\nnothing was changed; the code before it runs on", err=True)
+        tell_problems(error, dev=self._config.dev)
+        say("nothing was changed; the code before it runs on", logging.ERROR)
 
     def _tell(self, event: dict[str, Any]) -> None:
         if self._app.pages is not None:

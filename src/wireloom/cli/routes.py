@@ -73,18 +73,37 @@ def _plain(text: str) -> Any:
 
 
 def _title_of(schema: Any) -> str:
-    """What a message is, in a word: the schema's title or type, or ``any``."""
+    """What a message is, in a few words: the schema's title, its types or its values; or ``any``."""
+    titles = list(dict.fromkeys(_arms_of(schema)))
+    return " | ".join(titles if len(titles) <= _MOST_ARMS else [*titles[: _MOST_ARMS - 1], "…"])
+
+
+def _arms_of(schema: Any) -> list[str]:
+    """What a message may be, each in a word or two."""
     if not isinstance(schema, dict) or not schema:
-        return "any"
+        return ["any"]
     if "$ref" in schema:
-        return str(schema["$ref"]).rpartition("/")[2]
+        return [str(schema["$ref"]).rpartition("/")[2]]
     if "title" in schema:
-        return str(schema["title"])
+        return [str(schema["title"])]
+    if "const" in schema or "enum" in schema:
+        values = [schema["const"]] if "const" in schema else schema["enum"]
+        return [json.dumps(value, ensure_ascii=False) for value in values]
     arms = schema.get("anyOf") or schema.get("oneOf")
     if arms:
-        titles = list(dict.fromkeys(map(_title_of, arms)))
-        return " | ".join(titles if len(titles) <= _MOST_ARMS else [*titles[: _MOST_ARMS - 1], "…"])
-    if schema.get("type") == "array" and isinstance(schema.get("items"), dict):
-        return f"array of {_title_of(schema['items'])}"
+        return [title for arm in arms for title in _arms_of(arm)]
     kind = schema.get("type", "any")
-    return " | ".join(kind) if isinstance(kind, list) else str(kind)
+    return list(map(str, kind)) if isinstance(kind, list) else [_kind_of(schema, str(kind))]
+
+
+def _kind_of(schema: dict[str, Any], kind: str) -> str:
+    """A type, with that of its members."""
+    if kind == "string" and schema.get("contentMediaType") == "application/octet-stream":
+        return "bytes"
+    if kind == "array" and schema.get("prefixItems"):
+        return f"[{', '.join(map(_title_of, schema['prefixItems']))}]"
+    members = schema.get({"array": "items", "object": "additionalProperties"}.get(kind, ""))
+    if not isinstance(members, dict) or not members:
+        return kind
+    title = _title_of(members)
+    return f"{kind} of ({title})" if " | " in title else f"{kind} of {title}"

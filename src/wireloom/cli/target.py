@@ -24,7 +24,7 @@ from wireloom import App, CallbackHandler, EventHandler, Server, Walker, WebSock
 from wireloom.doors import Declaration, is_of_routes, is_runnable
 from wireloom.errors import ConfigError, ConfigErrors, did_you_mean
 
-__all__ = ["Assembly", "ImportFailed", "assemble", "failed", "importing", "is_foreign", "load_app"]
+__all__ = ["Assembly", "ImportFailed", "assemble", "failed", "find_own", "importing", "is_foreign", "load_app"]
 
 
 class ImportFailed(ConfigError):
@@ -322,15 +322,18 @@ def importing() -> Iterator[None]:
     except ImportFailed:
         raise
     except ConfigError as error:
-        if not error.source and error.__traceback__ is not None:
-            error.source = _place(error.__traceback__)
+        for problem in error.problems:
+            if not problem.source and error.__traceback__ is not None:
+                problem.source = _place(error.__traceback__)
         raise
     except (Exception, SystemExit) as error:
         raise failed(error) from None
 
 
 def failed(error: BaseException) -> ImportFailed:
-    """What the user's own code raised, as a mistake with its place."""
+    """What the user's own code raised, as a mistake with its place. Of a group with one member, that."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
     if isinstance(error, SyntaxError):
         return ImportFailed(error, f"{error.filename}:{error.lineno}")
     return ImportFailed(error, _place(error.__traceback__) if error.__traceback__ is not None else "")
@@ -338,8 +341,13 @@ def failed(error: BaseException) -> ImportFailed:
 
 def _place(trace: TracebackType) -> str:
     """The innermost line of the user's own, or the empty string."""
-    frames = [frame for frame in traceback.extract_tb(trace) if not is_foreign(frame.filename)]
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    own = find_own(traceback.extract_tb(trace))
+    return f"{own.filename}:{own.lineno}" if own is not None else ""
+
+
+def find_own(stack: traceback.StackSummary) -> traceback.FrameSummary | None:
+    """The innermost frame of the user's own code."""
+    return next((frame for frame in reversed(stack) if not is_foreign(frame.filename)), None)
 
 
 def is_foreign(filename: str) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 from urllib.parse import quote, urlencode
 
-from wireloom.errors import RequestError
+from wireloom.errors import NoAnswer, RequestError
 
 __all__ = [
     "EndpointOf",
@@ -17,6 +17,7 @@ __all__ = [
     "body_of",
     "failure_in",
     "failure_of",
+    "no_answer",
     "refusal_of",
     "target_of",
 ]
@@ -103,6 +104,32 @@ def _is_file(value: Any) -> bool:
 
 def _text_of(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def no_answer(error: Exception, method: str, url: str, timeout: float | None) -> NoAnswer:
+    """What a request of httpx's that got no answer is told as.
+
+    Args:
+        error: httpx's.
+        method: of the request.
+        url: of the request.
+        timeout: seconds that it might take.
+    """
+    import httpx
+
+    url = url.partition("?")[0]
+    reason = str(error) or type(error).__name__
+    if "SSL" in reason:
+        told = f"TLS failed ({reason}); does it speak TLS, and is its certificate trusted here?"
+    elif isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        told = f"nobody answers there ({reason}); start the server, or correct the URL"
+    elif isinstance(error, httpx.ProxyError):
+        told = f"the proxy does not let it through ({reason}); the variable NO_PROXY names hosts that need none"
+    elif isinstance(error, httpx.TimeoutException):
+        told = f"no answer within {timeout or 0:g} s; it may have been done; look there, or give a longer timeout"
+    else:
+        told = f"no whole answer came ({reason}); it may have been done; look before it is sent again"
+    return NoAnswer(f"{method} {url}: {told}", url)
 
 
 def failure_in(message: Any, shape: str) -> RequestError | None:

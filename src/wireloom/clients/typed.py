@@ -25,6 +25,7 @@ from wireloom.clients.contract import (
     body_of,
     failure_in,
     failure_of,
+    no_answer,
     refusal_of,
     target_of,
 )
@@ -168,13 +169,17 @@ class TypedClient:
         body: Any,
         has_body: bool,
     ) -> Any:
-        if self._http is None:
-            import httpx
+        import httpx
 
+        if self._http is None:
             self._http = httpx.AsyncClient(timeout=self.timeout)
         url = f"http{self._secure}://{self._rest}{target_of(operation.path, path, query)}"
         content = body_of(body) if has_body else {}
-        answer = await self._http.request(operation.method, url, headers=await self._headers(operation), **content)
+        headers = await self._headers(operation)
+        try:
+            answer = await self._http.request(operation.method, url, headers=headers, **content)
+        except httpx.RequestError as error:
+            raise no_answer(error, operation.method, url, self.timeout) from error
         try:
             told = answer.json()
         except ValueError:

@@ -49,6 +49,7 @@ _OF_CLIENTS = {*_OF_METHODS, "close", "current_token", "events", "has_failed", "
 
 
 _STEP = "    "
+_OF_HTTP = "The endpoints of HTTP. Each raises `RequestError`, and `NoAnswer` where none comes."
 
 
 def write_python(openapi: Any, asyncapi: Any, head: Iterable[str] = ()) -> str:
@@ -174,9 +175,7 @@ class _Writer:
         methods = [self._operation(each, names.take(snake_case(each.name))) for each in self._contract.operations]
         if not methods:
             return ""
-        return f"class Http(Rest):\n{_within(_docstring('The endpoints of HTTP. Each raises `RequestError`.'))}\n\n" + (
-            "\n\n".join(map(_within, methods))
-        )
+        return f"class Http(Rest):\n{_within(_docstring(_OF_HTTP))}\n\n" + ("\n\n".join(map(_within, methods)))
 
     def _operation(self, operation: Operation, name: str) -> str:
         place = type_name(snake_case(operation.name))

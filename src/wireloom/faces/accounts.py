@@ -278,9 +278,9 @@ class _Accounts:
         """Lists one's own keys."""
         return _Keys([_Key(**_key(key)) for key in await self._identity.api_keys(user.user_id)])
 
-    async def revoke_key(self, user: User, key_id: str) -> _Nothing:
+    async def revoke_key(self, user: User, api_key_id: str) -> _Nothing:
         """Removes a key of one's own."""
-        await self._identity.revoke_api_key(key_id, user.user_id)
+        await self._identity.revoke_api_key(api_key_id, user.user_id)
         return _Nothing()
 
 
@@ -294,7 +294,7 @@ _ENDPOINTS = (
     _Endpoint("DELETE", "/user", _Accounts.delete_user, "users", errors=(429,)),
     _Endpoint("POST", "/api-key/create", _Accounts.create_key, "API keys", 201),
     _Endpoint("GET", "/api-key/list", _Accounts.list_keys, "API keys"),
-    _Endpoint("DELETE", "/api-key/{key_id}", _Accounts.revoke_key, "API keys", errors=(404,)),
+    _Endpoint("DELETE", "/api-key/{api_key_id}", _Accounts.revoke_key, "API keys", errors=(404,)),
 )
 
 

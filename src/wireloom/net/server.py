@@ -29,8 +29,10 @@ import uvicorn
 from wireloom.config import Config
 from wireloom.errors import ConfigError
 from wireloom.net.front import Front, Upgraded, find_listener
+from wireloom.net.lifespan import Lifespan
 
 __all__ = [
+    "INTERRUPTED",
     "DrainingServer",
     "ForegroundServer",
     "LoopServer",
@@ -48,6 +50,7 @@ _BACKLOG = 2048
 _LEAST_FOR_APPLICATION_SECONDS = 3.0  # to stop in, when all the time of the drain is spent
 _AFTER_DRAIN_SECONDS = 5.0  # for that, and for the last hooks
 _LOOK_SECONDS = 0.02
+INTERRUPTED = "interrupted while the application started"
 
 
 def longest_stop_seconds(config: Config) -> float:
@@ -102,14 +105,62 @@ class DrainingServer(uvicorn.Server):
 
     Attributes:
         delay_seconds: how long it serves on after it was told to stop, while it is not ready; None: as the option says.
+        interrupted: it was told to stop before it served.
+        failed: the application did not start, or did not end as it should.
     """
+
+    lifespan: Lifespan  # uvicorn's own tells of failures in its own log
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.delay_seconds: float | None = None
+        self.interrupted = self.failed = False
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts the application and answers connections.
+
+        Raises:
+            SystemExit: uvicorn's `STARTUP_FAILURE`; why has been told.
+        """
+        lifespan = self.lifespan = Lifespan(self.config.loaded_app, lambda: self.should_exit)
+        try:
+            await super().startup(sockets)
+        except SystemExit:
+            self.interrupted = lifespan.interrupted
+            if self.interrupted:
+                self.tell(INTERRUPTED, lifespan.failure)
+            else:
+                self._tell_failure("the application did not start")
+            raise
+        except BaseException:  # it may have, but nobody can reach it
+            await self._stop_application(_LEAST_FOR_APPLICATION_SECONDS)
+            raise
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to stop: somebody wants it, or the application has ended by itself."""
+        if self.lifespan.has_ended and not self.failed:
+            self._tell_failure("the application has ended by itself; what its lifespan runs has failed")
+        return await super().on_tick(counter) or self.failed
+
+    def tell(self, text: str, error: BaseException | None) -> None:
+        """Tells people what came of the application's start or end.
+
+        Args:
+            text: what happened.
+            error: what it raised; a `CancelledError` was ours, and says where it was.
+        """
+        is_failure = self.failed and not isinstance(error, asyncio.CancelledError)
+        logger.error(text, exc_info=error if is_failure else None)
+
+    def _tell_failure(self, text: str) -> None:
+        self.failed = True
+        self.tell(text, self.lifespan.failure)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Takes no further connections, lets those that are open end within the drain's time, stops the application."""
+        if self.lifespan.has_ended:  # and has cut its connections
+            self._close_port(sockets or [])
+            return
         listener = find_listener(self.config.loaded_app)
         listener.ready = False
         await self._serve_on(listener.config.drain_delay_seconds)
@@ -146,11 +197,13 @@ class DrainingServer(uvicorn.Server):
             listening.close()
 
     async def _stop_application(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self.lifespan.shutdown()
-        except TimeoutError:
-            logger.error("the application did not stop within its %.0f s; ended without it", seconds)
+        if self.lifespan.has_ended:
+            return
+        await self.lifespan.shutdown(seconds)
+        if self.lifespan.timed_out:
+            self._tell_failure(f"the application did not stop within its {seconds:.0f} s; ended without it")
+        elif self.lifespan.failure is not None:
+            self._tell_failure("the application did not end as it should; all that was open is closed")
 
 
 class ForegroundServer(DrainingServer):
@@ -218,7 +271,6 @@ class LoopServer(DrainingServer):
         """
         try:
             self.config.load()
-            self.lifespan = self.config.lifespan_class(self.config)
             await self.startup(self._sockets)
         except SystemExit:
             raise RuntimeError("the application did not start; its log says why") from None

@@ -215,7 +215,7 @@ class EchoReceivedData(TypedDict):
 
 
 class Http(Rest):
-    """The endpoints of HTTP. Each raises `RequestError`."""
+    """The endpoints of HTTP. Each raises `RequestError`, and `NoAnswer` where none comes."""
 
     async def create_key(self, body: NewKey) -> MadeKey:
         """Makes a key; its secrets are shown here and never again.
@@ -234,13 +234,13 @@ class Http(Rest):
         answer: Keys = await self._get(OperationOf("GET", "/api-key/list", auth="bearer"))
         return answer
 
-    async def revoke_key(self, *, key_id: str | int) -> Nothing:
+    async def revoke_key(self, *, api_key_id: str | int) -> Nothing:
         """Removes a key of one's own.
-        DELETE /api-key/{key_id}
+        DELETE /api-key/{api_key_id}
         """
         answer: Nothing = await self._get(
-            OperationOf("DELETE", "/api-key/{key_id}", auth="bearer"),
-            path={"key_id": key_id},
+            OperationOf("DELETE", "/api-key/{api_key_id}", auth="bearer"),
+            path={"api_key_id": api_key_id},
         )
         return answer
 

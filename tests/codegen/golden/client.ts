@@ -1216,11 +1216,11 @@ export class Rest {
 
   /**
    * Removes a key of one's own.
-   * DELETE /api-key/{key_id}
+   * DELETE /api-key/{api_key_id}
    */
-  revokeKey(parameters: { key_id: string | number }): Promise<Nothing> {
+  revokeKey(parameters: { api_key_id: string | number }): Promise<Nothing> {
     return this.http.call<Nothing>(
-      { method: "DELETE", path: "/api-key/{key_id}", query: [], body: "none", auth: "bearer", isEnveloped: true },
+      { method: "DELETE", path: "/api-key/{api_key_id}", query: [], body: "none", auth: "bearer", isEnveloped: true },
       parameters,
     );
   }
