@@ -17,9 +17,7 @@ __all__ = ["JSONFormatter", "choose_format", "configure_logging", "say"]
 
 # What every record has, or formatters and uvicorn put into it: all that is none of these came with `extra=`.
 _STANDARD = frozenset((*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"))
-_OWN = frozenset(
-    ("time", "level", "logger", "message", "process", "traceback", "stack")
-)  # members that `extra=` is not
+_OWN = frozenset(("time", "level", "logger", "message", "process", "traceback", "stack"))
 
 _is_json = False  # whether people are told in records too
 

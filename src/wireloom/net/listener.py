@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import gc
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -122,9 +121,6 @@ class Listener:
         """Starts the hub and the clock."""
         await self.hub.start()
         self.wheel.start()
-        # What exists now lives as long as the process; the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
 
     @property
     def draining(self) -> bool:
@@ -148,7 +144,6 @@ class Listener:
         await self.end_connections()
         self.wheel.stop()
         await self.hub.stop()
-        gc.unfreeze()
 
     async def end_connections(self) -> None:
         """Ends every connection that is left; the last hooks have what remains of the drain's time, then end too."""
