@@ -17,7 +17,9 @@ __all__ = ["JSONFormatter", "configure_logging", "say"]
 
 # What every record has, or formatters and uvicorn put into it: all that is none of these came with `extra=`.
 _STANDARD = frozenset((*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"))
-_OWN = frozenset(("time", "level", "logger", "message", "process", "traceback", "stack"))  # members that `extra=` is not
+_OWN = frozenset(
+    ("time", "level", "logger", "message", "process", "traceback", "stack")
+)  # members that `extra=` is not
 
 
 class _Formatter(logging.Formatter):
