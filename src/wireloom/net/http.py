@@ -58,9 +58,8 @@ class HTTPDoor:
     def __init__(self) -> None:
         self._added: list[BaseRoute] = []
         self._described: list[Description] = []
-        self._written_out = frozenset(HEALTH)  # paths of routes without parameters
-        self._ours: list[Route] = []  # the server's own
-        self._templates: list[Route] = []  # those of them with parameters
+        self._written_out: dict[str, list[set[str] | None]] = {}  # methods of routes without parameters; None: any
+        self._templates: list[Route] = []  # the server's own with parameters
         self._own: Mapping[str, ASGIApp] = {}
         self._router = Router(default=self._no_route)
         self._answer = ExceptionMiddleware(self._router, handlers={HTTPException: _tell})
@@ -100,15 +99,16 @@ class HTTPDoor:
 
     def _serve(self, rest: EndpointRouter, routes: Sequence[BaseRoute]) -> None:
         self._rest.router = rest
-        self._ours = [route for route in routes if isinstance(route, Route)]
-        self._templates = [route for route in self._ours if route.param_convertors]
+        self._templates = [route for route in routes if isinstance(route, Route) and route.param_convertors]
         self._order([*routes, *self._added])
 
     def _order(self, routes: Sequence[BaseRoute]) -> None:
         """Has these routes asked, one after the other."""
         self._router.routes[:] = routes
-        plain = {route.path for route in routes if isinstance(route, Route) and not route.param_convertors}
-        self._written_out = frozenset((*HEALTH, *plain))
+        self._written_out = {path: [None] for path in HEALTH}
+        for route in routes:
+            if isinstance(route, Route) and not route.param_convertors:
+                self._written_out.setdefault(route.path, []).append(route.methods)
 
     def describe(self) -> list[Description]:
         """What was added, in the order in which it is asked."""
@@ -124,7 +124,8 @@ class HTTPDoor:
         """Answers one request."""
         listener = self._listener
         path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/")) or "/"
-        encoded, written_out = _encoded(scope, path), self._is_written_out(path)
+        encoded, methods = _encoded(scope, path), self._methods_of(path)
+        written_out = bool(methods)
         found = self._find(encoded, scope["method"], written_out)
         if (refusal := self._refusal_of_host(scope, path)) is not None:
             await refusal(scope, receive, send)
@@ -140,7 +141,7 @@ class HTTPDoor:
             await _readiness(listener)(scope, receive, send)
         elif found is not None:  # by another method
             await self._rest.answer(*found, scope, receive, send)
-        elif written_out and (allowed := self._other_methods(path, scope["method"])):
+        elif allowed := _other_methods(methods, scope["method"]):
             await _not_allowed(scope["method"], allowed)(scope, receive, send)
         else:
             await self._answer(scope, receive, send)
@@ -155,15 +156,10 @@ class HTTPDoor:
             return JSONResponse(deny.body, deny.status)
         return None
 
-    def _is_written_out(self, path: str) -> bool:
-        """Whether it is the path of a route without parameters, or one of the server's own."""
-        return path in self._written_out or any(route.path_regex.match(path) for route in self._templates)
-
-    def _other_methods(self, path: str, method: str) -> list[str]:
-        """What a path of the server's own routes is asked by, where it is not by this method."""
-        here = [route.methods for route in self._ours if route.path_regex.match(path)]
-        allowed: set[str] = set().union(*(methods or {method} for methods in here))
-        return [] if method in allowed else sorted(allowed)
+    def _methods_of(self, path: str) -> list[set[str] | None]:
+        """Those of each of the server's own routes that has the path; None: any."""
+        templates = [route.methods for route in self._templates if route.path_regex.match(path)]
+        return self._written_out.get(path, []) + templates
 
     def _find(self, path: str, method: str, written_out: bool) -> tuple[Endpoint, dict[str, str]] | None:
         """The endpoint of a path, percent-encoded; none with parameters where a route has the path written out, and not
@@ -195,6 +191,12 @@ async def _tell(request: HTTPRequest, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     message = f"{request.method} {request.url.path}"
     return JSONResponse({"error": error.detail, "message": message}, error.status_code, error.headers)
+
+
+def _other_methods(methods: Iterable[set[str] | None], method: str) -> list[str]:
+    """What routes of one path are asked by, where none of them is by this method."""
+    allowed: set[str] = set().union(*(each or {method} for each in methods))
+    return [] if method in allowed else sorted(allowed)
 
 
 def _not_allowed(method: str, allowed: list[str]) -> Response:

@@ -177,7 +177,7 @@ class HTTPProtocol(HttpToolsProtocol):
         if self.cycle is None or self.cycle.response_complete:
             super().handle_websocket_upgrade()
         else:
-            self._end_soon()
+            self._refuse(Deny(400, "A WebSocket can be asked for once earlier requests have their answers"))
 
     def _bound_idleness(self) -> None:
         """uvicorn takes every byte for a request's, and keep-alive has no end then. It need not be: the end of a body
