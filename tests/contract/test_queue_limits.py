@@ -14,7 +14,6 @@ import pytest
 
 from tests.net.raw import eventually, soon
 from wireloom import App, CallbackHandler, CallbackRequest, Connection, Root, Walker, entry, spec
-from wireloom.errors import ConfigError
 from wireloom.testing import TestServer, TestWebSocket
 
 from .doors import CARRIERS
@@ -313,9 +312,3 @@ async def test_a_connection_that_ends_while_reading_is_paused_is_over_when_its_h
         await soon(closing)
         await eventually(lambda: server.app.hub.count() == 0)
         assert client.taken == 6
-
-
-@pytest.mark.parametrize("name", ["inbound_queue", "max_fragments"])
-def test_none_is_too_few(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"{name} must be 1 or more, not 0"):
-        App(**{name: 0})
