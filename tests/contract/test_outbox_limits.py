@@ -114,6 +114,15 @@ async def test_the_oldest_is_dropped_for_one_byte_more(stopped: Any, door: Door)
 
 
 @every
+async def test_no_more_are_dropped_than_make_room(stopped: Any, door: Door) -> None:
+    async with stopped(door, outbox_bytes=LIMIT, outbox_policy="drop_oldest") as (_, connection):
+        before = connection.outbox.counts.dropped["drop_oldest"]
+        hold(connection, EMPTY_FRAME_BYTES, LIMIT - connection.backlog - EMPTY_FRAME_BYTES, EMPTY_FRAME_BYTES)
+        assert connection.backlog == LIMIT  # the first has made room for the last
+        assert connection.outbox.counts.dropped["drop_oldest"] - before == 1
+
+
+@every
 async def test_the_newest_of_a_key_takes_the_place_of_others_and_of_two_keys_there_may_be_too_much(
     stopped: Any, door: Door
 ) -> None:
