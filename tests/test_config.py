@@ -361,6 +361,19 @@ def test_an_app_refuses_a_value_of_the_wrong_type() -> None:
             App(**{option.name: wrong[kind_of(option)]})
 
 
+def test_an_app_refuses_a_number_just_outside_of_its_range() -> None:
+    ranged = [option for option in options() if option.within is not None]
+    assert len(ranged) >= 5
+    for option in ranged:
+        assert option.within is not None
+        least, most = option.within
+        wanted = f"{option.name} must be {least} or more" if most is None else f"from {least} to {most}"
+        for beyond in (least - 1, *([] if most is None else [most + 1])):
+            if beyond >= 0:  # below it there is no number for any option
+                with pytest.raises(ConfigError, match=f"{wanted}, not {beyond}$"):
+                    App(**{option.name: beyond})
+
+
 def test_options_are_frozen() -> None:
     with pytest.raises(AttributeError):
         Config().port = 1  # type: ignore[misc]

@@ -44,7 +44,7 @@ async def stopped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
                 await peer.frame()
             await eventually(lambda: server.app.hub.count() == 1)
             [connection] = server.app.hub.connections()
-            await fill(peer, connection)
+            fill(peer, connection)
             yield peer, connection
             peer.abort()
         await eventually(lambda: server.app.hub.count() == 0)
@@ -53,17 +53,14 @@ async def stopped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
         yield connect
 
 
-async def fill(peer: Peer, connection: Connection) -> None:
+def fill(peer: Peer, connection: Connection) -> None:
     """Sends until the transport has enough. The operating system's buffers hold some megabytes, which nobody counts."""
     peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
-    filler = bytes(64 * 1024)
-
-    def is_full() -> bool:
-        if not connection.outbox.paused:
-            connection.send_bytes(filler)  # so large that it leaves at once
-        return connection.outbox.paused
-
-    await eventually(is_full)
+    for _ in range(1000):
+        if connection.outbox.paused:
+            return
+        connection.send_bytes(bytes(64 * 1024))  # so large that it leaves at once
+    pytest.fail("the transport never has enough")
 
 
 def hold(connection: Connection, *frame_sizes: int) -> None:
@@ -111,6 +108,15 @@ async def test_the_oldest_is_dropped_for_one_byte_more(stopped: Any, door: Door)
             kept = [len(frame.payload) for frame in frames if frame.payload != bytes(64 * 1024)]
             assert kept == [*([] if excess else [oldest - FRAME_HEAD_BYTES]), 100_000 - FRAME_HEAD_BYTES, 0]
             assert last.code == 4000
+
+
+@every
+async def test_no_more_are_dropped_than_make_room(stopped: Any, door: Door) -> None:
+    async with stopped(door, outbox_bytes=LIMIT, outbox_policy="drop_oldest") as (_, connection):
+        before = connection.outbox.counts.dropped["drop_oldest"]
+        hold(connection, EMPTY_FRAME_BYTES, LIMIT - connection.backlog - EMPTY_FRAME_BYTES, EMPTY_FRAME_BYTES)
+        assert connection.backlog == LIMIT  # the first has made room for the last
+        assert connection.outbox.counts.dropped["drop_oldest"] - before == 1
 
 
 @every
