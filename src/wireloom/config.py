@@ -50,7 +50,7 @@ def _option(
 
     Args:
         group: of what it is, for people who look for it.
-        secret: its value is not shown where the configuration is printed.
+        secret: its value is not shown where the configuration is printed, or is wrong.
         within: the least and the greatest number that it may be.
         addresses: its texts are IP addresses, networks or ``*``.
     """
@@ -284,6 +284,7 @@ class Option:
     of_limits: bool
     within: tuple[int, int] | None = None
     addresses: bool = False
+    secret: bool = False
 
     @property
     def flag(self) -> str:
@@ -304,7 +305,7 @@ def options() -> Iterator[Option]:
             if entry.default is not MISSING:
                 told = entry.metadata
                 kind, of_limits = hints[entry.name], owner is Limits
-                bounds = told["within"], told["addresses"]
+                bounds = told["within"], told["addresses"], not entry.repr
                 yield Option(
                     entry.name, kind, entry.default, told["group"], told["help"], told["unit"], of_limits, *bounds
                 )
@@ -468,7 +469,8 @@ def _fit(option: Option, value: Any, place: str) -> Any:
             return _addresses(_texts(value)) if option.addresses else _texts(value)
         return _in_range(option, _scalar(wanted, value))
     except ValueError as error:
-        raise ConfigError(f"{option.name} {error}, not {value!r}", place) from None
+        shown = f"of the type {type(value).__name__}" if option.secret else repr(value)
+        raise ConfigError(f"{option.name} {error}, not {shown}", place) from None
 
 
 def _in_range(option: Option, value: Any) -> Any:

@@ -112,12 +112,12 @@ def test_a_worker_that_dies_later_is_told_and_another_takes_its_place(start: Sta
 @workers
 @pytest.mark.parametrize("wait", ["await asyncio.sleep(60)", "time.sleep(60)"])
 def test_an_interrupted_start_ends_soon_and_says_so(start: Start, directory: Path, wait: str, workers: str) -> None:
-    text = STARTING.format(start=f"    print('starting', flush=True)\n    {wait}")
+    text = STARTING.format(start=f"    print('starting', flush=True); {wait}")  # a line, as either may be interrupted
     server = begin(start, directory, text, "--workers", workers, "--drain-delay-seconds", "60")
     server.until("starting")
     server.signal_group(signal.SIGINT)
     assert server.end() == 128 + signal.SIGINT
-    where = "Interrupted" if workers == "2" and "time" in wait else "main.py:10: interrupted"
+    where = "Interrupted" if workers == "2" and "time" in wait else "main.py:9: interrupted"
     assert lines(server) == [f"{where} while the application started"]
 
 
