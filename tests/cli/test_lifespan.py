@@ -146,6 +146,16 @@ def test_an_interrupted_start_closes_what_it_had_opened(start: Start, directory:
     assert server.stdout == "starting\nclosed\n"
 
 
+@workers
+def test_a_thread_holds_no_process_whose_start_has_failed(start: Start, directory: Path, workers: str) -> None:
+    held = (
+        "    import threading\n    threading.Thread(target=time.sleep, args=(60,)).start()\n    raise ValueError('no')"
+    )
+    server = begin(start, directory, STARTING.format(start=held), "--workers", workers)
+    assert server.end() == 1
+    assert lines(server)[0] == "main.py:11: ValueError: no"
+
+
 # -- the end -----------------------------------------------------------------------------------------------------------
 
 
@@ -200,6 +210,20 @@ def test_a_lifespan_that_fails_while_it_serves_ends_the_process(start: Start, di
     else:
         server.until(re.escape(told))
         server.until(r"warning: worker \d+ ended with exit code 1; another takes its place")
+
+
+def test_a_thread_holds_no_worker_that_has_ended_by_itself(start: Start, directory: Path) -> None:
+    group = (
+        "    import threading\n\n    async def fail():\n        while not os.path.exists('now'):\n"
+        "            await asyncio.sleep(0.01)\n        os.rename('now', 'then')\n"
+        "        threading.Thread(target=time.sleep, args=(60,)).start()\n        raise ValueError('lost')\n\n"
+        "    async with asyncio.TaskGroup() as tasks:\n        tasks.create_task(fail())\n        yield"
+    )
+    server = begin(start, directory, HEAD + group + "\n\n\napp = App(lifespan=lifespan)\n", "--workers", "2")
+    server.started()
+    (directory / "now").touch()
+    server.until(r"warning: worker \d+ ended with exit code 1; another takes its place")
+    assert "main.py:16: ValueError: lost" in server.stderr
 
 
 # -- as JSON -----------------------------------------------------------------------------------------------------------
