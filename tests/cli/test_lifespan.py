@@ -35,7 +35,7 @@ workers = pytest.mark.parametrize("workers", ["1", "2"])
 
 
 def lines(process: Running) -> list[str]:
-    """What was said on stderr, without the warning of every start of workers, and the word of an end that takes long."""
+    """What was said on stderr, without the warning of every start of workers and the word of an end that takes long."""
     return [line for line in process.stderr.splitlines() if not line.startswith(("warning: 2 workers", "Stopping;"))]
 
 
