@@ -332,7 +332,7 @@ def metrics_page() -> str:
   those of the handler, its count is not that of messages. It begins with a whole message and ends when the last reply is on its way to the outbox; time in a queue before that is not in it.
 - `wireloom_outbox_bytes` counts connections whose transport has said that it has enough (64 KiB wait), not what is below that.
 - On another ASGI server bytes received are those of messages, not of frames.
-- A live reload goes on counting where a path stays. Counters begin at 0 with the process.
+- A live reload goes on counting where a path stays. What was counted at endpoints that were removed, by it or as dynamic routes, is told as one, `endpoint="(removed)"` of their door, so that no sum falls. One that is registered anew begins at 0. Counters begin at 0 with the process.
 """
 
 

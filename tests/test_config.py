@@ -21,6 +21,7 @@ DEFAULTS = {
     "ssl_certfile": None,
     "ssl_keyfile": None,
     "forwarded_allow_ips": "127.0.0.1,::1",
+    "allowed_hosts": (),
     "allowed_origins": (),
     "validation_details": False,
     "handshake_timeout_seconds": 10.0,
@@ -44,6 +45,7 @@ SAMPLES: dict[str, list[Any]] = {
     "str": ["first", "second", "third", "fourth"],
     "tuple": [("https://a",), ("https://b", "https://*.b"), ("https://c", "null"), ("*",)],
     "addresses": [("10.0.0.1",), ("10.0.0.0/8", "fd00::/8"), ("::1", "10.0.0.2"), ("*",)],
+    "hosts": [("example.com",), ("*.example.com", "10.0.0.0/8"), ("[::1]", "::1", "local_host."), ("*",)],
 }
 
 
@@ -53,8 +55,8 @@ def kind_of(option: Option) -> str:
         wanted = next(arm for arm in get_args(wanted) if arm is not type(None))
     if get_origin(wanted) is Literal:
         return "choice"
-    if option.addresses:
-        return "addresses"
+    if option.texts != "any":
+        return option.texts
     return "tuple" if get_origin(wanted) is tuple else wanted.__name__
 
 
@@ -67,7 +69,7 @@ def samples(option: Option) -> list[Any]:
         return [choices[number % len(choices)] for number in range(4)]
     if option.within is not None:
         least, most = option.within
-        return [least, most, least + 1, most - 1]
+        return [least, most or 1_000_000_000, least + 1, (most or 1_000_000) - 1]
     return SAMPLES[kind]
 
 
@@ -197,6 +199,7 @@ BAD: dict[str, list[str]] = {
     "str": [],
     "tuple": [],
     "addresses": ["prometheus", "10.0.0.0/99", "10.0.0.1, 300.1.1.1"],
+    "hosts": ["example.com:8000", "http://example.com", "a,*b.com", "*.", "10.0.0.0/99", "exämple.com", "/"],
 }
 
 
@@ -225,6 +228,7 @@ BAD_TOML: dict[str, list[str]] = {
     "str": ["1", "true", '["a"]', "1.5"],
     "tuple": [],
     "addresses": ['"prometheus"', '["10.0.0.1", "10.1.2"]', "[1]", "5"],
+    "hosts": ['"example.com:80"', '["example.com", "https://*.example.com"]', "[1]", "5"],
 }
 
 
@@ -351,7 +355,7 @@ def test_an_app_refuses_an_unknown_option_and_names_the_nearest() -> None:
 
 def test_an_app_refuses_a_value_of_the_wrong_type() -> None:
     wrong: Any = {"int": "many", "float": "long", "bool": "maybe", "choice": "loud", "str": 5, "tuple": 5}
-    wrong["addresses"] = ["10.1.2"]
+    wrong |= {"addresses": ["10.1.2"], "hosts": ["example.com:80"]}
     for option in options():
         with pytest.raises(ConfigError, match=option.name):
             App(**{option.name: wrong[kind_of(option)]})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -177,6 +178,19 @@ def test_it_leaves_signals_as_it_found_them_and_may_listen_again() -> None:
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
+@posix_only
+def test_the_collector_passes_over_what_is_there_while_a_server_has_the_process() -> None:
+    frozen = []
+
+    def stop() -> None:
+        frozen.append(gc.get_freeze_count())
+        signal.raise_signal(signal.SIGTERM)
+
+    create_server(handler).listen(0, callback=stop)
+    assert frozen[0] > 10_000
+    assert gc.get_freeze_count() == 0
+
+
 def test_an_application_that_does_not_start(caplog: pytest.LogCaptureFixture) -> None:
     @contextlib.asynccontextmanager
     async def lifespan(app: Any) -> Any:
@@ -268,6 +282,12 @@ async def test_an_application_that_ends_by_itself_is_told(caplog: pytest.LogCapt
         logging.getLogger("wireloom.net.server").removeHandler(listen)
     assert caplog.messages == ["the application has ended by itself; what its lifespan runs has failed"]
     assert "ValueError: lost" in caplog.text
+
+
+@pytest.mark.anyio
+async def test_the_collector_of_a_process_that_is_not_the_server_s_is_left_alone() -> None:
+    async with create_server(handler):
+        assert gc.get_freeze_count() == 0
 
 
 @pytest.mark.anyio

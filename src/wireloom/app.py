@@ -420,6 +420,7 @@ class App:
         """Has open connections go on with the endpoints of today."""
         assert self.listener is not None
         swapped = self.listener.swap(self._doors.websocket)
+        self._doors.keep_counts()
         if self._visits:
             from wireloom.faces.routes.endpoints import adopt
 

@@ -11,16 +11,27 @@ import os
 import re
 import tomllib
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from wireloom.errors import ConfigError, ConfigErrors, did_you_mean
 
-__all__ = ["Config", "Limits", "Option", "choose_options", "grouped_options", "load_config", "options"]
+__all__ = [
+    "LOCAL_HOSTS",
+    "Config",
+    "Limits",
+    "Option",
+    "choose_options",
+    "grouped_options",
+    "guard_hosts",
+    "load_config",
+    "options",
+]
 
 T = TypeVar("T")
+Texts: TypeAlias = Literal["any", "addresses", "hosts"]
 Group: TypeAlias = Literal[
     "Server",
     "Development",
@@ -35,6 +46,9 @@ Group: TypeAlias = Literal[
     "Declarative routes",
 ]
 
+LOCAL_HOSTS = ("localhost", "*.localhost", "0.0.0.0/0", "::/0")  # what no DNS server of a stranger can speak of
+_HOST_PATTERN = re.compile(r"\*|(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?\.?", re.IGNORECASE)
+
 
 def _option(
     default: T,
@@ -43,18 +57,18 @@ def _option(
     unit: str = "",
     *,
     secret: bool = False,
-    within: tuple[int, int] | None = None,
-    addresses: bool = False,
+    within: tuple[int, int | None] | None = None,
+    texts: Texts = "any",
 ) -> T:
     """Declares one option of a dataclass. The return type is that of the value, as dataclass fields want it.
 
     Args:
         group: of what it is, for people who look for it.
         secret: its value is not shown where the configuration is printed, or is wrong.
-        within: the least and the greatest number that it may be.
-        addresses: its texts are IP addresses, networks or ``*``.
+        within: the least and the greatest number that it may be; None: there is no greatest.
+        texts: what its texts are: IP addresses, networks or ``*``; or these and names of hosts.
     """
-    told = {"group": group, "help": help, "unit": unit, "within": within, "addresses": addresses}
+    told = {"group": group, "help": help, "unit": unit, "within": within, "texts": texts}
     return field(default=default, repr=not secret, metadata=told)
 
 
@@ -66,7 +80,7 @@ class Limits:
         1024 * 1024, "Limits", "size of one message; above it the connection ends: 1009", "bytes"
     )
     max_fragments: int = _option(
-        100_000, "Limits", "fragments of one message; above it the connection ends: 1009", "fragments"
+        100_000, "Limits", "fragments of one message; above it the connection ends: 1009", "fragments", within=(1, None)
     )
     max_body_bytes: int = _option(
         1024 * 1024,
@@ -89,7 +103,9 @@ class Limits:
     message_burst: int = _option(
         0, "Limits", "messages that may come at once; 0 for as many as may come in one second", "messages"
     )
-    inbound_queue: int = _option(64, "Limits", "messages waiting for a handler before reading pauses", "messages")
+    inbound_queue: int = _option(
+        64, "Limits", "messages waiting for a handler before reading pauses", "messages", within=(1, None)
+    )
     outbox_bytes: int = _option(
         1024 * 1024, "Limits", "bytes waiting for a slow reader before its policy applies", "bytes"
     )
@@ -136,6 +152,12 @@ class Config:
     ssl_keyfile: str | None = _option(None, "Security", "private key in PEM")
     forwarded_allow_ips: str = _option(
         "127.0.0.1,::1", "Security", "proxies whose X-Forwarded headers are believed, or *"
+    )
+    allowed_hosts: tuple[str, ...] = _option(
+        (),
+        "Security",
+        "hosts that requests may name: exact, *.host, addresses, networks, or *; none: any",
+        texts="hosts",
     )
     allowed_origins: tuple[str, ...] = _option(
         (), "Security", "browser origins besides the Host: exact, https://*.host, or *"
@@ -266,7 +288,7 @@ class Config:
         (),
         "Logs and metrics",
         "who else may read /metrics: addresses, networks such as 10.0.0.0/8, or * for everybody",
-        addresses=True,
+        texts="addresses",
     )
     limits: Limits = field(default_factory=Limits)
 
@@ -282,8 +304,8 @@ class Option:
     help: str
     unit: str
     of_limits: bool
-    within: tuple[int, int] | None = None
-    addresses: bool = False
+    within: tuple[int, int | None] | None = None
+    texts: Texts = "any"
     secret: bool = False
 
     @property
@@ -305,7 +327,7 @@ def options() -> Iterator[Option]:
             if entry.default is not MISSING:
                 told = entry.metadata
                 kind, of_limits = hints[entry.name], owner is Limits
-                bounds = told["within"], told["addresses"], not entry.repr
+                bounds = told["within"], told["texts"], not entry.repr
                 yield Option(
                     entry.name, kind, entry.default, told["group"], told["help"], told["unit"], of_limits, *bounds
                 )
@@ -317,6 +339,25 @@ def grouped_options() -> dict[str, list[Option]]:
     for option in options():
         groups[option.group].append(option)
     return groups
+
+
+def guard_hosts(config: Config, *, development: bool = False) -> Config:
+    """The options for a server of our own on `host`. In development on loopback, where `allowed_hosts` is empty, it is
+    what cannot be rebound: ``localhost`` and addresses.
+
+    Args:
+        development: it is, whatever the options say.
+    """
+    if config.allowed_hosts or not (development or config.dev or config.reload) or not _is_loopback(config.host):
+        return config
+    return replace(config, allowed_hosts=LOCAL_HOSTS)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost" or host.lower().endswith(".localhost")
 
 
 def load_config(
@@ -466,7 +507,7 @@ def _fit(option: Option, value: Any, place: str) -> Any:
         if get_origin(wanted) is Literal:
             return _choice(get_args(wanted), value)
         if get_origin(wanted) is tuple:
-            return _addresses(_texts(value)) if option.addresses else _texts(value)
+            return _TEXTS[option.texts](_texts(value))
         return _in_range(option, _scalar(wanted, value))
     except ValueError as error:
         shown = f"of the type {type(value).__name__}" if option.secret else repr(value)
@@ -474,8 +515,11 @@ def _fit(option: Option, value: Any, place: str) -> Any:
 
 
 def _in_range(option: Option, value: Any) -> Any:
-    if option.within is not None and not option.within[0] <= value <= option.within[1]:
-        raise ValueError("must be from {} to {}".format(*option.within))
+    if option.within is None:
+        return value
+    least, most = option.within
+    if value < least or (most is not None and value > most):
+        raise ValueError(f"must be {least} or more" if most is None else f"must be from {least} to {most}")
     return value
 
 
@@ -499,6 +543,24 @@ def _addresses(texts: tuple[str, ...]) -> tuple[str, ...]:
         except ValueError:
             raise ValueError(f"must be addresses, networks or *, and {text!r} is none") from None
     return texts
+
+
+def _hosts(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        if _HOST_PATTERN.fullmatch(text) is None:
+            try:
+                ipaddress.ip_network(text.strip("[]"), strict=False)
+            except ValueError:
+                what = "hosts without scheme and port, such as example.com, *.example.com or 10.0.0.0/8"
+                raise ValueError(f"must be {what}, and {text!r} is none") from None
+    return texts
+
+
+_TEXTS: dict[Texts, Callable[[tuple[str, ...]], tuple[str, ...]]] = {
+    "any": lambda texts: texts,
+    "addresses": _addresses,
+    "hosts": _hosts,
+}
 
 
 def _scalar(wanted: type, value: Any) -> Any:

@@ -91,6 +91,10 @@ class Doors:
         else:
             (self.websocket if endpoint.door is Door.WEBSOCKET else self.rest).add(endpoint)
 
+    def keep_counts(self) -> None:
+        """These are the endpoints from now on: what was counted at others is told as one sum."""
+        self.counts.keep({(endpoint.door.value, endpoint.label) for endpoint in self})
+
     def add_unless_taken(self, endpoint: Endpoint) -> None:
         """Opens a door where nothing was declared."""
         with contextlib.suppress(ConfigError):

@@ -3,6 +3,7 @@
 Laws:
 - Counting is an addition. Nothing is locked, formatted or sent; whoever wants to know reads the numbers.
 - What is counted by name has a bounded number of names, whatever clients and handlers come up with.
+- No sum of a counter falls, also when endpoints are removed.
 """
 
 from __future__ import annotations
@@ -10,15 +11,29 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Container
 from typing import Any, Protocol
 
-__all__ = ["MOST_CODES", "OTHER", "SECONDS", "TIMED_AT_ONCE", "Counts", "EndpointCounts", "Observer", "Timings"]
+__all__ = [
+    "MOST_CODES",
+    "OTHER",
+    "REMOVED",
+    "SECONDS",
+    "TIMED_AT_ONCE",
+    "Counts",
+    "EndpointCounts",
+    "Observer",
+    "Timings",
+]
 
 SECONDS = (0.0001, 0.0005, 0.0025, 0.01, 0.05, 0.25, 1.0, 5.0)
 """Upper bounds of the histogram of handling times."""
 
 OTHER = "other"
 """Stands for names beyond the bound, and for those that are none."""
+
+REMOVED = "(removed)"
+"""Stands for the endpoints of a door that are no longer there."""
 
 TIMED_AT_ONCE = 25
 """Messages of an endpoint that are timed between two ticks of the clock, which has four a second."""
@@ -58,6 +73,11 @@ class Timings:
         """One more."""
         self.buckets[bisect_left(SECONDS, seconds)] += 1
         self.total += seconds
+
+    def include(self, other: Timings) -> None:
+        """Adds all of another."""
+        self.buckets = [mine + theirs for mine, theirs in zip(self.buckets, other.buckets, strict=True)]
+        self.total += other.total
 
 
 class EndpointCounts:
@@ -109,6 +129,18 @@ class EndpointCounts:
         self._timed = 0
         self._timed_at = -1.0
 
+    def include(self, other: EndpointCounts) -> None:
+        """Adds all that has happened at another endpoint."""
+        other.messages_sent = max(other.messages_sent, other.sent - other.control)
+        for name in _SUMMED:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in ("closed", "dropped", "responses", "bugs", "failures"):
+            getattr(self, name).update(getattr(other, name))
+        for code, count in other.errors.items():
+            self.errors[code if code in self.errors or len(self.errors) < MOST_CODES else OTHER] += count
+        self.paused |= other.paused
+        self.timings.include(other.timings)
+
     def time(self, seconds: float, now: float) -> None:
         """The handling of a message took so long.
 
@@ -142,6 +174,9 @@ class EndpointCounts:
             self._counts.observer.bug(error, error_id)
 
 
+_SUMMED = ("open", "opened", "received", "received_bytes", "sent", "control", "messages_sent", "sent_bytes")
+
+
 def _name_of(code: int | None) -> str:
     """A close code as a name; those that clients and applications make up share one a thousand."""
     if code is None:
@@ -157,13 +192,37 @@ class Counts:
         observer: is told of errors, too.
     """
 
-    __slots__ = ("_endpoints", "observer", "refused")
+    __slots__ = ("_endpoints", "_leaving", "_removed", "observer", "refused")
 
     def __init__(self) -> None:
         self.observer: Observer | None = None
         self.refused: Counter[int] = Counter()
         self._endpoints: dict[tuple[str, str], EndpointCounts] = {}
+        self._leaving: list[tuple[str, EndpointCounts]] = []  # of removed endpoints that have open connections
+        self._removed: dict[str, EndpointCounts] = {}  # the sum of the others, by door
 
     def of(self, door: str, name: str) -> EndpointCounts:
         """Those of an endpoint, the same ones whenever it is compiled anew."""
         return self._endpoints.setdefault((door, name), EndpointCounts(self))
+
+    def keep(self, endpoints: Container[tuple[str, str]]) -> None:
+        """Holds one by one only those of endpoints, named by door and name, that are still there."""
+        for endpoint in [each for each in self._endpoints if each not in endpoints]:
+            self._leaving.append((endpoint[0], self._endpoints.pop(endpoint)))
+        self._fold()
+
+    def removed(self) -> dict[str, EndpointCounts]:
+        """What has happened at endpoints that are no longer there, by door."""
+        self._fold()
+        sums: dict[str, EndpointCounts] = {}
+        for door, counts in (*self._removed.items(), *self._leaving):
+            sums.setdefault(door, EndpointCounts()).include(counts)
+        return sums
+
+    def _fold(self) -> None:
+        leaving, self._leaving = self._leaving, []
+        for door, counts in leaving:
+            if counts.open or counts.paused:
+                self._leaving.append((door, counts))
+            else:
+                self._removed.setdefault(door, EndpointCounts()).include(counts)

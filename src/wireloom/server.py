@@ -13,7 +13,7 @@ from typing import Any, Self, TypeAlias
 from uvicorn.config import STARTUP_FAILURE
 
 from wireloom.app import App
-from wireloom.config import Config, choose_options, load_config
+from wireloom.config import Config, choose_options, guard_hosts, load_config
 from wireloom.errors import ConfigError
 from wireloom.faces.callback.connection import CallbackConnection
 from wireloom.faces.callback.handler import CallbackHandler
@@ -159,7 +159,7 @@ class Server:
             raise ConfigError(f"port is a number, not {port!r:.60}")
         if not isinstance(host, str):
             raise ConfigError(f"host is text, not {host!r:.60}; a function goes to callback=")
-        config = replace(load_config(base=self.app.config), port=port, host=host)
+        config = guard_hosts(replace(load_config(base=self.app.config), port=port, host=host))
         if self.ssl_context is not None:
             config = replace(config, ssl_certfile=None, ssl_keyfile=None)
         check_tls(config)

@@ -265,6 +265,27 @@ def test_a_record_with_what_is_no_json_is_told_all_the_same(kind: str) -> None:
     assert told["level"] == "warning" and isinstance(told["given"], str)
 
 
+def test_what_is_given_takes_the_place_of_no_member_that_every_line_has() -> None:
+    given = {name: f"my {name}" for name in ("time", "level", "logger", "traceback", "stack", "endpoint")}
+    try:
+        raise ValueError("x")
+    except ValueError:
+        told = json.loads(JSONFormatter().format(record(exc_info=sys.exc_info(), stack_info="Stack", **given)))
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", told["time"])
+    assert (told["level"], told["logger"], told["stack"]) == ("warning", "a", "Stack")
+    assert told["traceback"].endswith("ValueError: x")
+    assert {name: value for name, value in told.items() if str(value).startswith("my ")} == {
+        "endpoint": "my endpoint",
+        **{f"extra_{name}": f"my {name}" for name in ("time", "level", "logger", "traceback", "stack")},
+    }
+
+
+def test_the_level_that_another_formatter_has_put_there_is_nobodys() -> None:
+    seen = record()
+    seen.level = "warning"
+    assert set(json.loads(JSONFormatter().format(seen))) == {"time", "level", "logger", "message", "process"}
+
+
 def test_uvicorns_lines_are_json_without_its_colours() -> None:
     told = json.loads(JSONFormatter().format(record(color_message="\x1b[1mb\x1b[0m")))
     assert set(told) == {"time", "level", "logger", "message", "process"}

@@ -8,6 +8,7 @@ import socket
 import ssl
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -108,6 +109,34 @@ def test_demo_names_its_page(start: Start) -> None:
     assert server.until(r"Open (\S+) ")[1] == url
     with urllib.request.urlopen(url, timeout=5) as answer:
         assert b"<html" in answer.read()
+
+
+def status_by(url: str, host: str) -> int:
+    """How a page is answered that is asked for by another name."""
+    asked = urllib.request.Request(url, headers={"Host": host})
+    try:
+        with urllib.request.urlopen(asked, timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+@pytest.mark.parametrize("more", [(), ("--workers", "2")], ids=["one process", "two workers"])
+def test_demo_on_loopback_is_served_by_no_strangers_name(start: Start, more: tuple[str, ...]) -> None:
+    url = "http" + start("demo", "--port", "0", *more).started().removeprefix("ws")
+    assert [status_by(url, host) for host in ("localhost", "evil.example")] == [200, 421]
+
+
+def test_demo_takes_the_names_that_it_is_told(start: Start) -> None:
+    server = start("demo", "--port", "0", "--allowed-hosts", "chat.example")
+    url = "http" + server.started().removeprefix("ws")
+    assert [status_by(url, host) for host in ("localhost", "chat.example")] == [421, 200]
+
+
+def test_serve_is_served_by_any_name_unless_in_development(start: Start) -> None:
+    for flags, status in ((("--dev",), 421), (("--reload",), 421), ((), 200)):
+        url = "http" + start("serve", "chat.py", "--port", "0", *flags).started().removeprefix("ws")
+        assert status_by(f"{url}/docs", "evil.example") == status
 
 
 # -- refusing to start -------------------------------------------------------------------------------------------------

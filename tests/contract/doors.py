@@ -100,11 +100,11 @@ def callback(req: CallbackRequest) -> Any:
     return {"body": str(len(req.body))}
 
 
-def every_door(folder: Path, **options: Any) -> App:
-    """An application with all of them."""
+def every_door(folder: Path, *more: Any, **options: Any) -> App:
+    """An application with all of them, and with more."""
     folder.joinpath("route.yaml").write_text(ROUTE, encoding="utf-8")
     options = {"database": "sqlite://", "routes_database": "sqlite://", **options}
-    app = App([Say, CallbackHandler(callback)], **options)
+    app = App([Say, *more, CallbackHandler(callback)], **options)
     app.add_routes(folder / "route.yaml")
     app.events()
 

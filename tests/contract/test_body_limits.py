@@ -250,6 +250,18 @@ async def test_a_body_that_does_not_come_is_answered_with_408(carrier: Any, door
         assert (await peer.answer()).status == 408
 
 
+@every
+async def test_no_limit_of_its_time_is_time_enough(carrier: Any, door: Door) -> None:
+    site = await carrier(body_timeout_seconds=0)
+    body = door.body(LIMIT)
+    async with dial(site.server.port) as peer:
+        size = {"Content-Length": str(LIMIT), "Expect": "100-continue"}
+        peer.send(request_head("POST", door.path, {**site.headers(door, body), **size}))
+        assert (await peer.answer()).status == 100  # it is waited for
+        peer.send(body)
+        assert (await peer.answer()).status == door.status
+
+
 @pytest.mark.parametrize(("walker", "own"), [("Small", 10), ("Large", 10_000)])
 async def test_a_walker_has_a_size_of_its_own_whatever_the_option_says(carrier: Any, walker: str, own: int) -> None:
     site = await carrier(max_body_bytes=LIMIT)

@@ -13,7 +13,8 @@ from tests.net.raw import dial, eventually, request_head, upgrade_head
 from wireloom import App, HandshakeFailed, Request, Root, Walker, entry, spec
 from wireloom.testing import TestServer, TestWebSocket
 
-from .doors import CARRIERS
+from .doors import CARRIERS, DOORS, Door, every_door, opened, say
+from .sharing import BACKEND, sharing
 
 pytestmark = pytest.mark.anyio
 
@@ -109,6 +110,20 @@ def carrier(request: pytest.FixtureRequest) -> Any:
     return site
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> Any:
+    """The event loop of this module's servers."""
+    return BACKEND
+
+
+@pytest.fixture(scope="module", params=list(CARRIERS))
+async def every_carrier(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
+    """Serves every door with some options."""
+    folder = tmp_path_factory.mktemp("routes")
+    async with sharing(lambda **options: CARRIERS[request.param](every_door(folder, **options))) as get:
+        yield get
+
+
 async def name_of(request: Request) -> Any:
     """An application's own `auth`, whose users are what the query says."""
     return {"int": 7, "text": "seven", "none": None, "dict": {"id": 7}}[request.query["is"]]
@@ -131,6 +146,43 @@ async def test_so_many_of_a_process_and_the_next_is_503(carrier: Any) -> None:
         await site.left(2)
         await site.connect()
         assert (await site.refused()).status == 503
+
+
+@pytest.mark.parametrize("door", DOORS.values(), ids=list(DOORS))
+@pytest.mark.parametrize("limit", [1, 3])
+@pytest.mark.parametrize(("option", "status"), [("max_connections", 503), ("max_connections_per_ip", 429)])
+async def test_every_door_counts_and_refuses(
+    every_carrier: Any, door: Door, limit: int, option: str, status: int
+) -> None:
+    server: TestServer = await every_carrier(**{option: limit})
+    async with AsyncExitStack() as stack:
+        site = Site(server, stack)
+        for path in ["/text"] * (limit - 1):
+            await site.connect(path)
+        last = await site.connect(door.path)
+        assert (await site.refused(door.path)).status == status
+        assert (await site.refused("/text")).status == status
+        await opened(last, door)
+        await last.close()
+        await site.left(limit - 1)
+        await say(await opened(await site.connect(door.path), door), door)  # the place is free, and it is served
+    await eventually(lambda: server.app.hub.count() == 0)
+
+
+@pytest.mark.parametrize("door", DOORS.values(), ids=list(DOORS))
+async def test_zero_is_no_limit_of_a_process(every_carrier: Any, door: Door) -> None:
+    server: TestServer = await every_carrier(max_connections=0)
+    async with AsyncExitStack() as stack:
+        for _ in range(20):
+            await Site(server, stack).connect(door.path)
+    await eventually(lambda: server.app.hub.count() == 0)
+
+
+async def test_requests_of_http_are_not_counted(every_carrier: Any) -> None:
+    server: TestServer = await every_carrier(max_connections=1)
+    async with server.websocket("/text"):
+        assert (await server.http.get("/anything")).status_code == 200
+    await eventually(lambda: server.app.hub.count() == 0)
 
 
 # -- of an address -----------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,9 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.net.raw import dial
+from tests.net.raw import Frame, Peer, dial, soon
+from wireloom import App
 from wireloom.errors import CLOSE_CODES
 from wireloom.testing import TestServer, TestWebSocket
+from wireloom.wire.frames import PING
 
 from .doors import CARRIERS, DOORS, Door, every_door, opened, say
 
@@ -131,6 +134,65 @@ async def test_pings_count_as_messages_on_our_own_port(tmp_path: Path, door: Doo
         assert [frame.payload for frame in frames[:3]] == [b"0", b"1", b"2"]
         assert [door.code(json.loads(frame.payload)) for frame in frames[3:6]] == ["RATE_LIMITED"] * 3
         assert frames[6].code == 1008
+
+
+@every
+async def test_pongs_that_nobody_asked_for_count_too(tmp_path: Path, door: Door) -> None:
+    async with TestServer(every_door(tmp_path, **SLOW)) as server, dial(server.port) as peer:
+        await peer.upgrade(door.path)
+        if door.greets:
+            await peer.frame()
+        for _ in range(7):
+            peer.pong(b"here")
+        frames = [await peer.frame() for _ in range(4)]
+        assert [door.code(json.loads(frame.payload)) for frame in frames[:3]] == ["RATE_LIMITED"] * 3
+        assert frames[3].code == 1008
+
+
+@pytest.mark.parametrize("name", ["text", "typed, waits"])
+async def test_answers_to_our_own_pings_cost_nothing_and_no_more_than_those(tmp_path: Path, name: str) -> None:
+    door, options = DOORS[name], {"ping_interval_seconds": 0.01, "ping_timeout_seconds": 1, **SLOW}
+    async with TestServer(every_door(tmp_path, **options)) as server, dial(server.port) as peer:
+        await peer.upgrade(door.path)
+        for _ in range(2):
+            assert (await peer.frame()).opcode == PING
+            peer.pong()
+        peer.pong()  # the one that is counted
+        for _ in range(3):
+            peer.text(door.message)
+        replies = [await frame_but_pings(peer) for _ in range(3)]
+        assert [b"RATE_LIMITED" in reply.payload for reply in replies] == [False, False, True]
+
+
+async def test_nor_do_those_that_gathered_while_nothing_was_read() -> None:
+    app = App(inbound_queue=1, ping_interval_seconds=0.01, ping_timeout_seconds=20, **SLOW)
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    @app.websocket("/slow")
+    async def slow(message: str) -> str:
+        begun.set()
+        await go.wait()
+        return message
+
+    async with TestServer(app) as server, dial(server.port) as peer:
+        await peer.upgrade("/slow")
+        peer.text("one")
+        await soon(begun.wait())
+        peer.text("two")  # fills the queue
+        for _ in range(4):
+            assert (await peer.frame()).opcode == PING
+        for _ in range(4):
+            peer.pong()
+        peer.text("three")
+        go.set()
+        assert [(await frame_but_pings(peer)).payload for _ in range(3)] == [b"one", b"two", b"three"]
+
+
+async def frame_but_pings(peer: Peer) -> Frame:
+    """The next frame that is no ping."""
+    while (frame := await peer.frame()).opcode == PING:
+        pass
+    return frame
 
 
 @every

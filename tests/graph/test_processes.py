@@ -102,7 +102,8 @@ def live(process: subprocess.Popen[str], answers: int, seconds: float) -> list[i
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(seconds)
     process.kill()
-    heard += process.communicate(timeout=20)[0].splitlines(keepends=True)
+    heard += process.stdout.readlines()  # by the same reader, which may hold some already
+    process.wait(20)
     return [int(line) for line in heard if line.endswith("\n")]
 
 

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from wireloom import EVERYONE, App, Connection, Deny, Disconnect, Hub, Request, RequestError, Root, Walker, entry, spec
 from wireloom.errors import CLOSE_CODES, ConfigError
-from wireloom.metrics import OTHER, SECONDS, Counts, EndpointCounts
+from wireloom.metrics import MOST_CODES, OTHER, REMOVED, SECONDS, Counts, EndpointCounts
 from wireloom.net.metrics import ROWS
 from wireloom.testing import TestServer
 
@@ -296,6 +296,20 @@ async def test_a_live_reload_goes_on_counting_at_the_same_path() -> None:
         assert now.value("wireloom_messages_sent_total", **CHAT) == 2
 
 
+async def test_what_was_counted_where_a_live_reload_leaves_nothing_is_told_as_removed() -> None:
+    async with TestServer(make_app()) as server, server.websocket("/chat/a") as ws:
+        await ws.send_json({"text": "before"})
+        await ws.receive()
+        await server.app.reload(App(database="sqlite://"))
+        assert await ws.wait_closed() == 1012
+        removed = {"door": "websocket", "endpoint": REMOVED}
+        now = await told_when(server, lambda now: now.value("wireloom_connections", **removed) == 0)
+        assert now.value("wireloom_connections_opened_total", **removed) == 1
+        assert now.value("wireloom_connections_closed_total", code="1012", **removed) == 1
+        assert now.value("wireloom_messages_received_total", **removed) == 1
+        assert not any(sample.labels.get("endpoint") == "/chat/{room}" for sample in now.samples)
+
+
 async def test_every_metric_that_the_reference_names_is_told_with_its_type_and_help() -> None:
     async with TestServer(make_app()) as server, server.websocket("/chat/a"):
         now = await told(server)
@@ -376,6 +390,41 @@ def test_an_endpoint_has_the_same_counts_whenever_it_is_compiled() -> None:
     counts = Counts()
     assert counts.of("rest", "/a") is counts.of("rest", "/a")
     assert counts.of("rest", "/a") is not counts.of("webhook", "/a")
+
+
+def test_endpoints_that_are_removed_become_one_of_their_door_whose_numbers_do_not_fall() -> None:
+    counts = Counts()
+    for number in range(100):
+        each = counts.of("websocket", f"/{number}")
+        each.opened, each.received, each.sent, each.control = 1, number, 10, 12 - number % 10
+        each.close(1000)
+        each.open = 0
+        each.tell(f"CODE_{number}")
+        each.time(0.1, 1.0)
+        each.messages_sent = 5
+        counts.keep({("rest", "/stays")})
+    [(door, sum_of)] = counts.removed().items()
+    assert (door, sum_of.opened, sum_of.received, sum_of.closed) == ("websocket", 100, 4950, {"1000": 100})
+    assert sum_of.messages_sent == 10 * (5 * 8 + 6 + 7)
+    assert len(sum_of.errors) == MOST_CODES + 1 and sum(sum_of.errors.values()) == 100
+    assert sum(sum_of.timings.buckets) == 100
+    assert counts.removed()["websocket"].received == 4950  # asking changes nothing
+    assert not counts._endpoints and not counts._leaving
+
+
+def test_what_goes_on_at_a_removed_endpoint_until_its_connections_end_is_in_the_sum() -> None:
+    counts = Counts()
+    leaving = counts.of("websocket", "/a")
+    leaving.open, leaving.opened = 2, 2
+    counts.keep(())
+    again = counts.of("websocket", "/a")
+    assert again is not leaving and again.opened == 0
+    for left in (1, 0):
+        leaving.close(1012)
+        leaving.received += 1
+        now = counts.removed()["websocket"]
+        assert (now.open, now.opened, now.closed["1012"], now.received) == (left, 2, 2 - left, 2 - left)
+    assert not counts._leaving
 
 
 # -- who may read them -----------------------------------------------------------------------------------------------

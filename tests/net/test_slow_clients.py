@@ -199,19 +199,6 @@ async def test_an_upgrade_on_a_kept_connection_outlives_the_time_of_keep_alive()
         await peer.expect_text("still here")
 
 
-async def test_an_upgrade_behind_a_response_that_has_not_left_ends_the_connection() -> None:
-    app, go_on = echo_app(), asyncio.Event()
-
-    async def slow(scope: Any, receive: Any, send: Any) -> None:
-        await go_on.wait()
-
-    app.mount("/slow", slow)
-    async with TestServer(app) as server, dial(server.port) as peer:
-        peer.send(request_head("GET", "/slow/") + upgrade_head("/echo"))
-        await peer.expect_end()
-        go_on.set()
-
-
 # -- answers -----------------------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,8 @@ from wireloom.core.caller import current_caller
 __all__ = ["JSONFormatter", "choose_format", "configure_logging", "say"]
 
 # What every record has, or formatters and uvicorn put into it: all that is none of these came with `extra=`.
-_STANDARD = frozenset((*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "level", "color_message"))
+_STANDARD = frozenset((*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"))
+_OWN = frozenset(("time", "level", "logger", "message", "process", "traceback", "stack"))
 
 _is_json = False  # whether people are told in records too
 
@@ -36,7 +37,8 @@ class _Formatter(logging.Formatter):
 class JSONFormatter(logging.Formatter):
     """One JSON object a record, on one line: ``time``, ``level``, ``logger``, ``message`` and ``process``, what came
     with ``extra=``, such as ``error_id``, a ``traceback``, and of what is logged while a connection's message or hook
-    is handled its ``endpoint`` and ``client_id``.
+    is handled its ``endpoint`` and ``client_id``. What came with ``extra=`` by a name of the former, such as ``time``,
+    is told as ``extra_time``.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -48,7 +50,7 @@ class JSONFormatter(logging.Formatter):
             "message": record.getMessage(),
             "process": record.process,
             **_whereabouts(),
-            **{name: value for name, value in vars(record).items() if name not in _STANDARD},
+            **_extra(record),
         }
         if record.exc_info and record.exc_info[0] is not None:
             told["traceback"] = self.formatException(record.exc_info)
@@ -58,6 +60,14 @@ class JSONFormatter(logging.Formatter):
             return json.dumps(told, default=str, skipkeys=True, allow_nan=False)
         except (ValueError, RecursionError):  # NaN, within itself, too deep: logging would drop the line
             return json.dumps({name: _plain(value) for name, value in told.items()})
+
+
+def _extra(record: logging.LogRecord) -> dict[str, Any]:
+    """What came with ``extra=``; not the level that the other formatter puts into a record."""
+    given = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    if given.get("level") == record.levelname.lower():
+        del given["level"]
+    return {f"extra_{name}" if name in _OWN else name: value for name, value in given.items()}
 
 
 def _plain(value: Any) -> Any:

@@ -34,10 +34,13 @@ def serve(context: click.Context, /, targets: tuple[str, ...], config_file: str 
 def demo(context: click.Context, /, config_file: str | None, **flags: Any) -> None:
     """Serves a chat page, ready to click."""
     targets = (str(Path(__file__).parent / "demo" / "app.py"),)
-    context.exit(_serve(targets, config_file, given(flags), hint="Open {url} in two windows and say something"))
+    hint = "Open {url} in two windows and say something"
+    context.exit(_serve(targets, config_file, given(flags), hint, development=True))
 
 
-def _serve(targets: tuple[str, ...], config_file: str | None, flags: dict[str, Any], hint: str = "") -> int:
+def _serve(
+    targets: tuple[str, ...], config_file: str | None, flags: dict[str, Any], hint: str = "", development: bool = False
+) -> int:
     """Runs until it is told to stop; gives the exit code."""
     from wireloom.cli.failure import tell_problems
     from wireloom.cli.logs import choose_format
@@ -50,21 +53,23 @@ def _serve(targets: tuple[str, ...], config_file: str | None, flags: dict[str, A
         early = load_config(flags, file=config_file)
         dev = early.dev
         choose_format(early.log_format)
-        return _start(targets, config_file, flags, hint)
+        return _start(targets, config_file, flags, hint, development)
     except ConfigError as error:
         tell_problems(error, dev=dev)
         return 1
 
 
-def _start(targets: tuple[str, ...], config_file: str | None, flags: dict[str, Any], hint: str) -> int:
+def _start(
+    targets: tuple[str, ...], config_file: str | None, flags: dict[str, Any], hint: str, development: bool
+) -> int:
     from wireloom.cli.logs import configure_logging, say
     from wireloom.cli.run import run
     from wireloom.cli.target import load_app
-    from wireloom.config import load_config
+    from wireloom.config import guard_hosts, load_config
     from wireloom.net.server import bind, check_tls, url_of
 
     assembly = load_app(targets)
-    config = load_config(flags, file=config_file, base=assembly.app.config)
+    config = guard_hosts(load_config(flags, file=config_file, base=assembly.app.config), development=development)
     check_tls(config, flags=True)
     reloader = _make_reloader(assembly, targets, config)
     configure_logging(config)

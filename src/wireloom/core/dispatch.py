@@ -238,7 +238,7 @@ def _limit_dispatch(dispatch: Dispatch, is_refused: IsRefused) -> Dispatch:
 
 
 def compile_rate(endpoint: Endpoint) -> IsRefused | None:
-    """Counts one message of a connection, or one ping; None: there is no limit."""
+    """Counts one message of a connection, one ping, or one pong unasked; None: there is no limit."""
     if not endpoint.limits.messages_per_second:
         return None
     take = MessageRate(endpoint.limits).take

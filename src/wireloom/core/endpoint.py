@@ -128,6 +128,10 @@ class Endpoint:
         """Whether it takes what nothing else does."""
         return self.path == ANY_PATH
 
+    def takes_method(self, method: str) -> bool:
+        """Whether it answers an HTTP method. HEAD is GET, whose body the server leaves out (RFC 9110 §9.3.2)."""
+        return not self.methods or method in self.methods or (method == "HEAD" and "GET" in self.methods)
+
     @property
     def label(self) -> str:
         """What metrics and traces call it: its path template; of the door event, its name."""

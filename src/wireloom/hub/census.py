@@ -25,7 +25,7 @@ class TooManyConnections(RequestError):
         super().__init__("TOO_MANY_CONNECTIONS", f"Too many connections {whose}")
 
 
-class _Counts:
+class _Tally:
     """Connections by the name of whose they are.
 
     Args:
@@ -85,8 +85,8 @@ class Census:
     """
 
     def __init__(self, per_ip: int = 0, per_user: int = 0) -> None:
-        self._addresses = _Counts(per_ip, "from this address")
-        self._users = _Counts(per_user, "of this user")
+        self._addresses = _Tally(per_ip, "from this address")
+        self._users = _Tally(per_user, "of this user")
         self._entered: set[Connection] = set()
 
     def __len__(self) -> int:

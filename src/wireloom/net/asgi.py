@@ -31,7 +31,7 @@ async def serve_websocket(listener: Listener, scope: Scope, receive: Receive, se
         carrier = _Carrier(listener, listener.plan(endpoint), head, scope, send)
         carrier.connection.path_params, carrier.connection.query_params = path_params, query_params
         since = listener.hub.logins.revocations
-        await admit(listener, carrier.connection)
+        await _admit(listener, carrier.connection)
         listener.enter(carrier)
     except Deny as deny:
         listener.hub.counts.refused[deny.status] += 1
@@ -41,6 +41,25 @@ async def serve_websocket(listener: Listener, scope: Scope, receive: Receive, se
         await carrier.run(receive, since)
     finally:
         listener.leave(carrier)
+
+
+async def _admit(listener: Listener, connection: Connection) -> None:
+    """Asks the endpoint, for no longer than a handshake may take. The head has come within the server's own time.
+
+    Raises:
+        Deny: 408, or what `admit` says.
+    """
+    too_long, limit = (
+        Deny(408, "The handshake took too long"),
+        asyncio.timeout(listener.config.handshake_timeout_seconds),
+    )
+    try:
+        async with limit:
+            await admit(listener, connection)
+    except TimeoutError:
+        raise too_long from None
+    if limit.expired():  # a hook has survived its cancellation
+        raise too_long
 
 
 def _head(scope: Scope) -> RequestHead:
@@ -89,7 +108,10 @@ class _Carrier:
         self._close: tuple[int, str] | None = None
         self._accepted = False
         self._gone = False
-        self._queue: asyncio.Queue[str | bytes] = asyncio.Queue(plan.endpoint.limits.inbound_queue or 1)
+        self._queue: asyncio.Queue[str | bytes] = asyncio.Queue()  # bounded by what is received
+        self._queued_bytes = 0
+        self._may_receive = asyncio.Event()  # as not so much waits for handlers that nothing more is read
+        self._may_receive.set()
         self._busy = 0  # handlers that run
         self._leaving: asyncio.Task[None] | None = None  # closes behind the messages that have come
         self.cancelled = False
@@ -223,6 +245,7 @@ class _Carrier:
         workers = [asyncio.ensure_future(self._work(queue)) for _ in range(self._plan.endpoint.concurrency)]
         try:
             while True:
+                await self._may_receive.wait()
                 event = await receive()
                 if event["type"] == "websocket.disconnect":
                     break
@@ -232,7 +255,8 @@ class _Carrier:
                 if self._is_too_large(payload):
                     self.close(1009, "message too big")
                 elif self._leaving is None:
-                    await queue.put(payload)
+                    queue.put_nowait(payload)
+                    self._count_queued(len(payload))
             self.close_code = self.close_code or event.get("code", 1005)
             self._gone = True
             self._room.set()
@@ -249,6 +273,13 @@ class _Carrier:
         counts.received += 1
         counts.received_bytes += len(payload.encode() if isinstance(payload, str) else payload)
 
+    def _count_queued(self, size: int) -> None:
+        self._queued_bytes += size
+        if self._plan.is_full(self._queue.qsize(), self._queued_bytes):
+            self._may_receive.clear()
+        else:
+            self._may_receive.set()
+
     def _is_too_large(self, payload: str | bytes) -> bool:
         limit = self._plan.endpoint.limits.max_message_bytes
         if not limit or 4 * len(payload) <= limit:
@@ -258,6 +289,7 @@ class _Carrier:
     async def _work(self, queue: asyncio.Queue[str | bytes]) -> None:
         while True:
             payload = await queue.get()
+            self._count_queued(-len(payload))
             if self._close is None:
                 current_caller.set(self.connection)
                 self._busy += 1

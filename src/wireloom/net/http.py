@@ -48,8 +48,8 @@ def metrics_routes(config: Config, hub: Hub, endpoints: Iterable[Endpoint]) -> l
 
 
 class HTTPDoor:
-    """Answers HTTP requests: its own paths, the WebSocket paths' 426, health, endpoints, what was added,
-    then the endpoint that takes any path.
+    """Answers HTTP requests: its own paths, endpoints, the WebSocket paths' 426 to methods that these lack, health,
+    what was added, then the endpoint that takes any path.
 
     Law: a path that is written out wins over a template with parameters, whoever declared them; and the server's own
     templates win over those that were declared.
@@ -58,7 +58,7 @@ class HTTPDoor:
     def __init__(self) -> None:
         self._added: list[BaseRoute] = []
         self._described: list[Description] = []
-        self._written_out = frozenset(HEALTH)  # paths of routes without parameters
+        self._written_out: dict[str, list[set[str] | None]] = {}  # methods of routes without parameters; None: any
         self._templates: list[Route] = []  # the server's own with parameters
         self._own: Mapping[str, ASGIApp] = {}
         self._router = Router(default=self._no_route)
@@ -105,8 +105,10 @@ class HTTPDoor:
     def _order(self, routes: Sequence[BaseRoute]) -> None:
         """Has these routes asked, one after the other."""
         self._router.routes[:] = routes
-        plain = {route.path for route in routes if isinstance(route, Route) and not route.param_convertors}
-        self._written_out = frozenset((*HEALTH, *plain))
+        self._written_out = {path: [None] for path in HEALTH}
+        for route in routes:
+            if isinstance(route, Route) and not route.param_convertors:
+                self._written_out.setdefault(route.path, []).append(route.methods)
 
     def describe(self) -> list[Description]:
         """What was added, in the order in which it is asked."""
@@ -122,28 +124,51 @@ class HTTPDoor:
         """Answers one request."""
         listener = self._listener
         path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/")) or "/"
-        encoded, written_out = _encoded(scope, path), self._is_written_out(path)
-        if path in self._own:
+        encoded, methods = _encoded(scope, path), self._methods_of(path)
+        written_out = bool(methods)
+        found = self._find(encoded, scope["method"], written_out)
+        if (refusal := self._refusal_of_host(scope, path)) is not None:
+            await refusal(scope, receive, send)
+        elif path in self._own:
             await self._own[path](scope, receive, send)
+        elif found is not None and found[0].takes_method(scope["method"]):
+            await self._rest.answer(*found, scope, receive, send)
         elif asked := _find_websocket(listener, encoded, scope["query_string"].decode("latin-1"), written_out):
             await _upgrade_required(asked, scope)(scope, receive, send)
         elif path == "/healthz/live":
             await JSONResponse({"status": "ok"})(scope, receive, send)
         elif path == "/healthz/ready":
             await _readiness(listener)(scope, receive, send)
-        elif (found := self._find(encoded, scope["method"])) and not (written_out and found[1]):
+        elif found is not None:  # by another method
             await self._rest.answer(*found, scope, receive, send)
+        elif allowed := _other_methods(methods, scope["method"]):
+            await _not_allowed(scope["method"], allowed)(scope, receive, send)
         else:
             await self._answer(scope, receive, send)
 
-    def _is_written_out(self, path: str) -> bool:
-        """Whether it is the path of a route without parameters, or one of the server's own."""
-        return path in self._written_out or any(route.path_regex.match(path) for route in self._templates)
+    def _refusal_of_host(self, scope: Scope, path: str) -> Response | None:
+        """The answer to a request that names a host which is not ours. Balancers ask for health by address."""
+        if self._listener is None or path in HEALTH:
+            return None
+        try:
+            self._listener.allowed_hosts.check(scope["headers"])
+        except Deny as deny:
+            return JSONResponse(deny.body, deny.status)
+        return None
 
-    def _find(self, path: str, method: str) -> tuple[Endpoint, dict[str, str]] | None:
-        """The endpoint of a path, percent-encoded; not the one that takes what no route does either."""
+    def _methods_of(self, path: str) -> list[set[str] | None]:
+        """Those of each of the server's own routes that has the path; None: any."""
+        templates = [route.methods for route in self._templates if route.path_regex.match(path)]
+        return self._written_out.get(path, []) + templates
+
+    def _find(self, path: str, method: str, written_out: bool) -> tuple[Endpoint, dict[str, str]] | None:
+        """The endpoint of a path, percent-encoded; none with parameters where a route has the path written out, and not
+        the one that takes what no route does either.
+        """
         found = self._rest.router.match(path, method)
-        return None if found is None or found[0].takes_any_path else found
+        if found is None or found[0].takes_any_path or (written_out and found[1]):
+            return None
+        return found
 
     async def _no_route(self, scope: Scope, receive: Receive, send: Send) -> None:
         last = self._rest.router.match(ANY_PATH)
@@ -166,6 +191,18 @@ async def _tell(request: HTTPRequest, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     message = f"{request.method} {request.url.path}"
     return JSONResponse({"error": error.detail, "message": message}, error.status_code, error.headers)
+
+
+def _other_methods(methods: Iterable[set[str] | None], method: str) -> list[str]:
+    """What routes of one path are asked by, where none of them is by this method."""
+    allowed: set[str] = set().union(*(each or {method} for each in methods))
+    return [] if method in allowed else sorted(allowed)
+
+
+def _not_allowed(method: str, allowed: list[str]) -> Response:
+    names = ", ".join(allowed)  # RFC 9110 §15.5.6: a 405 MUST name what is allowed
+    body = {"error": "Method Not Allowed", "message": f"{method} is not allowed here; {names} is"}
+    return JSONResponse(body, 405, {"Allow": names})
 
 
 def _encoded(scope: Scope, path: str) -> str:

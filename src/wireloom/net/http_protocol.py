@@ -1,7 +1,8 @@
 """HTTPProtocol: uvicorn's HTTP protocol, in which the heads of later requests have the bounds of the first.
 
 uvicorn bounds the time between two requests of a connection, but not that in which a head arrives, nor its size, nor
-trailers, nor the time of a body that nobody waits for.
+trailers, nor the time of a body that nobody waits for. Law: a refusal comes after the answers to earlier requests, and
+nothing after it (RFC 9112 §9.3.2).
 """
 
 from __future__ import annotations
@@ -78,6 +79,7 @@ class HTTPProtocol(HttpToolsProtocol):
         self._barren_bytes = 0  # received since it last did
         self._header_bytes = 0  # of the head that is being read
         self._refused = False
+        self._refusal: Deny | None = None  # that waits for the answers to earlier requests
         self.bucket: set[Timed] | None = None
 
     def on_message_begin(self) -> None:
@@ -141,7 +143,11 @@ class HTTPProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """A response has left. A body that nobody waits for any more has its time."""
+        is_last = not self.pipeline
         super().on_response_complete()
+        if self._refusal is not None and is_last and not self.transport.is_closing():
+            self._tell(self._refusal)
+            return
         if self._in_body and self.cycle.response_complete and not self.transport.is_closing():
             self.wheel.add(self, self._listener.config.handshake_timeout_seconds)
 
@@ -153,12 +159,16 @@ class HTTPProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._has_moved:
             self._barren_bytes = 0
-        elif self._in_head or self._in_body:
+        elif not self._refused and (self._in_head or self._in_body):
             # of a head, an extension of a chunk, or trailers
             self._barren_bytes += len(data)
             if self._barren_bytes > self._listener.config.max_header_bytes:
                 self._refuse(Deny(431, "The request head is too large"))
         self._bound_idleness()
+
+    def send_400_response(self, msg: str) -> None:
+        """What was received is no HTTP. uvicorn would say so before, or within, the answer to an earlier request."""
+        self._refuse(Deny(400, "Malformed request"))
 
     def handle_websocket_upgrade(self) -> None:
         """A WebSocket is asked for. Behind a response that has not left, the 101 would come before it or within it."""
@@ -167,7 +177,7 @@ class HTTPProtocol(HttpToolsProtocol):
         if self.cycle is None or self.cycle.response_complete:
             super().handle_websocket_upgrade()
         else:
-            self._end_soon()
+            self._refuse(Deny(400, "A WebSocket can be asked for once earlier requests have their answers"))
 
     def _bound_idleness(self) -> None:
         """uvicorn takes every byte for a request's, and keep-alive has no end then. It need not be: the end of a body
@@ -218,12 +228,35 @@ class HTTPProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def _refuse(self, deny: Deny) -> None:
-        transport: Any = self.transport
+        """Refuses the request that is being read, after the answers to those before it; it is the last."""
         self._refused = True
-        answered = not self._in_body and (self.cycle is None or self.cycle.response_complete)
-        if answered:
-            transport.write(deny_response(deny))
-        if answered and transport.can_write_eof():
+        self.wheel.remove(self)
+        cycle = self.cycle
+        if self._in_body and self.pipeline and self.pipeline[0][0] is cycle:
+            self.pipeline.popleft()  # it waits for those before it, and is not to be asked any more
+            self._tell_later(deny)
+        elif self._in_body and not cycle.response_started:
+            cycle.disconnected = True  # so that the application does not answer, too
+            cycle.message_event.set()
+            self.transport.write(deny_response(deny))
+            self._end_soon()
+        elif self._in_body:
+            self._end_soon()
+        elif cycle is not None and not cycle.response_complete:
+            self._tell_later(deny)
+        else:
+            self._tell(deny)
+
+    def _tell_later(self, deny: Deny) -> None:
+        self._refusal = deny
+        self.flow.pause_reading()  # what comes is not looked at
+
+    def _tell(self, deny: Deny) -> None:
+        """Writes the refusal, and ends the connection."""
+        transport, self._refusal = self.transport, None
+        self._unset_keepalive_if_required()
+        transport.write(deny_response(deny))
+        if transport.can_write_eof():
             # The client may still be sending. Closing now would reset the connection and lose the answer on its way.
             transport.write_eof()
             self.wheel.add(self, LINGER_SECONDS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import gc
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -22,6 +21,7 @@ from wireloom.net.drain import Drain, Restarted, advise
 from wireloom.net.turns import Turns
 from wireloom.net.wheel import Wheel
 from wireloom.wire.deflate import DeflateSettings, ServerDeflate
+from wireloom.wire.hosts import AllowedHosts
 from wireloom.wire.messages import ReaderRules
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Listener", "Plan", "Shell", "Swapped", "make_tracing"]
 
 _COME_BACK_SECONDS = "5"  # that a client which found no room is told
+_QUEUED_BYTES = 1024 * 1024  # that may wait for handlers where messages have no limit
 _LAST_HOOKS_SECONDS = 1.0  # for on_disconnect when the drain's time is over
 _LOOK_SECONDS = 0.02
 
@@ -46,6 +47,11 @@ class Plan:
     is_refused: IsRefused | None
     reader_rules: ReaderRules
     outbox_rules: OutboxRules
+
+    def is_full(self, messages: int, waiting_bytes: int) -> bool:
+        """Whether so much waits for handlers that nothing more is read: many messages, or one of the largest."""
+        limits = self.endpoint.limits
+        return messages >= limits.inbound_queue or waiting_bytes >= (limits.max_message_bytes or _QUEUED_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +103,7 @@ class Listener:
         self.hub = hub
         self.hub.census = Census(config.max_connections_per_ip, config.max_connections_per_user)
         self.config = config
+        self.allowed_hosts = AllowedHosts(config.allowed_hosts)
         self.loop = loop
         self.start_task = _task_starter(self.loop)
         self.wheel = Wheel(self.loop)
@@ -114,9 +121,6 @@ class Listener:
         """Starts the hub and the clock."""
         await self.hub.start()
         self.wheel.start()
-        # What exists now lives as long as the process; the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
 
     @property
     def draining(self) -> bool:
@@ -140,7 +144,6 @@ class Listener:
         await self.end_connections()
         self.wheel.stop()
         await self.hub.stop()
-        gc.unfreeze()
 
     async def end_connections(self) -> None:
         """Ends every connection that is left; the last hooks have what remains of the drain's time, then end too."""

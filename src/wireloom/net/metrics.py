@@ -24,7 +24,7 @@ from starlette.routing import Route
 from wireloom.config import Config
 from wireloom.core.endpoint import Door, Endpoint
 from wireloom.hub.hub import Hub
-from wireloom.metrics import SECONDS, EndpointCounts
+from wireloom.metrics import REMOVED, SECONDS, EndpointCounts
 from wireloom.net.http import METRICS_PATH
 
 __all__ = ["ROWS", "Row", "metrics_route"]
@@ -233,7 +233,9 @@ class _Collector:
 
     def collect(self) -> Iterator[Metric]:
         """All metrics with their values of now."""
-        for metric in (self._build(), *map(self._read, ROWS), *REGISTRY.collect()):
+        counted = list(self._counted())
+        ours = [self._read(row, counted) for row in ROWS]
+        for metric in (self._build(), *ours, *REGISTRY.collect()):
             if self._worker is not None:
                 samples = [
                     sample._replace(labels={**sample.labels, "worker": self._worker}) for sample in metric.samples
@@ -247,20 +249,28 @@ class _Collector:
         metric.add_sample("wireloom_build_info", labels, 1)
         return metric
 
-    def _read(self, row: Row) -> Metric:
-        metric = Metric(row.name, row.help, row.kind)
-        if not row.doors:
-            _add(metric, row, row.read(self._hub), {})
-            return metric
+    def _counted(self) -> Iterator[tuple[Door, str, EndpointCounts]]:
+        """The counts of every endpoint, once, and of those that were removed."""
         seen: set[EndpointCounts] = set()
         for endpoint in self._endpoints:
             counts = endpoint.counts
             # those of one path share their counts; of what documents leave out, only what was used is of interest
             unused = endpoint.hidden and not (counts.opened or counts.received)
-            if endpoint.door not in row.doors or unused or counts in seen:
+            if not unused and counts not in seen:
+                seen.add(counts)
+                yield endpoint.door, endpoint.label, counts
+        for door, counts in self._hub.counts.removed().items():
+            yield Door(door), REMOVED, counts
+
+    def _read(self, row: Row, counted: Iterable[tuple[Door, str, EndpointCounts]]) -> Metric:
+        metric = Metric(row.name, row.help, row.kind)
+        if not row.doors:
+            _add(metric, row, row.read(self._hub), {})
+            return metric
+        for door, label, counts in counted:
+            if door not in row.doors:
                 continue
-            seen.add(counts)
-            labels = {"door": endpoint.door.value, "endpoint": endpoint.label}
+            labels = {"door": door.value, "endpoint": label}
             if row.kind == "histogram":
                 _add_timings(metric, counts, labels)
             else:

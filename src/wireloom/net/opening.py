@@ -25,8 +25,10 @@ def find_endpoint(
         path: the path below the place where the application is mounted; by default the head's.
 
     Raises:
-        Deny: 404 without such an endpoint, 403 from a foreign origin, 400 for the query, 503 without room.
+        Deny: 421 for a Host that is not ours, 404 without such an endpoint, 403 from a foreign origin, 400 for the
+            query, 503 without room.
     """
+    listener.allowed_hosts.check(head.headers)
     match = listener.router.match(head.path if path is None else path)
     if match is None:
         raise Deny(404, {"error": "Not Found", "message": f"No route found for {head.method} {head.path}"})

@@ -136,9 +136,8 @@ class RestDoor:
 
     async def _respond(self, http: HTTPRequest, caller: RestCaller) -> Response:
         endpoint, path_params = caller.endpoint, caller.path_params
-        # RFC 9110 §9.3.2: HEAD is GET, whose body the server leaves out
         method = "GET" if http.method == "HEAD" and "HEAD" not in endpoint.methods else http.method
-        if endpoint.methods and method not in endpoint.methods:
+        if not endpoint.takes_method(http.method):
             allowed = ", ".join(self.router.methods(endpoint.path))  # RFC 9110 §15.5.6: a 405 MUST name what is allowed
             refusal = RequestError("METHOD_NOT_ALLOWED", f"{http.method} is not allowed here; {allowed} is")
             return _refusal(endpoint, refusal, {"Allow": allowed})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import inspect
 import logging
 import math
@@ -107,9 +108,11 @@ class DrainingServer(uvicorn.Server):
         delay_seconds: how long it serves on after it was told to stop, while it is not ready; None: as the option says.
         interrupted: it was told to stop before it served.
         failed: the application did not start, or did not end as it should.
+        owns_process: whether it is all that its process does, so that what exists at its start lives as long.
     """
 
     lifespan: Lifespan  # uvicorn's own tells of failures in its own log
+    owns_process = True
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -135,6 +138,9 @@ class DrainingServer(uvicorn.Server):
         except BaseException:  # it may have, but nobody can reach it
             await self._stop_application(_LEAST_FOR_APPLICATION_SECONDS)
             raise
+        if self.owns_process:  # the collector need not look at all that again
+            gc.collect()
+            gc.freeze()
 
     async def on_tick(self, counter: int) -> bool:
         """Whether to stop: somebody wants it, or the application has ended by itself."""
@@ -178,6 +184,8 @@ class DrainingServer(uvicorn.Server):
             task.cancel()
         await listener.end_connections()
         await self._stop_application(max(ends - now(), _LEAST_FOR_APPLICATION_SECONDS))
+        if self.owns_process:
+            gc.unfreeze()
 
     async def _serve_on(self, seconds: float) -> None:
         """Goes on as before, for load balancers to find that it is no longer ready."""
@@ -256,6 +264,8 @@ class LoopServer(DrainingServer):
         config: from `uvicorn_config`.
         sockets: from `bind`; closed with it.
     """
+
+    owns_process = False
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
         super().__init__(config)

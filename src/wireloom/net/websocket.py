@@ -36,7 +36,6 @@ Work: TypeAlias = "str | bytes | Close | ProtocolError | _Restart"
 # States. ASKED: before the 101, while the application decides; OPENING: on_connect has not ended; CLOSING: a close
 # frame was sent, what arrives is read to find the peer's; CLOSED: the transport is gone.
 _ASKED, _OPENING, _OPEN, _CLOSING, _CLOSED = range(5)
-_QUEUED_BYTES = 1024 * 1024  # that may wait for handlers where messages have no limit
 _LARGE_READ_BYTES = 32 * 1024  # above which what was read waits when the loop has much to do
 _NOT_SINCE_PING = -1.0  # in the place of the time when something was last heard
 
@@ -75,6 +74,7 @@ class WebSocketShell(asyncio.Protocol):
         "_drained",
         "_listener",
         "_outbox",
+        "_pings",
         "_plan",
         "_queue",
         "_reader",
@@ -113,6 +113,7 @@ class WebSocketShell(asyncio.Protocol):
         self._queue: list[Work] | None = None  # what arrived while they run
         self._drained: list[asyncio.Future[None]] | None = None
         self._reading = True
+        self._pings = 0  # of ours that were not answered
         self._turn = False  # whether what the reader holds will be handled in a turn to come
         self._deaf = False  # nothing more is handled: the connection was closed, or nobody waits for its streams
         self._cancelled = False
@@ -254,6 +255,10 @@ class WebSocketShell(asyncio.Protocol):
                 counts.control += 1
                 if self._plan.is_refused is None or not self._plan.is_refused(self.connection):
                     self._outbox.push(encode_frame(PONG, event.payload))
+            elif self._pings:
+                self._pings -= 1
+            elif self._plan.is_refused is not None:  # a pong that nobody asked for costs what a ping does
+                self._plan.is_refused(self.connection)
         if work and self._plan.endpoint.streams and isinstance(work[-1], (Close, ProtocolError)):
             # nobody waits for a stream any more: those that run end now, those in the queue never begin
             work, self._queue = work[-1:], None
@@ -292,12 +297,9 @@ class WebSocketShell(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _is_full(self) -> bool:
-        """Whether so much waits for handlers that nothing more is read: many messages, or one of the largest."""
-        queue, limits = self._queue or (), self._plan.endpoint.limits
-        if len(queue) >= limits.inbound_queue:
-            return True
-        waiting = sum(len(item) for item in queue if isinstance(item, (str, bytes)))
-        return waiting >= (limits.max_message_bytes or _QUEUED_BYTES)
+        """Whether nothing more is read before a handler has ended."""
+        queue = self._queue or ()
+        return self._plan.is_full(len(queue), sum(len(item) for item in queue if isinstance(item, (str, bytes))))
 
     async def _drain(self, work: list[Work]) -> None:
         connection = self.connection
@@ -564,6 +566,7 @@ class WebSocketShell(asyncio.Protocol):
 
     def _ping(self) -> None:
         self._outbox.counts.control += 1
+        self._pings += 1
         self._outbox.push(encode_frame(PING, b""))
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from wireloom.errors import Deny, HandshakeFailed
 from wireloom.wire.deflate import Agreement, DeflateSettings, accept_answer
+from wireloom.wire.hosts import HOST
 
 __all__ = [
     "Answer",
@@ -40,8 +41,7 @@ _FORBIDDEN_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 # RFC 9112 §3.2: origin-form, or absolute-form, which a server MUST accept
 _TARGET = re.compile(rb"(?:(?i:https?|wss?)://[\x21-\x22\x24-\x2e\x30-\x3e\x40-\x7e]+)?(/[\x21-\x7e]*|(?<=.)\Z)\Z")
 
-_HOST = r"(?P<host>[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?\.?|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
-_ORIGIN = re.compile(rf"(?P<scheme>https?)://{_HOST}\Z")
+_ORIGIN = re.compile(rf"(?P<scheme>https?)://{HOST}\Z")
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -72,6 +72,28 @@ async def site(database: str = "sqlite://", **options: Any) -> AsyncIterator[Sit
         yield Site(app, server, await token(app, "root", "admin"))
 
 
+async def received(site: Site) -> dict[str, float]:
+    """How many requests every endpoint of the door rest had."""
+    lines = (await site.server.http.get("/metrics")).text.splitlines()
+    rows = [line for line in lines if line.startswith('wireloom_messages_received_total{door="rest"')]
+    return {row.split('endpoint="')[1].split('"')[0]: float(row.split()[-1]) for row in rows}
+
+
+async def test_counts_of_removed_routes_are_held_as_one_sum() -> None:
+    async with site() as here:
+        for number in range(5):
+            route_id = await here.registered(json.dumps({**JSON_ROUTE, "path": f"/hello{number}"}), "application/json")
+            held = len(here.app.hub.counts._endpoints)
+            assert (await here.server.http.get(f"/hello{number}")).status_code == 200
+            before = await received(here)
+            assert (before[f"/hello{number}"], sum(before.values())) == (1, number + 1)
+            await here.server.http.delete(f"{PATH}/{route_id}", headers=here.admin)
+            after = await received(here)
+            assert (after["(removed)"], sum(after.values())) == (number + 1, number + 1)
+            assert f"/hello{number}" not in after
+        assert len(here.app.hub.counts._endpoints) < held
+
+
 async def token(app: App, name: str, role: str) -> str:
     """A token of a user, who is added where they are not there yet."""
     assert app.identity is not None
