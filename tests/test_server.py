@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import signal
 import socket
 import ssl
@@ -201,6 +202,25 @@ def test_an_application_that_does_not_start(caplog: pytest.LogCaptureFixture) ->
     assert "no database" in caplog.text
 
 
+@posix_only
+def test_a_start_that_is_interrupted_ends_and_returns(caplog: pytest.LogCaptureFixture) -> None:
+    seen = []
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Any) -> Any:
+        try:
+            signal.raise_signal(signal.SIGINT)
+            await asyncio.Event().wait()
+            yield
+        finally:
+            seen.append("closed")
+
+    server = create_server(handler, lifespan=lifespan)
+    server.listen(0, callback=lambda: seen.append("served"))
+    assert (seen, server.port) == (["closed"], 0)
+    assert caplog.messages == ["interrupted while the application started"]
+
+
 # -- in a running loop -------------------------------------------------------------------------------------------------
 
 
@@ -208,6 +228,60 @@ def test_an_application_that_does_not_start(caplog: pytest.LogCaptureFixture) ->
 async def test_listen_in_a_running_loop_says_what_to_use() -> None:
     with pytest.raises(RuntimeError, match=r"use await server\.start\(port\)"):
         create_server(handler).listen(0)
+
+
+@pytest.mark.anyio
+async def test_a_start_that_is_cancelled_leaves_nothing_behind() -> None:
+    waiting, seen = asyncio.Event(), []
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Any) -> Any:
+        try:
+            waiting.set()
+            await asyncio.Event().wait()
+            yield
+        finally:
+            seen.append("closed")
+
+    server = create_server(handler, lifespan=lifespan)
+    starting = asyncio.create_task(server.start())
+    await asyncio.wait_for(waiting.wait(), 10)
+    port = server.port
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert (seen, server.port, server.app.listener) == (["closed"], 0, None)
+    socket.create_server(("127.0.0.1", port)).close()
+
+
+@pytest.mark.anyio
+async def test_an_application_that_ends_by_itself_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    failing, told = asyncio.Event(), asyncio.Event()
+
+    class Listen(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            told.set()
+
+    async def fail() -> None:
+        await failing.wait()
+        raise ValueError("lost")
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Any) -> Any:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(fail())
+            yield
+
+    listen = Listen()
+    logging.getLogger("wireloom.net.server").addHandler(listen)
+    try:
+        async with create_server(handler, lifespan=lifespan):
+            failing.set()
+            await asyncio.wait_for(told.wait(), 10)
+    finally:
+        logging.getLogger("wireloom.net.server").removeHandler(listen)
+    assert caplog.messages == ["the application has ended by itself; what its lifespan runs has failed"]
+    assert "ValueError: lost" in caplog.text
 
 
 @pytest.mark.anyio

@@ -64,7 +64,7 @@ def _option(
 
     Args:
         group: of what it is, for people who look for it.
-        secret: its value is not shown where the configuration is printed.
+        secret: its value is not shown where the configuration is printed, or is wrong.
         within: the least and the greatest number that it may be; None: there is no greatest.
         texts: what its texts are: IP addresses, networks or ``*``; or these and names of hosts.
     """
@@ -306,6 +306,7 @@ class Option:
     of_limits: bool
     within: tuple[int, int | None] | None = None
     texts: Texts = "any"
+    secret: bool = False
 
     @property
     def flag(self) -> str:
@@ -326,7 +327,7 @@ def options() -> Iterator[Option]:
             if entry.default is not MISSING:
                 told = entry.metadata
                 kind, of_limits = hints[entry.name], owner is Limits
-                bounds = told["within"], told["texts"]
+                bounds = told["within"], told["texts"], not entry.repr
                 yield Option(
                     entry.name, kind, entry.default, told["group"], told["help"], told["unit"], of_limits, *bounds
                 )
@@ -509,7 +510,8 @@ def _fit(option: Option, value: Any, place: str) -> Any:
             return _TEXTS[option.texts](_texts(value))
         return _in_range(option, _scalar(wanted, value))
     except ValueError as error:
-        raise ConfigError(f"{option.name} {error}, not {value!r}", place) from None
+        shown = f"of the type {type(value).__name__}" if option.secret else repr(value)
+        raise ConfigError(f"{option.name} {error}, not {shown}", place) from None
 
 
 def _in_range(option: Option, value: Any) -> Any:

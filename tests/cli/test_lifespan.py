@@ -35,8 +35,8 @@ workers = pytest.mark.parametrize("workers", ["1", "2"])
 
 
 def lines(process: Running) -> list[str]:
-    """What was said on stderr, without the warning that every start of workers here has."""
-    return [line for line in process.stderr.splitlines() if not line.startswith("warning: 2 workers")]
+    """What was said on stderr, without the warning of every start of workers and the word of an end that takes long."""
+    return [line for line in process.stderr.splitlines() if not line.startswith(("warning: 2 workers", "Stopping;"))]
 
 
 def begin(start: Start, directory: Path, text: str, *more: str, **variables: str) -> Running:
@@ -112,12 +112,12 @@ def test_a_worker_that_dies_later_is_told_and_another_takes_its_place(start: Sta
 @workers
 @pytest.mark.parametrize("wait", ["await asyncio.sleep(60)", "time.sleep(60)"])
 def test_an_interrupted_start_ends_soon_and_says_so(start: Start, directory: Path, wait: str, workers: str) -> None:
-    text = STARTING.format(start=f"    print('starting', flush=True)\n    {wait}")
+    text = STARTING.format(start=f"    print('starting', flush=True); {wait}")  # a line, as either may be interrupted
     server = begin(start, directory, text, "--workers", workers, "--drain-delay-seconds", "60")
     server.until("starting")
     server.signal_group(signal.SIGINT)
     assert server.end() == 128 + signal.SIGINT
-    where = "Interrupted" if workers == "2" and "time" in wait else "main.py:10: interrupted"
+    where = "Interrupted" if workers == "2" and "time" in wait else "main.py:9: interrupted"
     assert lines(server) == [f"{where} while the application started"]
 
 
@@ -144,6 +144,16 @@ def test_an_interrupted_start_closes_what_it_had_opened(start: Start, directory:
     server.signal(signal.SIGINT)
     assert server.end() == 128 + signal.SIGINT
     assert server.stdout == "starting\nclosed\n"
+
+
+@workers
+def test_a_thread_holds_no_process_whose_start_has_failed(start: Start, directory: Path, workers: str) -> None:
+    held = (
+        "    import threading\n    threading.Thread(target=time.sleep, args=(60,)).start()\n    raise ValueError('no')"
+    )
+    server = begin(start, directory, STARTING.format(start=held), "--workers", workers)
+    assert server.end() == 1
+    assert lines(server)[0] == "main.py:11: ValueError: no"
 
 
 # -- the end -----------------------------------------------------------------------------------------------------------
@@ -178,8 +188,7 @@ def test_an_end_that_takes_too_long_is_one_line_that_says_where_it_was(
     server.started()
     server.signal(signal.SIGTERM)
     assert server.end() == 1
-    said = [line for line in lines(server) if not line.startswith("Stopping;")]
-    assert said == ["main.py:11: the application did not stop within its 3 s; ended without it"]
+    assert lines(server) == ["main.py:11: the application did not stop within its 3 s; ended without it"]
     assert server.stdout.count("cleaned") == int(workers)
 
 
@@ -200,6 +209,20 @@ def test_a_lifespan_that_fails_while_it_serves_ends_the_process(start: Start, di
     else:
         server.until(re.escape(told))
         server.until(r"warning: worker \d+ ended with exit code 1; another takes its place")
+
+
+def test_a_thread_holds_no_worker_that_has_ended_by_itself(start: Start, directory: Path) -> None:
+    group = (
+        "    import threading\n\n    async def fail():\n        while not os.path.exists('now'):\n"
+        "            await asyncio.sleep(0.01)\n        os.rename('now', 'then')\n"
+        "        threading.Thread(target=time.sleep, args=(60,)).start()\n        raise ValueError('lost')\n\n"
+        "    async with asyncio.TaskGroup() as tasks:\n        tasks.create_task(fail())\n        yield"
+    )
+    server = begin(start, directory, HEAD + group + "\n\n\napp = App(lifespan=lifespan)\n", "--workers", "2")
+    server.started()
+    (directory / "now").touch()
+    server.until(r"warning: worker \d+ ended with exit code 1; another takes its place")
+    assert "main.py:16: ValueError: lost" in server.stderr
 
 
 # -- as JSON -----------------------------------------------------------------------------------------------------------

@@ -176,6 +176,14 @@ def test_all_wrong_options_of_all_sources_are_told(run: Run, directory: Path, co
     ]
 
 
+def test_a_wrong_value_of_a_secret_is_not_shown(run: Run, directory: Path) -> None:
+    (directory / "wireloom.toml").write_text('token_secret = 4711\ndatabase = ["postgresql://u:4711@h/n"]\n')
+    assert run("check", "chat.py").stderr.splitlines() == [
+        "wireloom.toml:1: token_secret must be text, not of the type int",
+        "wireloom.toml:2: database must be text, not of the type list",
+    ]
+
+
 def test_wrong_flags_are_told_with_the_others(run: Run, directory: Path) -> None:
     (directory / "wireloom.toml").write_text("prot = 1\n")
     result = run("serve", "chat.py", "--port", "65536", "--workers", "0")

@@ -6,11 +6,8 @@ not serve yet, and at once after the second.
 
 from __future__ import annotations
 
-import logging
-import os
 import signal
 import socket
-import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,9 +18,10 @@ from uvicorn.config import STARTUP_FAILURE
 
 from wireloom import App
 from wireloom.cli.failure import Failure, describe_failure, describe_interruption
+from wireloom.cli.leave import SECONDS_TO_INTERRUPT, SECONDS_TO_LEAVE, STOPPING, leave_within, warn_of_leaving
 from wireloom.cli.logs import say
 from wireloom.cli.stalls import watch_stalls
-from wireloom.cli.workers import STOPPING, run_workers
+from wireloom.cli.workers import run_workers
 from wireloom.config import Config
 from wireloom.net.server import ForegroundServer, ending_signals, longest_stop_seconds, uvicorn_config
 
@@ -31,11 +29,6 @@ if TYPE_CHECKING:
     from wireloom.cli.reload import Reloader
 
 __all__ = ["run"]
-
-logger = logging.getLogger(__name__)
-
-_SECONDS_TO_LEAVE = 5.0  # for what ends after the drain: other threads, exit handlers
-_SECONDS_TO_INTERRUPT = 1.5  # a start
 
 
 def run(
@@ -103,10 +96,18 @@ class _Server(ForegroundServer):
         super().handle_exit(sig, frame)
         self._signal = sig
         if self.started:
-            _leave_within(longest_stop_seconds(self._options), self._leave_busy)
+            leave_within(longest_stop_seconds(self._options), self._leave_busy)
         else:
             held = describe_interruption(traceback.extract_stack(frame))
-            _leave_within(_SECONDS_TO_INTERRUPT, lambda: self._leave_starting(held))
+            leave_within(SECONDS_TO_INTERRUPT, lambda: self._leave_starting(held))
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts the application; when it does not start, nothing may hold the process for long."""
+        try:
+            await super().startup(sockets)
+        except SystemExit:
+            leave_within(SECONDS_TO_LEAVE, self._leave_busy)
+            raise
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drains; afterwards nothing may hold the process for long."""
@@ -117,7 +118,7 @@ class _Server(ForegroundServer):
         if self.server_state.connections:
             say(STOPPING)
         await super().shutdown(sockets)
-        _leave_within(_SECONDS_TO_LEAVE, self._leave_busy)
+        leave_within(SECONDS_TO_LEAVE, self._leave_busy)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -127,21 +128,13 @@ class _Server(ForegroundServer):
         yield
 
     def _leave_busy(self) -> int:
-        logger.warning("something still holds the process, such as a busy thread; ended without it")
+        warn_of_leaving()
         return int(self.failed)
 
-    def _leave_starting(self, held: Failure) -> int:
+    def _leave_starting(self, held: Failure) -> int | None:
+        if self.started:  # at that very moment
+            leave_within(longest_stop_seconds(self._options), self._leave_busy)
+            return None
         if not self.interrupted:  # else it is told already
             held.tell()
         return 128 + self._signal
-
-
-def _leave_within(seconds: float, leave: Callable[[], int]) -> None:
-    """Ends the process if something, such as the thread of a plain `def` handler, still holds it after so long.
-
-    Args:
-        leave: called just before; gives the exit code.
-    """
-    timer = threading.Timer(seconds, lambda: os._exit(leave()))
-    timer.daemon = True
-    timer.start()

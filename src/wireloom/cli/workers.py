@@ -23,18 +23,17 @@ from uvicorn.supervisors import multiprocess
 
 from wireloom import App
 from wireloom.cli.failure import Failure, describe_failure
+from wireloom.cli.leave import SECONDS_TO_INTERRUPT, SECONDS_TO_LEAVE, STOPPING, leave_within, warn_of_leaving
 from wireloom.cli.logs import configure_logging, say
 from wireloom.cli.stalls import watch_stalls
 from wireloom.cli.target import load_app
 from wireloom.config import Config
 from wireloom.net.server import INTERRUPTED, DrainingServer, longest_stop_seconds, uvicorn_config
 
-__all__ = ["STOPPING", "run_workers"]
+__all__ = ["run_workers"]
 
-STOPPING = "Stopping; Ctrl-C again ends at once"
 _QUIET_SECONDS = 0.5  # an end that is quicker needs no word
 _SECONDS_TO_START = 60.0  # for a worker that is to replace another
-_SECONDS_TO_INTERRUPT = 1.5  # a start
 _RETIRE = b"retire"
 
 
@@ -72,16 +71,25 @@ class _WorkerServer(DrainingServer):
         self._report = report
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Starts the application and answers connections."""
-        await super().startup(sockets)
+        """Starts the application and answers connections; when it does not start, nothing may hold it for long."""
+        try:
+            await super().startup(sockets)
+        except SystemExit:
+            leave_within(SECONDS_TO_LEAVE, lambda: STARTUP_FAILURE)
+            raise
         if self._stalls is not None:
             self._stalls.start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Drains."""
+        """Drains; afterwards nothing may hold the process for long."""
         if self._stalls is not None:
             self._stalls.stop()
         await super().shutdown(sockets)
+        leave_within(SECONDS_TO_LEAVE, self._leave_busy)
+
+    def _leave_busy(self) -> int:
+        warn_of_leaving()
+        return int(self.failed)
 
     def tell(self, text: str, error: BaseException | None) -> None:
         """Has the supervisor tell people what came of the application's start or end."""
@@ -386,7 +394,7 @@ class _Workers(multiprocess.Multiprocess):
                 say(STOPPING)
                 is_told = True
             for worker in alive:
-                longest = self._longest_stop_seconds if worker.served else _SECONDS_TO_INTERRUPT
+                longest = self._longest_stop_seconds if worker.served else SECONDS_TO_INTERRUPT
                 if self._impatient or passed > longest:
                     worker.process.kill()
             time.sleep(0.02)
