@@ -74,7 +74,7 @@ def test_nothing_is_left_of_10000_connections(run: Callable[..., Running], tmp_p
         held = [each[side] for each in told]
         before, after = held[WARM_UP - 1], held[-1]
         assert (after["tasks"], after["files"]) == (before["tasks"], before["files"])
-        assert after["objects"] < before["objects"] * 1.05
+        assert after["objects"] < before["objects"] + 500  # of 10,000 connections
         # an allocator gives pages back when it likes, by a few percent more or less at each look
         most, least = (max(at["resident"] for at in held[:WARM_UP]), min(at["resident"] for at in held[-3:]))
         assert least < most * 1.05, held

@@ -371,7 +371,9 @@ async def test_deleting_oneself(client: Client) -> None:
 
 
 def test_the_documents_tell_of_every_endpoint() -> None:
-    told = {(each.method, each.path.replace("{key_id}", "x")): each.auth is not None for each in account_operations()}
+    told = {
+        (each.method, each.path.replace("{api_key_id}", "x")): each.auth is not None for each in account_operations()
+    }
     assert told == ENDPOINTS
 
 
@@ -396,7 +398,7 @@ async def test_answers_and_payloads_are_as_documented(start: Start) -> None:
     await ask("GET", "/user/me", token=token)
     key = await ask("POST", "/api-key/create", payload={"name": "k", "expiry_days": 3}, token=token)
     assert (await ask("GET", "/api-key/list", token=token))["api_keys"] != []
-    await ask("DELETE", f"/api-key/{key['api_key_id']}", "/api-key/{key_id}", token=token)
+    await ask("DELETE", f"/api-key/{key['api_key_id']}", "/api-key/{api_key_id}", token=token)
     token = (await ask("POST", "/user/refresh-token", token=token))["token"]
     passwords = {"old_password": PASSWORD, "new_password": PASSWORD + "!"}
     token = (await ask("PUT", "/user/password", payload=passwords, token=token))["token"]
