@@ -54,6 +54,8 @@ class JSONFormatter(logging.Formatter):
         }
         if record.exc_info and record.exc_info[0] is not None:
             told["traceback"] = self.formatException(record.exc_info)
+        elif record.exc_text:
+            told["traceback"] = record.exc_text
         if record.stack_info:
             told["stack"] = record.stack_info
         try:
@@ -121,9 +123,7 @@ def say(text: str, level: int = logging.INFO, *, err: bool = True, traceback: st
     """
     if _is_json:
         told = {"name": "wireloom.cli", "levelno": level, "levelname": logging.getLevelName(level), "msg": text}
-        if traceback:
-            fields["traceback"] = traceback
-        text = JSONFormatter().format(logging.makeLogRecord({**told, **fields}))
+        text = JSONFormatter().format(logging.makeLogRecord({**told, "exc_text": traceback, **fields}))
     else:
         text = traceback + "warning: " * (level == logging.WARNING) + text
     click.echo(text, err=err)
