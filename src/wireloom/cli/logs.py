@@ -123,9 +123,7 @@ def say(text: str, level: int = logging.INFO, *, err: bool = True, traceback: st
     """
     if _is_json:
         told = {"name": "wireloom.cli", "levelno": level, "levelname": logging.getLevelName(level), "msg": text}
-        if traceback:
-            told["exc_text"] = traceback
-        text = JSONFormatter().format(logging.makeLogRecord({**told, **fields}))
+        text = JSONFormatter().format(logging.makeLogRecord({**told, "exc_text": traceback, **fields}))
     else:
         text = traceback + "warning: " * (level == logging.WARNING) + text
     click.echo(text, err=err)
