@@ -49,10 +49,8 @@ async def _admit(listener: Listener, connection: Connection) -> None:
     Raises:
         Deny: 408, or what `admit` says.
     """
-    too_long, limit = (
-        Deny(408, "The handshake took too long"),
-        asyncio.timeout(listener.config.handshake_timeout_seconds),
-    )
+    too_long = Deny(408, "The handshake took too long")
+    limit = asyncio.timeout(listener.config.handshake_timeout_seconds)
     try:
         async with limit:
             await admit(listener, connection)
