@@ -1,4 +1,4 @@
-"""`python -m bench.abuse HOST PORT CONNECTIONS ROUNDS`: abusive connections, each of which breaks another limit.
+"""`python -m bench.abuse HOST PORT CONNECTIONS ROUNDS [NICE]`: abusive connections, each of which breaks another limit.
 
 Each goes on until all of them have been dealt with so many times; then it is printed in JSON how, by the kind of abuse
 and by what the server did: a close code, an HTTP status, or the end of the connection without a word.
@@ -47,6 +47,14 @@ DEEP = mask_frame(TEXT, b"[" * 100_000)
 CHUNKS = (b"10000\r\n" + bytes(65536) + b"\r\n") * 17
 
 
+class _Reader(asyncio.StreamReader):
+    """Gives all that came before a reset; asyncio's forgets it, when the reset comes before somebody reads."""
+
+    def set_exception(self, exc: Exception) -> None:
+        """The connection was reset."""
+        self.feed_eof()
+
+
 class Peer:
     """One TCP connection after the other, from an address of its own.
 
@@ -73,8 +81,12 @@ class Peer:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         connection.setblocking(False)
         connection.bind((self.address, 0))
-        await asyncio.get_running_loop().sock_connect(connection, self._target)
-        self.reader, self.writer = await asyncio.open_connection(sock=connection, limit=2 * MIB)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(connection, self._target)
+        self.reader = _Reader(2 * MIB, loop)
+        protocol = asyncio.StreamReaderProtocol(self.reader)
+        transport, _ = await loop.create_connection(lambda: protocol, sock=connection)
+        self.writer = asyncio.StreamWriter(transport, protocol, self.reader, loop)
 
     async def open(self, path: str = "/echo", *headers: str, receive_buffer: int = 0) -> int:
         """Opens a WebSocket; gives the status of the answer."""
@@ -489,7 +501,7 @@ class Flood:
 def main() -> int:
     """Floods a server, and prints what it did about it."""
     host, port, count, rounds = sys.argv[1], *map(int, sys.argv[2:5])
-    os.nice(19)  # who measures beside it waits for the server, not for the processor that it has to share with us
+    os.nice(int(sys.argv[5]) if len(sys.argv) > 5 else 0)
 
     async def run() -> Flood:
         flood = Flood(host, port, count, rounds)
