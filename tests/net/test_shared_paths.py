@@ -91,3 +91,31 @@ async def test_websockets_open_there_as_ever(server: TestServer, path: str) -> N
 async def test_a_method_that_only_another_path_of_http_lacks_is_405(server: TestServer) -> None:
     answer = await server.http.post("/any/thing")
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+
+
+@pytest.fixture
+async def mounted(tmp_path: Path) -> AsyncIterator[TestServer]:
+    """A page at ``/``, where a WebSocket is, too."""
+    tmp_path.joinpath("index.html").write_text("<p>page</p>", encoding="utf-8")
+    app = App([CallbackHandler(callback)])
+    for path in ("/", "/alone"):
+        app.websocket(path)(echo())
+    app.static("/", tmp_path)
+    async with TestServer(app) as running:
+        yield running
+
+
+async def test_a_page_is_answered_at_the_path_of_its_websocket(mounted: TestServer) -> None:
+    answer = await mounted.http.get("/")
+    assert (answer.status_code, answer.text) == (200, "<p>page</p>")
+    head = await mounted.http.head("/")
+    assert (head.status_code, head.content) == (200, b"")
+    async with mounted.websocket("/") as ws:
+        await ws.send_text("hello")
+        assert await ws.receive_text() == "hello"
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/alone"), ("POST", "/alone"), ("POST", "/")])
+async def test_what_no_page_answers_is_426(mounted: TestServer, method: str, path: str) -> None:
+    answer = await mounted.http.request(method, path)
+    assert (answer.status_code, answer.headers["upgrade"]) == (426, "websocket")

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Mount, Route, Router
+from starlette.routing import BaseRoute, Match, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 
 from wireloom.core.describe import Description, describe_mount
@@ -21,7 +21,7 @@ from wireloom.errors import Deny
 from wireloom.net.rest import RestDoor
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from wireloom.config import Config
     from wireloom.hub.hub import Hub
@@ -48,8 +48,8 @@ def metrics_routes(config: Config, hub: Hub, endpoints: Iterable[Endpoint]) -> l
 
 
 class HTTPDoor:
-    """Answers HTTP requests: its own paths, endpoints, the WebSocket paths' 426 to methods that these lack, health,
-    what was added, then the endpoint that takes any path.
+    """Answers HTTP requests: its own paths, endpoints, health, what was added, then the endpoint that takes any path. At
+    the path of a WebSocket, 426 stands in the place of that last one, and of a 404.
 
     Law: a path that is written out wins over a template with parameters, whoever declared them; and the server's own
     templates win over those that were declared.
@@ -134,7 +134,7 @@ class HTTPDoor:
         elif found is not None and found[0].takes_method(scope["method"]):
             await self._rest.answer(*found, scope, receive, send)
         elif asked := _find_websocket(listener, encoded, scope["query_string"].decode("latin-1"), written_out):
-            await _upgrade_required(asked, scope)(scope, receive, send)
+            await self._ask_added(_upgrade_required(asked, scope), scope, receive, send)
         elif path == "/healthz/live":
             await JSONResponse({"status": "ok"})(scope, receive, send)
         elif path == "/healthz/ready":
@@ -169,6 +169,22 @@ class HTTPDoor:
         if found is None or found[0].takes_any_path or (written_out and found[1]):
             return None
         return found
+
+    async def _ask_added(self, otherwise: Response, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers by what was added, such as the page that uses the WebSocket at its own path, or as it is said."""
+        has_answered = any(route.matches(scope)[0] is Match.FULL for route in self._added)
+
+        async def take(message: Message) -> None:
+            nonlocal has_answered
+            if message["type"] == "http.response.start" and message["status"] in (404, 405):
+                has_answered = False
+            if has_answered:
+                await send(message)
+
+        if has_answered:
+            await self._answer(scope, receive, take)
+        if not has_answered:
+            await otherwise(scope, receive, send)
 
     async def _no_route(self, scope: Scope, receive: Receive, send: Send) -> None:
         last = self._rest.router.match(ANY_PATH)
