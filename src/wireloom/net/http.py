@@ -48,8 +48,8 @@ def metrics_routes(config: Config, hub: Hub, endpoints: Iterable[Endpoint]) -> l
 
 
 class HTTPDoor:
-    """Answers HTTP requests: its own paths, endpoints, health, what was added, then the endpoint that takes any path. At
-    the path of a WebSocket, 426 stands in the place of that last one, and of a 404.
+    """Answers HTTP requests: its own paths, endpoints, health, what was added, then the endpoint that takes any path.
+    At the path of a WebSocket, 426 stands in the place of that last one, and of a 404.
 
     Law: a path that is written out wins over a template with parameters, whoever declared them; and the server's own
     templates win over those that were declared.
