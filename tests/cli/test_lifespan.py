@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -11,9 +12,14 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import anyio
 import pytest
 
-from .processes import Run, Running, Start
+from wireloom import ConnectionClosed
+from wireloom.cli.leave import SECONDS_TO_INTERRUPT
+from wireloom.clients.connection import ClientConnection, open_connection
+
+from .processes import TIMEOUT_SECONDS, Run, Running, Start
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
@@ -107,6 +113,84 @@ def test_a_worker_that_dies_later_is_told_and_another_takes_its_place(start: Sta
     server.until(r"warning: worker \d+ ended with exit code 7; another takes its place\n")
     server.signal(signal.SIGTERM)
     assert server.end() == 0
+
+
+MANY = """\
+import asyncio, os
+
+from wireloom import App
+
+app = App(drain_timeout_seconds=20)
+
+
+@app.websocket("/do")
+async def do(message: str) -> str:
+    if message == "wait":
+        open("begun", "w").close()
+        while not os.path.exists("go"):
+            await asyncio.sleep(0.01)
+    return str(os.getpid())
+"""
+
+
+async def one_of(url: str, unwanted: frozenset[int] = frozenset()) -> tuple[ClientConnection, int]:
+    """A connection to a worker that is none of these, and the worker's process."""
+    while True:
+        connection = await open_connection(url)
+        connection.send("who")
+        worker = int(await connection.receive())
+        if worker not in unwanted:
+            return connection, worker
+        await connection.close()
+
+
+@pytest.mark.anyio
+async def test_a_worker_that_has_taken_a_place_drains_like_those_of_the_start(start: Start, directory: Path) -> None:
+    server = begin(start, directory, MANY, "--workers", "2")
+    url = f"{server.started()}/do"
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        _, one = await one_of(url)
+        _, other = await one_of(url, frozenset({one}))
+        os.kill(one, signal.SIGKILL)
+        connection, new = await one_of(url, frozenset({one, other}))
+        connection.send("wait")
+        while not (directory / "begun").exists():  # noqa: ASYNC110  # a process tells nobody
+            await asyncio.sleep(0.01)
+        server.signal(signal.SIGTERM)
+        await asyncio.sleep(SECONDS_TO_INTERRUPT + 1)  # after which one that does not serve yet is ended
+        (directory / "go").touch()
+        assert int(await connection.receive()) == new
+    assert await anyio.to_thread.run_sync(server.end) == 0
+
+
+@pytest.mark.anyio
+async def test_workers_go_when_their_supervisor_is_gone(start: Start, directory: Path) -> None:
+    server = begin(start, directory, MANY, "--workers", "2")
+    url = f"{server.started()}/do"
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        one, first = await one_of(url)
+        other, _ = await one_of(url, frozenset({first}))
+        server.process.kill()
+        for connection in (one, other):
+            with pytest.raises(ConnectionClosed, match="1012"):
+                await connection.receive()
+
+
+@pytest.mark.parametrize("number", ["SIGTTIN", "SIGTTOU"])
+def test_workers_come_and_go_by_signals_also_while_others_are_replaced_or_end(
+    start: Start, directory: Path, number: str
+) -> None:
+    server = begin(start, directory, MANY, "--workers", "2")
+    server.started()
+    server.signal(getattr(signal, number))
+    server.signal(signal.SIGHUP)
+    server.until("Restarting the workers, one by one\n")
+    server.signal(getattr(signal, number))
+    server.until("All workers are new\n")
+    server.signal(signal.SIGTERM)
+    server.signal(getattr(signal, number))
+    assert server.end() == 0
+    assert "Traceback" not in server.stderr
 
 
 @workers

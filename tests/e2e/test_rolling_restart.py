@@ -204,7 +204,7 @@ async def test_signals_are_heard_while_workers_are_replaced(serve: Callable[...,
         server.signal(signal.SIGTERM)
         await until(server, "Stopping", 60)
         server.signal(signal.SIGTERM)
-        assert await end_of(server) == 128 + signal.SIGINT
+        assert await end_of(server) == 128 + signal.SIGTERM
     await soon(idle.over.wait())
     with pytest.raises(OSError):
         await asyncio.open_connection("127.0.0.1", port)

@@ -310,6 +310,34 @@ async def test_what_was_counted_where_a_live_reload_leaves_nothing_is_told_as_re
         assert not any(sample.labels.get("endpoint") == "/chat/{room}" for sample in now.samples)
 
 
+async def test_a_connection_whose_endpoint_comes_back_is_counted_once() -> None:
+    gate = asyncio.Event()
+
+    def gated(*paths: str) -> App:
+        app = App()
+        for path in paths:
+
+            @app.websocket(path)
+            async def wait(message: str) -> str:
+                await gate.wait()
+                return message
+
+        return app
+
+    async with TestServer(gated("/gate", "/other")) as server, server.websocket("/gate") as ws:
+        await ws.send_text("wait")
+        [shell] = server.app.listener.shells
+        await told_when(server, lambda now: shell._tasks is not None)
+        await server.app.reload(gated("/other"))  # it stays open as long as its handler runs
+        await server.app.reload(gated("/gate", "/other"))
+        gate.set()
+        assert await ws.receive_text() == "wait"
+        assert await ws.wait_closed() == 1012
+        named = {"door": "websocket", "endpoint": "/gate"}
+        await told_when(server, lambda now: now.value("wireloom_connections", **named) == 0)
+        assert not any(sample.value < 0 for sample in (await told(server)).samples)
+
+
 async def test_every_metric_that_the_reference_names_is_told_with_its_type_and_help() -> None:
     async with TestServer(make_app()) as server, server.websocket("/chat/a"):
         now = await told(server)

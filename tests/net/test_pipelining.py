@@ -20,6 +20,8 @@ LARGE = request_head("GET", "/now/large", {"X-Long": "x" * 2000})
 WITH_BODY = upgrade_head("/echo", {"Content-Length": "5"}) + b"12345"
 REFUSED = {
     "a head that is none": (b"no request at all\r\n\r\n", 400),
+    "a target that is none": (b"CONNECT localhost:1 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+    "a URL without a path": (b"GET http://localhost HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
     "a header that is none": (b"GET /now/bad HTTP/1.1\r\nHost: x\r\nno header\r\n\r\n", 400),
     "a head that is too large": (LARGE, 431),
     "an upgrade with a body": (WITH_BODY, 400),

@@ -66,6 +66,7 @@ class StallWatch:
             if silent > _LONGEST_SECONDS and heard != noticed and frame is not None:
                 noticed = heard
                 self._notice(frame, silent)
+            del frame  # and with it what the code of others refers to
 
     def _notice(self, frame: FrameType, seconds: float) -> None:
         """Tells of a stall, where the user's own code is what holds up the event loop."""

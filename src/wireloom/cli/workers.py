@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import Pipe
 
 import uvicorn
@@ -125,6 +125,7 @@ class _Worker(multiprocess.Process):
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
         """What runs in its process; its exit code is 0 unless something has failed."""
+        self.parent_conn.close()  # its end is to be the supervisor's alone
         server = self._server = _WorkerServer(self.config, self._options, self._reports.send)
         self.config.app = self._load
         try:
@@ -145,6 +146,12 @@ class _Worker(multiprocess.Process):
         configure_logging(self._options)
         app.configure(self._options)
         return app
+
+    def always_pong(self) -> None:
+        """Takes words of the supervisor's, as long as there is one."""
+        with suppress(EOFError, OSError):
+            super().always_pong()
+        self.server.should_exit = True
 
     def pong(self) -> None:
         """Takes one word of the supervisor's."""
@@ -167,16 +174,23 @@ class _Worker(multiprocess.Process):
         heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
         super().start()
         signal.signal(signal.SIGINT, heard)
+        self._reports.close()  # so that a report ends with the worker, whole or not
 
-    def is_ready(self, timeout: float = 5) -> bool:
-        """Whether it answers within so many seconds that it serves."""
-        ready = super().is_ready(timeout)
-        self.served = self.served or ready
-        return ready
+    def _healthcheck(self, timeout: float) -> bool | None:
+        """Whether it serves; None where it does not answer within so many seconds."""
+        try:
+            while self.parent_conn.poll(0):  # an answer that came too late for the last time
+                self.parent_conn.recv()
+        except (EOFError, OSError):
+            return None
+        started = super()._healthcheck(timeout)
+        self.served = self.served or started is True
+        return started
 
     def retire(self) -> None:
         """Has it drain while others serve on the port."""
-        self.parent_conn.send(_RETIRE)
+        with suppress(OSError):  # it is gone already
+            self.parent_conn.send(_RETIRE)
 
     def failures(self) -> Iterator[Failure]:
         """What it has told since this was last asked."""
@@ -206,6 +220,7 @@ class _Workers(multiprocess.Multiprocess):
         self._announce = announce
         self._longest_stop_seconds = longest_stop_seconds(options)
         self._others: list[_Worker] = []  # those that are to replace one, and those that drain while others serve
+        self._retired: dict[_Worker, float] = {}  # that nobody replaces, and when they are to be gone
         self._is_restart_wanted = self._is_restarting = False
         self._told: set[str | tuple[str, ...]] = set()
         self._announced = self._impatient = self._failed = False
@@ -214,15 +229,16 @@ class _Workers(multiprocess.Multiprocess):
     @property
     def exit_code(self) -> int:
         """What `run_workers` says of it."""
-        if self._impatient:
-            return 128 + signal.SIGINT
-        if self._interrupted:
+        if self._impatient or (self._interrupted and not self._failed):
             return 128 + self._signal
         return int(self._failed or any((worker.exitcode or 0) > 0 for worker in self.processes))
 
     @property
     def _interrupted(self) -> bool:
         return bool(self._signal) and not self._announced
+
+    def _all(self) -> tuple[_Worker, ...]:
+        return (*self.processes, *self._others, *self._retired)
 
     def _make_worker(self) -> _Worker:
         worker = _Worker(self._options, self._targets, self.sockets)
@@ -253,6 +269,7 @@ class _Workers(multiprocess.Multiprocess):
 
     def keep_subprocess_alive(self) -> None:
         """Puts others in the places of workers that are gone, or do not answer."""
+        self._dismiss()
         for index, worker in enumerate(self.processes):
             if self.should_exit.is_set() or worker.is_alive(self.config.timeout_worker_healthcheck):
                 continue
@@ -274,7 +291,7 @@ class _Workers(multiprocess.Multiprocess):
 
     def heed_failures(self) -> None:
         """Tells what workers have told. What has stopped because another failed has nothing to tell."""
-        for worker in (*self.processes, *self._others):
+        for worker in self._all():
             for failure in worker.failures():
                 if not failure.interrupted or self._interrupted:
                     self._tell(failure)
@@ -301,7 +318,7 @@ class _Workers(multiprocess.Multiprocess):
         self._heed_signal(signal.SIGTERM)
 
     def _heed_signal(self, number: int) -> None:
-        self._impatient = self.should_exit.is_set()
+        self._impatient = bool(self._signal)
         self._signal = number
         self.should_exit.set()
 
@@ -311,8 +328,28 @@ class _Workers(multiprocess.Multiprocess):
 
     def handle_ttin(self) -> None:
         """One more."""
+        if self.should_exit.is_set():
+            return
         self.processes_num += 1
         self.processes.append(self._make_worker())
+
+    def handle_ttou(self) -> None:
+        """One fewer, which drains while others serve."""
+        if self.should_exit.is_set() or self._is_restarting or self.processes_num <= 1:
+            return
+        self.processes_num -= 1
+        worker = self.processes.pop()
+        worker.retire()
+        self._retired[worker] = time.monotonic() + self._longest_stop_seconds
+
+    def _dismiss(self) -> None:
+        """Lets go of retired workers that are gone, or have had their time."""
+        for worker, deadline in list(self._retired.items()):
+            if time.monotonic() > deadline:
+                worker.process.kill()
+            if not worker.process.is_alive():
+                self.heed_failures()
+                del self._retired[worker]
 
     def handle_signals(self) -> None:
         """Heeds signals, and what workers say. A restart, which looks for further signals, comes after all of them."""
@@ -374,6 +411,9 @@ class _Workers(multiprocess.Multiprocess):
     def terminate_all(self) -> None:
         """Has all workers drain. Nobody connects any more: the port is open as long as one process holds it."""
         self.close_port()
+        for worker in self.processes:
+            if not worker.served:  # it may have begun to, since it was last asked
+                worker.is_ready(timeout=0.2)
         super().terminate_all()
 
     def close_port(self) -> None:
@@ -387,7 +427,7 @@ class _Workers(multiprocess.Multiprocess):
         """
         begun = time.monotonic()
         is_told = not self._announced
-        while alive := [worker for worker in (*self.processes, *self._others) if worker.process.is_alive()]:
+        while alive := [worker for worker in self._all() if worker.process.is_alive()]:
             self.handle_signals()
             passed = time.monotonic() - begun
             if not is_told and passed > _QUIET_SECONDS:

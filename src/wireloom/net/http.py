@@ -172,18 +172,19 @@ class HTTPDoor:
 
     async def _ask_added(self, otherwise: Response, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers by what was added, such as the page that uses the WebSocket at its own path, or as it is said."""
-        has_answered = any(route.matches(scope)[0] is Match.FULL for route in self._added)
+        is_refused = False
 
         async def take(message: Message) -> None:
-            nonlocal has_answered
+            nonlocal is_refused
             if message["type"] == "http.response.start" and message["status"] in (404, 405):
-                has_answered = False
-            if has_answered:
+                is_refused = True
+                await otherwise(scope, receive, send)
+            elif not is_refused:
                 await send(message)
 
-        if has_answered:
+        if any(route.matches(scope)[0] is Match.FULL for route in self._added):
             await self._answer(scope, receive, take)
-        if not has_answered:
+        else:
             await otherwise(scope, receive, send)
 
     async def _no_route(self, scope: Scope, receive: Receive, send: Send) -> None:

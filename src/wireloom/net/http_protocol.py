@@ -110,8 +110,8 @@ class HTTPProtocol(HttpToolsProtocol):
             # the parser would take the body for the next request
             self._refuse(Deny(400, "A request that asks for another protocol has no body"))
             return
+        super().on_headers_complete()  # which fails for a target that is none; then it is no request
         self._in_body = True
-        super().on_headers_complete()
 
     @property
     def _has_body(self) -> bool:

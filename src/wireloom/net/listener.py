@@ -214,6 +214,9 @@ class Listener:
         except Deny:
             shell.restart()
             return False
+        if endpoint.counts is not connection.endpoint.counts:  # the path was without an endpoint meanwhile
+            connection.endpoint.counts.open -= 1
+            endpoint.counts.open += 1
         connection.endpoint, connection.path_params, connection.query_params = endpoint, path_params, query_params
         return True
 
