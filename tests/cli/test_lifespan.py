@@ -90,7 +90,9 @@ def test_a_worker_that_dies_before_it_serves_ends_the_start(start: Start, direct
 
 
 def test_a_later_worker_that_cannot_start_ends_the_server(start: Start, directory: Path) -> None:
-    text = STARTING.format(start=f"    if {IS_WORKER} and os.path.exists('now'): os._exit(3)\n    print(os.getpid())")
+    text = STARTING.format(
+        start=f"    if {IS_WORKER} and os.path.exists('now'): os._exit(3)\n    os.write(1, b'%d\\n' % os.getpid())"
+    )
     server = begin(start, directory, text, "--workers", "2", PYTHONUNBUFFERED="1")
     server.started()
     (directory / "now").touch()

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 from wireloom.wire.handshake import accept_key
 
-TIMEOUT_SECONDS = 5.0
+TIMEOUT_SECONDS = 20.0
 
 
 class Peer:

@@ -43,7 +43,7 @@ def open_docs(page: Page, url: str, anchor: str = "") -> None:
 
 def open_entry(page: Page, name: str) -> Locator:
     """Opens an entry."""
-    page.locator(f"[id='{name}'] > summary").click()
+    page.locator(f"[id='{name}'] > summary").press("Enter")  # a click may miss it while the page is laid out
     return page.locator(f"[id='{name}']")
 
 

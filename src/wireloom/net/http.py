@@ -182,8 +182,9 @@ class HTTPDoor:
             elif not is_refused:
                 await send(message)
 
-        if any(route.matches(scope)[0] is Match.FULL for route in self._added):
-            await self._answer(scope, receive, take)
+        added = [route for route in self._added if route.matches(scope)[0] is Match.FULL]
+        if added:
+            await ExceptionMiddleware(Router(added), handlers={HTTPException: _tell})(scope, receive, take)
         else:
             await otherwise(scope, receive, send)
 
