@@ -182,7 +182,7 @@ async def test_workers_go_when_their_supervisor_is_gone(start: Start, directory:
 def test_workers_come_and_go_by_signals_also_while_others_are_replaced_or_end(
     start: Start, directory: Path, number: str
 ) -> None:
-    server = begin(start, directory, MANY, "--workers", "2")
+    server = begin(start, directory, MANY, "--workers", "3")
     server.started()
     server.signal(getattr(signal, number))
     server.signal(signal.SIGHUP)
