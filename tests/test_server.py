@@ -191,6 +191,28 @@ def test_the_collector_passes_over_what_is_there_while_a_server_has_the_process(
     assert gc.get_freeze_count() == 0
 
 
+def test_the_collector_looks_at_everything_again_when_the_lifespan_ends_by_itself() -> None:
+    frozen, serves = [], asyncio.Event()
+
+    def begin() -> None:
+        frozen.append(gc.get_freeze_count())
+        serves.set()
+
+    async def fail() -> None:
+        await serves.wait()
+        raise ValueError("on purpose")
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Any) -> Any:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fail())
+            yield
+
+    create_server(handler, lifespan=lifespan).listen(0, callback=begin)
+    assert frozen[0] > 10_000
+    assert gc.get_freeze_count() == 0
+
+
 def test_an_application_that_does_not_start(caplog: pytest.LogCaptureFixture) -> None:
     @contextlib.asynccontextmanager
     async def lifespan(app: Any) -> Any:

@@ -128,7 +128,7 @@ app = App(drain_timeout_seconds=20)
 @app.websocket("/do")
 async def do(message: str) -> str:
     if message == "wait":
-        open("begun", "w").close()
+        print("begun", flush=True)
         while not os.path.exists("go"):
             await asyncio.sleep(0.01)
     return str(os.getpid())
@@ -156,8 +156,7 @@ async def test_a_worker_that_has_taken_a_place_drains_like_those_of_the_start(st
         os.kill(one, signal.SIGKILL)
         connection, new = await one_of(url, frozenset({one, other}))
         connection.send("wait")
-        while not (directory / "begun").exists():  # noqa: ASYNC110  # a process tells nobody
-            await asyncio.sleep(0.01)
+        await anyio.to_thread.run_sync(server.until, "begun")
         server.signal(signal.SIGTERM)
         await asyncio.sleep(SECONDS_TO_INTERRUPT + 1)  # after which one that does not serve yet is ended
         (directory / "go").touch()

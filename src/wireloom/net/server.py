@@ -164,6 +164,8 @@ class DrainingServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Takes no further connections, lets those that are open end within the drain's time, stops the application."""
+        if self.owns_process:
+            gc.unfreeze()
         if self.lifespan.has_ended:  # and has cut its connections
             self._close_port(sockets or [])
             return
@@ -184,8 +186,6 @@ class DrainingServer(uvicorn.Server):
             task.cancel()
         await listener.end_connections()
         await self._stop_application(max(ends - now(), _LEAST_FOR_APPLICATION_SECONDS))
-        if self.owns_process:
-            gc.unfreeze()
 
     async def _serve_on(self, seconds: float) -> None:
         """Goes on as before, for load balancers to find that it is no longer ready."""
