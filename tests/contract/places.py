@@ -105,4 +105,5 @@ async def no_tasks_but(before: set[asyncio.Task[object]]) -> None:
     left = {task for task in asyncio.all_tasks() - before if "TestRunner" not in repr(task)}  # anyio's own
     if left:  # those that were cancelled last have a turn to end
         await asyncio.wait(left, timeout=1)
-    assert {task for task in left if not task.done()} == set()
+    still = [task for task in left if not task.done()]
+    assert not still, "\n".join(str(task.get_stack()) for task in still) + f"\n{still}"

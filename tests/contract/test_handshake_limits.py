@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
+from tests.net.clock import TICK, Clock
 from tests.net.raw import KEY, Peer, dial, eventually, request_head, soon
 from wireloom import App, Request, Root, Walker, entry, spec
 from wireloom.errors import HandshakeFailed
 from wireloom.testing import TestServer
 from wireloom.wire.frames import TEXT, mask_frame
 
-from .clock import TICK, Clock
 from .doors import CARRIERS, DOORS, every_door
 from .sharing import BACKEND, sharing
 
@@ -150,7 +150,7 @@ async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]
     @asynccontextmanager
     async def timed(**options: Any) -> AsyncIterator[tuple[TestServer, Clock]]:
         async with TestServer(site(folder, **options)) as server:
-            yield server, Clock(server)
+            yield server, Clock.of(server)
 
     @asynccontextmanager
     async def connect(*, later: bool = False, **options: Any) -> AsyncIterator[tuple[Client, Clock]]:
@@ -330,7 +330,7 @@ hooks = pytest.mark.parametrize("hook", ["on_handshake", "auth"])
 async def test_an_answer_when_the_time_ends_opens_it_and_none_by_then_is_408(hook: str, late: bool) -> None:
     asked = Asked(hook, **OPTIONS)
     async with TestServer(asked.app) as server:
-        clock = Clock(server)
+        clock = Clock.of(server)
         async with dial(server.port) as peer:
             peer.send(Door("/asked", 101).head())
             await soon(asked.begun.wait())

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from tests.net.clock import TICK, Clock
 from tests.net.raw import Frame, Peer, dial, eventually
 from wireloom import Connection
 from wireloom.testing import TestServer
 from wireloom.wire.frames import PING, TEXT
 
-from .clock import TICK, Clock
 from .doors import DOORS, Door, every_door
 from .sharing import BACKEND, sharing
 
@@ -68,7 +68,7 @@ def anyio_backend() -> Any:
 async def timed(folder: Path, **options: Any) -> AsyncIterator[tuple[TestServer, Clock]]:
     """A server of every door, and its clock."""
     async with TestServer(every_door(folder, **{**OPTIONS, **options})) as server:
-        yield server, Clock(server)
+        yield server, Clock.of(server)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Any
 
 import pytest
@@ -13,13 +12,17 @@ from wireloom.net.wheel import Wheel
 from wireloom.testing import TestServer
 from wireloom.wire.frames import CLOSE, PING, TEXT
 
+from .clock import TICK, Clock
 from .raw import Frame, dial, eventually, soon
 
 pytestmark = pytest.mark.anyio
 
 
+INTERVAL, ANSWER = 3.0, 2.0
+
+
 def echo_app(**options: Any) -> App:
-    app = App(**{"ping_interval_seconds": 0.3, "ping_timeout_seconds": 0.3, **options})
+    app = App(**{"ping_interval_seconds": INTERVAL, "ping_timeout_seconds": ANSWER, **options})
 
     @app.websocket("/echo")
     async def echo(message: str) -> str:
@@ -28,89 +31,46 @@ def echo_app(**options: Any) -> App:
     return app
 
 
-def now() -> float:
-    return asyncio.get_running_loop().time()
-
-
 async def test_a_ping_after_silence_and_1011_without_an_answer() -> None:
-    async with TestServer(echo_app()) as server, dial(server.port) as peer:
+    """By the clock on the wall; the tests of the contract turn one of their own."""
+    app = echo_app(ping_interval_seconds=0.3, ping_timeout_seconds=0.3)
+    async with TestServer(app) as server, dial(server.port) as peer:
         await peer.upgrade()
-        started = now()
         assert await peer.frame() == Frame(PING, b"")
-        assert 0.3 <= now() - started < 1.2
-        pinged = now()
-        frame = await peer.frame()
-        assert (frame.opcode, frame.code) == (CLOSE, 1011)
+        assert (await peer.frame()).code == 1011
         await peer.expect_end()
-        assert 0.2 <= now() - pinged < 1.2
         await eventually(lambda: server.app.hub.count() == 0)
-
-
-@pytest.mark.parametrize("answer", ["pong", "text"])
-async def test_an_answer_keeps_it_alive(answer: str) -> None:
-    async with TestServer(echo_app()) as server, dial(server.port) as peer:
-        await peer.upgrade()
-        for _ in range(3):
-            frame = await peer.frame()
-            assert frame == Frame(PING, b""), frame
-            if answer == "pong":
-                peer.pong()
-            else:
-                peer.text("I live")
-                await peer.expect_text("I live")
-        peer.text("still here")
-        await peer.expect_text("still here")
-
-
-async def test_a_late_answer_within_the_time_keeps_it_alive() -> None:
-    async with TestServer(echo_app(ping_timeout_seconds=1.0)) as server, dial(server.port) as peer:
-        await peer.upgrade()
-        for _ in range(2):
-            frame = await peer.frame()
-            assert frame == Frame(PING, b""), frame
-            await asyncio.sleep(0.6)
-            peer.pong()
-        peer.text("still here")
-        await peer.expect_text("still here")
 
 
 async def test_traffic_is_life_and_needs_no_ping() -> None:
     async with TestServer(echo_app()) as server, dial(server.port) as peer:
+        clock = Clock.of(server)
         await peer.upgrade()
-        started = now()
-        while now() - started < 1.2:
+        for _ in range(20):
+            clock.go_on(INTERVAL / 2)
             peer.text("x")
             await peer.expect_text("x")
-            await asyncio.sleep(0.02)
 
 
 async def test_what_the_server_sends_is_no_sign_of_life() -> None:
     async with TestServer(echo_app()) as server, dial(server.port) as peer:
+        clock = Clock.of(server)
         await peer.upgrade()
-        opcodes = []
-        started = now()
-        while now() - started < 3 and CLOSE not in opcodes:
-            await server.app.hub.publish("nobody", "x")
-            for connection in server.app.hub.connections():
-                connection.send("x")
-            opcodes.append((await peer.frame()).opcode)
-            await asyncio.sleep(0.02)
-        assert PING in opcodes
-        assert CLOSE in opcodes
-        assert TEXT in opcodes
-
-
-async def test_zero_turns_pings_off() -> None:
-    async with TestServer(echo_app(ping_interval_seconds=0)) as server, dial(server.port) as peer:
-        await peer.upgrade()
-        with pytest.raises(TimeoutError):
-            await peer.frame(0.9)
-        peer.text("here")
-        await peer.expect_text("here")
+        await eventually(lambda: server.app.hub.count() == 1)
+        [connection] = server.app.hub.connections()
+        frames = []
+        for seconds in (INTERVAL, TICK, ANSWER, TICK):
+            connection.send("x")
+            clock.go_on(seconds)
+            frames.append(await peer.frame())
+        assert frames == [Frame(TEXT, b"x")] * 2 + [Frame(PING, b""), Frame(TEXT, b"x")]
+        await peer.expect_text("x")
+        frame = await peer.frame()
+        assert (frame.opcode, frame.code) == (CLOSE, 1011)
 
 
 async def test_reading_that_is_paused_is_not_death() -> None:
-    app = App(ping_interval_seconds=0.3, ping_timeout_seconds=0.3, inbound_queue=1)
+    app = App(ping_interval_seconds=INTERVAL, ping_timeout_seconds=ANSWER, inbound_queue=1)
     begun, go = asyncio.Event(), asyncio.Event()
 
     @app.websocket("/gate")
@@ -120,6 +80,7 @@ async def test_reading_that_is_paused_is_not_death() -> None:
         return message
 
     async with TestServer(app) as server, dial(server.port) as peer:
+        clock = Clock.of(server)
         await peer.upgrade("/gate")
         peer.text("0")
         await soon(begun.wait())
@@ -128,11 +89,8 @@ async def test_reading_that_is_paused_is_not_death() -> None:
         assert app.listener is not None
         [shell] = app.listener.shells
         await eventually(lambda: not shell._reading)  # type: ignore[attr-defined]
-        opcodes, until = [], now() + 1.8
-        while now() < until:  # pings may come; their answers cannot be read
-            with contextlib.suppress(TimeoutError):
-                opcodes.append((await peer.frame(0.1)).opcode)
-        assert set(opcodes) <= {PING}
+        for _ in range(20):  # pings may come; their answers cannot be read
+            clock.go_on(INTERVAL)
         go.set()
         texts = []
         while len(texts) < 4:
@@ -144,15 +102,18 @@ async def test_reading_that_is_paused_is_not_death() -> None:
 
 
 async def test_a_peer_that_does_not_read_either_is_given_up() -> None:
-    app = echo_app(close_timeout_seconds=0.3, outbox_bytes=100_000_000)
+    app = echo_app(close_timeout_seconds=1, outbox_bytes=100_000_000)
     async with TestServer(app) as server, dial(server.port, limit=1000) as peer:
+        clock = Clock.of(server)
         await peer.upgrade()
         await eventually(lambda: app.hub.count() == 1)
         [connection] = app.hub.connections()
         while connection.backlog < 1_000_000:
             connection.send("x" * 500_000)
             await asyncio.sleep(0)
-        await eventually(lambda: app.hub.count() == 0, 4)
+        for seconds in (INTERVAL + TICK, ANSWER + TICK, 1 + TICK):
+            clock.go_on(seconds)
+        await eventually(lambda: app.hub.count() == 0)
 
 
 # -- the wheel -------------------------------------------------------------------------------------------------------
@@ -161,64 +122,63 @@ async def test_a_peer_that_does_not_read_either_is_given_up() -> None:
 class Item:
     """Notes when its time came."""
 
-    def __init__(self, again: tuple[Wheel, float] | None = None) -> None:
+    def __init__(self, clock: Clock, again: tuple[Wheel, float] | None = None) -> None:
         self.bucket: Any = None
         self.times: list[float] = []
-        self.came = asyncio.Event()
+        self._clock = clock
+        self._began = clock.time()
         self._again = again
 
     def on_timeout(self) -> None:
-        self.times.append(now())
-        self.came.set()
+        self.times.append(self._clock.time() - self._began)
         if self._again is not None and len(self.times) < 2:
             self._again[0].add(self, self._again[1])
 
 
-async def test_the_wheel_is_never_early_and_at_most_two_ticks_late() -> None:
-    wheel = Wheel(asyncio.get_running_loop())
-    wheel.start()
-    started = now()
-    items = {seconds: Item() for seconds in (0, 0.1, 0.25, 0.3, 0.6)}
+@pytest.mark.parametrize("start", [0.0, 0.01, 0.24])
+def test_the_wheel_is_never_early_and_at_most_two_ticks_late(start: float) -> None:
+    clock = Clock()
+    wheel = clock.wheel()
+    clock.go_on(start)
+    items = {seconds: Item(clock) for seconds in (0, 0.1, 0.25, 0.3, 0.6)}
     for seconds, item in items.items():
         wheel.add(item, seconds)
+    for _ in range(10):
+        clock.go_on(TICK)
     for seconds, item in items.items():
-        await soon(item.came.wait())
-        assert seconds <= item.times[0] - started < seconds + 0.7
-    wheel.stop()
+        [time] = item.times
+        assert seconds <= time <= seconds + 2 * TICK, seconds
 
 
-async def test_the_wheel_forgets_what_was_removed_and_what_was_replaced() -> None:
-    wheel = Wheel(asyncio.get_running_loop())
-    wheel.start()
-    removed, replaced, again = Item(), Item(), Item((wheel, 0.1))
-    started = now()
+def test_the_wheel_forgets_what_was_removed_and_what_was_replaced() -> None:
+    clock = Clock()
+    wheel = clock.wheel()
+    removed, replaced, again = Item(clock), Item(clock), Item(clock, (wheel, 0.1))
     wheel.add(removed, 0.1)
     wheel.add(replaced, 0.1)
     wheel.add(replaced, 0.8)
     wheel.add(again, 0.1)
     wheel.remove(removed)
     wheel.remove(removed)
-    await soon(replaced.came.wait())
-    assert replaced.times[0] - started >= 0.8
-    assert len(replaced.times) == 1
-    assert len(again.times) == 2
+    for _ in range(8):
+        clock.go_on(TICK)
+    assert replaced.times == [1.0]
+    assert again.times == [TICK, 2 * TICK]
     assert not removed.times
     wheel.add(removed, 0)
     wheel.stop()
-    await asyncio.sleep(0.3)
+    clock.go_on(8 * TICK)
     assert not removed.times
 
 
-async def test_a_time_out_may_take_away_another_that_is_due_as_well() -> None:
-    wheel = Wheel(asyncio.get_running_loop())
-    items = [Item() for _ in range(4)]
+def test_a_time_out_may_take_away_another_that_is_due_as_well() -> None:
+    clock = Clock()
+    wheel = clock.wheel()
+    items = [Item(clock) for _ in range(4)]
     for item, other in zip(items, reversed(items), strict=True):
-        item.on_timeout = lambda item=item, other=other: (Item.on_timeout(item), wheel.remove(other))
+        item.on_timeout = lambda item=item, other=other: (Item.on_timeout(item), wheel.remove(other))  # type: ignore[method-assign,misc]
         wheel.add(item, 0.1)
-    later = Item()
-    wheel.add(later, 0.6)
-    wheel.start()
-    await soon(later.came.wait())
+    for _ in range(4):
+        clock.go_on(TICK)
     pairs = zip(items[:2], items[:1:-1], strict=True)
     assert [len(one.times) + len(other.times) for one, other in pairs] == [1, 1]
-    wheel.stop()

@@ -144,11 +144,12 @@ async def test_a_stream_is_ended_at_once() -> None:
 
 
 @asynccontextmanager
-async def timed(least: float, most: float) -> AsyncIterator[None]:
-    """The block must take about so long."""
+async def at_least(least: float) -> AsyncIterator[None]:
+    """The block must take so long, and end."""
     started = asyncio.get_running_loop().time()
-    yield
-    assert least <= asyncio.get_running_loop().time() - started < most
+    async with asyncio.timeout(20):
+        yield
+    assert least <= asyncio.get_running_loop().time() - started
 
 
 async def test_it_is_bounded_when_peers_do_not_answer() -> None:
@@ -158,7 +159,7 @@ async def test_it_is_bounded_when_peers_do_not_answer() -> None:
             peers = [await stack.enter_async_context(dial(port)) for _ in range(3)]
             for peer in peers:
                 await peer.upgrade()
-            await stack.enter_async_context(timed(0.9, 3))
+            await stack.enter_async_context(at_least(0.9))
         assert app.hub.count() == 0
         for peer in peers:
             assert (await peer.frame()).code == 1012
@@ -172,7 +173,7 @@ async def test_it_is_bounded_when_a_handler_hangs_and_on_disconnect_still_runs()
             await peer.upgrade("/gate")
             peer.text("1")
             await eventually(lambda: events)
-            await stack.enter_async_context(timed(0.9, 3))
+            await stack.enter_async_context(at_least(0.9))
         told = await peer.frame()
         assert told.code == 1001  # not 1012: what it was asked may have been done
         assert json.loads(told.reason)["reconnect_in_ms"]
@@ -191,7 +192,7 @@ async def test_messages_that_wait_behind_a_hanging_handler_do_not_begin_when_the
             peer.send(b"".join(mask_frame(TEXT, b"%d" % number) for number in range(1, 5)))
             peer.ping()
             assert (await peer.frame()).opcode == PONG  # all of it has been read
-            await stack.enter_async_context(timed(0.9, 3))
+            await stack.enter_async_context(at_least(0.9))
         for _ in range(20):
             await asyncio.sleep(0)
     assert [event for event in events if event.startswith("begin")] == ["begin 0"]
@@ -272,7 +273,7 @@ class Process:
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
 
-    async def ended(self, seconds: float = 10) -> int:
+    async def ended(self, seconds: float = 30) -> int:
         return await soon(self._process.wait(), seconds)
 
 
@@ -313,7 +314,7 @@ async def test_sigterm_lets_handlers_end_and_closes_with_1012(tmp_path: Path) ->
         busy.close(b"\x03\xf4")
         await busy.expect_end()
         assert await server.line() == "left"
-        assert await server.ended(5) in (0, -signal.SIGTERM)
+        assert await server.ended() in (0, -signal.SIGTERM)
         with pytest.raises(OSError):
             await asyncio.open_connection("127.0.0.1", server.port)
 
@@ -327,7 +328,7 @@ async def test_sigterm_is_bounded_by_the_drain_limit(tmp_path: Path) -> None:
         assert (await http.answer()).status == 200
         hanging.text("1000")
         assert await server.line() == "begun"
-        async with timed(0.5, 4):
+        async with at_least(0.5):
             server.signal(signal.SIGTERM)
             advice(await silent.frame())
             assert (await server.ended()) in (0, -signal.SIGTERM)
@@ -336,7 +337,7 @@ async def test_sigterm_is_bounded_by_the_drain_limit(tmp_path: Path) -> None:
 
 async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     """uvicorn's own server heeds SIGINT only; `wireloom serve` any second signal (tests/cli)."""
-    async with process(tmp_path, 20) as server, AsyncExitStack() as stack:
+    async with process(tmp_path, 300) as server, AsyncExitStack() as stack:
         hanging = await connected(stack, server.port, "/slow")
         hanging.text("1000")
         assert await server.line() == "begun"
@@ -344,6 +345,5 @@ async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
         server.signal(signal.SIGTERM)
         frame = await idle.frame()
         assert frame.opcode == CLOSE
-        async with timed(0, 3):
-            server.signal(signal.SIGINT)
-            await server.ended(3)
+        server.signal(signal.SIGINT)
+        await server.ended()

@@ -313,7 +313,7 @@ class Courier(ABC):
         self._acknowledge(asked)
 
     async def _use(self, link: Link) -> None:
-        """Returns never, raises when the link has ended."""
+        """Never returns; raises when the link has ended."""
         work: list[Coroutine[Any, Any, None]] = [
             link.lost(),
             self._write(link),
@@ -352,10 +352,10 @@ class Courier(ABC):
             except Exception as error:
                 _logger.debug("backplane %s: %s", self.shown_url, _explain(error, self.url))
 
-    # -- what is done on a link --------------------------------------------------------------------------------------
+    # -- what is done on a link: as long as it is in use, since a library may swallow a cancellation -----------------
 
     async def _write(self, link: Link) -> None:
-        while True:
+        while self._link is link:
             await self._more.wait()
             while self._queue:
                 batch, size = self._next_batch()
@@ -383,7 +383,7 @@ class Courier(ABC):
         return batch, size
 
     async def _subscribe(self, link: Link) -> None:
-        while True:
+        while self._link is link:
             await self._changes.wait()
             self._changes.clear()
             asked = self._asked
@@ -414,7 +414,7 @@ class Courier(ABC):
         self._progress = asyncio.Event()
 
     async def _watch(self, link: Link) -> None:
-        while True:
+        while self._link is link:
             await asyncio.sleep(HEARTBEAT_SECONDS)
             self._reader.forget_parts(PART_SECONDS)
             await link.check()

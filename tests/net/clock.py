@@ -14,20 +14,26 @@ TICK = 0.25  # seconds: a time-out comes within one after it, where it begins wi
 
 
 class Clock:
-    """What a wheel takes for its event loop. Made within a running server, whose time it is from then on.
+    """What a wheel takes for its event loop."""
 
-    Args:
-        server: with nothing that has a time-out yet.
-    """
-
-    def __init__(self, server: TestServer) -> None:
+    def __init__(self) -> None:
         self._seconds = 1000.0
         self._turn: Callable[[], None] = lambda: None
+
+    @classmethod
+    def of(cls, server: TestServer) -> Clock:
+        """The clock of a running server from now on; nothing of it may have a time-out yet."""
+        clock = cls()
         listener: Any = server.app.listener
         listener.wheel.stop()
-        wheel: Any = Wheel(self)  # type: ignore[arg-type]
-        listener.wheel = wheel
+        listener.wheel = clock.wheel()
+        return clock
+
+    def wheel(self) -> Wheel:
+        """A wheel that turns with this clock."""
+        wheel = Wheel(self)  # type: ignore[arg-type]
         wheel.start()
+        return wheel
 
     def time(self) -> float:
         """Seconds."""
