@@ -20,7 +20,7 @@ import pytest
 
 __all__ = ["Service", "free_port", "nats_service", "redis_service"]
 
-READY_SECONDS = 10.0
+READY_SECONDS = 30.0
 
 
 def free_port() -> int:

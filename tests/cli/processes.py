@@ -15,7 +15,7 @@ from pathlib import Path
 
 import wireloom
 
-TIMEOUT_SECONDS = 20.0
+TIMEOUT_SECONDS = 30.0
 
 # -P: as for an installed command, the current directory is not on the path
 COMMAND = (sys.executable, "-P", "-m", "wireloom")

@@ -89,18 +89,41 @@ def test_a_worker_that_dies_before_it_serves_ends_the_start(start: Start, direct
     assert lines(server) == ["a worker ended with exit code 7 before it served"]
 
 
-def test_a_later_worker_that_cannot_start_ends_the_server(start: Start, directory: Path) -> None:
-    text = STARTING.format(
-        start=f"    if {IS_WORKER} and os.path.exists('now'): os._exit(3)\n    os.write(1, b'%d\\n' % os.getpid())"
-    )
-    server = begin(start, directory, text, "--workers", "2", PYTHONUNBUFFERED="1")
+LATER = STARTING.format(
+    start=f"    if {IS_WORKER} and os.path.exists('now'): os._exit(3)\n    os.write(1, b'worker %d\\n' % os.getpid())"
+)
+
+
+def test_a_later_worker_that_cannot_start_is_tried_again_while_another_serves(start: Start, directory: Path) -> None:
+    server = begin(start, directory, LATER, "--workers", "2")
+    pid = int(server.until(r"worker (\d+)\nworker")[1])
     server.started()
     (directory / "now").touch()
-    os.kill(int(server.until(r"^(\d+)\n")[1]), signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
+    server.until("the next attempt is in 2 s")
+    (directory / "now").unlink()
+    server.until(r"worker \d+ serves\n")
+    server.signal(signal.SIGTERM)
+    assert server.end() == 0
+    told = re.sub(r"worker \d+", "worker N", "\n".join(lines(server))).splitlines()
+    assert told == [
+        "warning: worker N was ended by SIGKILL; another takes its place",
+        "a worker ended with exit code 3 before it served",
+        "warning: worker N did not start; the others go on, the next attempt is in 1 s",
+        "warning: worker N did not start; the others go on, the next attempt is in 2 s",
+        "worker N serves",
+    ]
+
+
+def test_later_workers_that_cannot_start_end_the_server_when_no_other_serves(start: Start, directory: Path) -> None:
+    server = begin(start, directory, LATER, "--workers", "2")
+    pids = server.until(r"worker (\d+)\nworker (\d+)\n").groups()
+    server.started()
+    (directory / "now").touch()
+    for pid in pids:
+        os.kill(int(pid), signal.SIGKILL)
     assert server.end() == 1
-    died, told = lines(server)
-    assert re.fullmatch(r"warning: worker \d+ was ended by SIGKILL; another takes its place", died)
-    assert told == "a worker ended with exit code 3 before it served"
+    assert lines(server)[-1] == "a worker ended with exit code 3 before it served"
 
 
 def test_a_worker_that_dies_later_is_told_and_another_takes_its_place(start: Start, directory: Path) -> None:

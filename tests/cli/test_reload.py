@@ -22,7 +22,7 @@ from .processes import Run, Running, Start
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
-TIMEOUT_SECONDS = 10.0
+TIMEOUT_SECONDS = 20.0
 RUNS_ON = "nothing was changed; the code before it runs on\n"
 
 

@@ -116,7 +116,7 @@ async def test_a_refusal_on_a_connection_that_stays_open() -> None:
         peer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
         await peer.read_end()
 
-    error = await failure(script, open_timeout=1.0)
+    error = await failure(script, open_timeout=10.0)
     assert (error.status, error.body) == (403, b"no")
 
 

@@ -17,7 +17,7 @@ PASSWORDS = {
     "redis": ["--requirepass", "pass-word-1"],
     "nats": ["--user", "wireloom", "--pass", "pass-word-1"],
 }
-SECONDS = 15
+SECONDS = 30
 NEWS = channel("news")
 MIB = 1024 * 1024
 

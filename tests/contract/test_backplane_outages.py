@@ -34,7 +34,7 @@ async def test_it_comes_back_by_itself(
         for _ in range(10):
             one.publish(NEWS, b"lost")
         assert one.backplane.dropped == dropped + 10
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(SECONDS):
             await one.backplane.drain()
         meanwhile = channel(f"joined meanwhile {outage}")
         two.backplane.subscribe(meanwhile)
@@ -155,7 +155,7 @@ async def test_stopping_in_an_outage(own_place: Place, own_service: Service) -> 
     await until(lambda: one.backplane.degraded)
     settled = asyncio.ensure_future(one.backplane.settle())
     await asyncio.sleep(0)
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(SECONDS):
         await one.backplane.flush()
         await one.backplane.stop()
         await settled
@@ -209,7 +209,7 @@ async def test_a_server_that_no_longer_answers_is_noticed(
         busy.publish(NEWS, bytes(MIB))
     waiting = asyncio.ensure_future(busy.backplane.drain())
     await until(lambda: idle.backplane.degraded and busy.backplane.degraded)
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, SECONDS)
     own_service.go_on()
     async with asyncio.timeout(SECONDS):
         await idle.backplane.settle()

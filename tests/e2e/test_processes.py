@@ -40,7 +40,7 @@ def announce(message: dict) -> None:
     notify.channels(["lobby"], message)
 """
 
-SECONDS = 15
+SECONDS = 30
 
 
 @pytest.fixture(params=["redis", "nats"])

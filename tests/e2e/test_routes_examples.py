@@ -19,7 +19,7 @@ from wireloom.errors import ConnectionClosed
 pytestmark = pytest.mark.anyio
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "routes"
-SECONDS = 10
+SECONDS = 20
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ REQUEST = (
 
 
 def soon(awaitable: Awaitable[T]) -> Awaitable[T]:
-    return asyncio.wait_for(awaitable, 3)
+    return asyncio.wait_for(awaitable, 20)
 
 
 def errors(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # RFC 6455 §1.3
-TIMEOUT = 5.0
+TIMEOUT = 20.0
 
 
 class Answer(NamedTuple):

@@ -244,7 +244,7 @@ async def test_shutdown_closes_as_a_restart_does(wireloom_server: Any) -> None:
 
 
 async def test_clients_that_are_still_open_do_not_keep_the_server() -> None:
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(20):
         async with TestServer(application()) as server:
             ws = await server.websocket("/raw").__aenter__()
         assert await ws.wait_closed() == 1012

@@ -2,6 +2,8 @@
 
 Laws:
 - A worker is replaced by one that serves already; one that does not start replaces nobody.
+- The place of one that died is filled as long as another serves: at once, and by exponential backoff where that one
+  does not start.
 - What stands against a start, or came of an end, is told by the supervisor, once, however many workers say it.
 - Whatever holds a worker, it is killed `longest_stop_seconds` after the first signal, and at once after the second.
 """
@@ -34,6 +36,7 @@ __all__ = ["run_workers"]
 
 _QUIET_SECONDS = 0.5  # an end that is quicker needs no word
 _SECONDS_TO_START = 60.0  # for a worker that is to replace another
+_LONGEST_PAUSE_SECONDS = 30  # before the next attempt to fill a place
 _RETIRE = b"retire"
 
 
@@ -110,14 +113,20 @@ class _Worker(multiprocess.Process):
         options: in force.
         targets: where it loads the application from.
         sockets: to listen on.
+        attempt: how many before it were to fill the place and did not start.
 
     Attributes:
         served: it has answered that it serves.
         has_told: why it has failed.
+        successor_at: once it is gone, when the next is to start, by the monotonic clock.
     """
 
-    def __init__(self, options: Config, targets: tuple[str, ...], sockets: list[socket.socket]) -> None:
+    def __init__(
+        self, options: Config, targets: tuple[str, ...], sockets: list[socket.socket], attempt: int = 0
+    ) -> None:
         self.served = self.has_told = False
+        self.attempt = attempt
+        self.successor_at: float | None = None
         self._options = options
         self._targets = targets
         self._failures, self._reports = Pipe(duplex=False)
@@ -240,8 +249,8 @@ class _Workers(multiprocess.Multiprocess):
     def _all(self) -> tuple[_Worker, ...]:
         return (*self.processes, *self._others, *self._retired)
 
-    def _make_worker(self) -> _Worker:
-        worker = _Worker(self._options, self._targets, self.sockets)
+    def _make_worker(self, attempt: int = 0) -> _Worker:
+        worker = _Worker(self._options, self._targets, self.sockets, attempt)
         worker.start()
         return worker
 
@@ -271,21 +280,36 @@ class _Workers(multiprocess.Multiprocess):
         """Puts others in the places of workers that are gone, or do not answer."""
         self._dismiss()
         for index, worker in enumerate(self.processes):
-            if self.should_exit.is_set() or worker.is_alive(self.config.timeout_worker_healthcheck):
-                continue
-            answers_not = worker.process.is_alive()
-            worker.kill()
-            worker.join()
-            self.heed_failures()
-            if worker.exitcode == STARTUP_FAILURE and not worker.served:
-                self._tell_death(worker)
-                self._failed = True
-                self.should_exit.set()
+            if self.should_exit.is_set():
                 return
-            how = "did not answer and was killed" if answers_not else _how_ended(worker)
-            say(f"worker {worker.pid} {how}; another takes its place", logging.WARNING)
+            if worker.is_alive(self.config.timeout_worker_healthcheck):
+                if worker.attempt and worker.served:
+                    worker.attempt = 0
+                    say(f"worker {worker.pid} serves")
+                continue
+            if worker.successor_at is None:
+                worker.successor_at = time.monotonic() + self._see_off(worker)
+            if time.monotonic() >= worker.successor_at and not self.should_exit.is_set():
+                self.processes[index] = self._make_worker(0 if worker.served else worker.attempt + 1)
+
+    def _see_off(self, worker: _Worker) -> int:
+        """Tells of the end of one that is gone or does not answer; gives the seconds until the next is to start."""
+        how = "did not answer and was killed" if worker.process.is_alive() else ""
+        worker.kill()
+        worker.join()
+        self.heed_failures()
+        if worker.served:
+            say(f"worker {worker.pid} {how or _how_ended(worker)}; another takes its place", logging.WARNING)
             self._told.clear()  # of that one it is news
-            self.processes[index] = self._make_worker()
+            return 0
+        self._tell_death(worker)
+        if not any(other.served and other.process.is_alive() for other in self.processes):
+            self._failed = True
+            self.should_exit.set()
+            return 0
+        pause = min(1 << worker.attempt, _LONGEST_PAUSE_SECONDS)
+        say(f"worker {worker.pid} did not start; the others go on, the next attempt is in {pause} s", logging.WARNING)
+        return pause
 
     # -- what workers say ----------------------------------------------------------------------------------------------
 

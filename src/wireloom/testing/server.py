@@ -39,7 +39,7 @@ class TestServer:
         self,
         app: App,
         *,
-        timeout: float = 5.0,
+        timeout: float = 10.0,
         port: int = 0,
         ssl_certfile: str | None = None,
         ssl_keyfile: str | None = None,

@@ -14,7 +14,7 @@ from wireloom.faces.routes.stores.commands import KeyValueStore
 
 __all__ = ["MIB", "PASSWORD", "SECONDS", "Place"]
 
-SECONDS = 15
+SECONDS = 30
 PASSWORD = "pass-word-1"
 MIB = 1024 * 1024
 _names = (f"test{number}" for number in itertools.count())

@@ -12,7 +12,7 @@ from wireloom.faces.routes.stores.statement import Statement
 
 __all__ = ["ENDLESS", "SECONDS", "SERIAL", "USERS", "Store"]
 
-SECONDS = 15
+SECONDS = 30
 USERS = "CREATE TABLE users (id {serial}, name text NOT NULL UNIQUE, age integer, online boolean)"
 SERIAL = {True: "serial PRIMARY KEY", False: "integer PRIMARY KEY"}
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) AS n FROM n"
