@@ -12,6 +12,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.e2e.conftest import Demo
+from tests.e2e.relay import Relay
 
 __all__ = ["NARROW", "PASSWORD", "ROOT", "WIDE", "Example", "arrive", "enter", "is_live", "person", "window"]
 
@@ -79,12 +80,12 @@ def enter(page: Page, name: str, button: str, password: str = PASSWORD) -> None:
     page.get_by_role("button", name=button).click()
 
 
-def is_live(page: Page, timeout: float = 5_000) -> None:
+def is_live(page: Page, timeout: float = 20_000) -> None:
     """The page is connected and has fetched what there is."""
     expect(page.locator("#status")).to_have_attribute("data-state", "open", timeout=timeout)
 
 
-def arrive(context: BrowserContext, example: Example, name: str, button: str = "Create account") -> Page:
+def arrive(context: BrowserContext, example: Example | Relay, name: str, button: str = "Create account") -> Page:
     """A page on which somebody has logged in."""
     page = context.new_page()
     page.goto(example.url)
@@ -94,7 +95,7 @@ def arrive(context: BrowserContext, example: Example, name: str, button: str = "
 
 
 @contextmanager
-def person(browser: Browser, example: Example, name: str, size: tuple[int, int] = WIDE) -> Iterator[Page]:
+def person(browser: Browser, example: Example | Relay, name: str, size: tuple[int, int] = WIDE) -> Iterator[Page]:
     """A new user's page in a browser of their own."""
     with window(browser, size) as context:
         yield arrive(context, example, name)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.e2e.docs_page import REFUSED_MS, console_of, open_docs, open_entry, send, watch
+from tests.e2e.relay import Relay
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -446,14 +448,20 @@ def test_a_handshake_that_fails_has_likely_causes(docs_page: Page) -> None:
     )
 
 
-def test_a_server_that_is_gone_is_told(docs_page: Page) -> None:
-    console = console_of(docs_page, "channel_echo", connect=False)
-    docs_page.context.set_offline(True)
+def test_a_server_that_is_gone_is_told(browser: Browser, docs_url: str) -> None:
+    network = Relay(urlsplit(docs_url).port or 0)
+    page = browser.new_page()
+    problems = watch(page, network.url)
+    open_docs(page, network.url.rstrip("/"))
+    console = console_of(page, "channel_echo", connect=False)
+    network.cut()
     console.get_by_role("button", name="Connect", exact=True).click()
     expect(console.locator(".frame.bad")).to_contain_text(
         "The server cannot be reached at 127.0.0.1:", timeout=REFUSED_MS
     )
     assert console.locator(".frame.bad li").count() == 1
+    page.close()
+    assert problems == []
 
 
 def test_at_400_pixels(browser: Browser, docs_url: str) -> None:

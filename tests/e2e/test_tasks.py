@@ -7,13 +7,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.e2e.examples import NARROW, ROOT, WIDE, Example, enter, is_live, person, window
+from tests.e2e.relay import Relay
 
 EXAMPLE = ROOT / "examples" / "tasks"
 NEEDED_AGAIN = 30_000  # ms, until a page has come back after its server
@@ -282,30 +282,20 @@ def test_a_reload_and_a_restart_lose_nothing(browser: Browser, tasks: Example) -
         expect(texts(bob)).to_have_text(["Build", "Kept", "Tag"])
 
 
-def go_offline(page: Page) -> None:
-    """Takes the network away. Chromium does so for new connections only, a moment later, and waits for some seconds for
-    the answer to a close before it gives up; what has connected again in that moment is closed once more.
-    """
-    page.context.set_offline(True)
-    for _ in range(5):
-        page.evaluate("window.wire.close()")
-        with suppress(AssertionError):
-            expect(page.locator("#offline")).to_be_visible(timeout=NEEDED_AGAIN / 3)
-            return
-    raise AssertionError("the page does not notice that there is no network")
-
-
 def test_a_page_that_was_away_finds_what_it_missed(browser: Browser, tasks: Example) -> None:
-    with person(browser, tasks, "ann") as ann, person(browser, tasks, "bob") as bob:
+    network = Relay(tasks.port)
+    with person(browser, tasks, "ann") as ann, person(browser, network, "bob") as bob:
         make(ann, "Release")
         add(ann, "Tag")
         share(ann, "bob", "write")
         expect(texts(bob)).to_have_text(["Tag"])
-        go_offline(bob)
+        network.cut()
+        expect(bob.locator("#offline")).to_be_visible()
         add(ann, "Build")
-        bob.context.set_offline(False)
+        network.mend()
         is_live(bob, NEEDED_AGAIN)
         expect(texts(bob)).to_have_text(["Tag", "Build"])
+    network.cut()
 
 
 def test_a_new_token_keeps_the_lists(browser: Browser, tmp_path: Path) -> None:

@@ -295,12 +295,10 @@ async def test_sleep_lets_others_go_on(tmp_path: Path) -> None:
     """
     async with serving(tmp_path, socket_route(operations)) as served:
         one, other = await served.members("/ws", 2)
-        begun = time.monotonic()
         await one.send_text("slow")
         await one.send_text("behind it")
         await other.send_text("fast")
         assert [await other.receive_text() for _ in range(3)] == ["fast", "slow", "behind it"]
-        assert time.monotonic() - begun >= 0.2
 
 
 @pytest.mark.parametrize("duration", ["-1", "10001", "1e9"])
