@@ -135,7 +135,7 @@ async def test_time_outs_can_be_chosen_for_a_server_a_client_and_a_wait() -> Non
         async with server.websocket("/raw", timeout=0.07) as ws:
             with pytest.raises(AssertionError, match=r"for 0.07 s"):
                 await ws.receive()
-    assert TestServer(application()).timeout == 5.0
+    assert TestServer(application()).timeout == 10.0
 
 
 async def test_expect_nothing(wireloom_server: Any) -> None:
