@@ -144,9 +144,12 @@ class DrainingServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Whether to stop: somebody wants it, or the application has ended by itself."""
+        self._heed_end()
+        return await super().on_tick(counter) or self.failed
+
+    def _heed_end(self) -> None:
         if self.lifespan.has_ended and not self.failed:
             self._tell_failure("the application has ended by itself; what its lifespan runs has failed")
-        return await super().on_tick(counter) or self.failed
 
     def tell(self, text: str, error: BaseException | None) -> None:
         """Tells people what came of the application's start or end.
@@ -185,6 +188,7 @@ class DrainingServer(uvicorn.Server):
         for task in state.tasks:
             task.cancel()
         await listener.end_connections()
+        self._heed_end()
         await self._stop_application(max(ends - now(), _LEAST_FOR_APPLICATION_SECONDS))
 
     async def _serve_on(self, seconds: float) -> None:
@@ -196,6 +200,8 @@ class DrainingServer(uvicorn.Server):
             if left <= 0:
                 return
             await self.on_tick(0)
+            if self.failed:
+                return
             await asyncio.sleep(min(left, 0.1))
 
     def _close_port(self, sockets: list[socket.socket]) -> None:

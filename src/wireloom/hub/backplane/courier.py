@@ -357,7 +357,7 @@ class Courier(ABC):
     async def _write(self, link: Link) -> None:
         while self._link is link:
             await self._more.wait()
-            while self._queue:
+            while self._queue and self._link is link:
                 batch, size = self._next_batch()
                 refused = await link.send(batch)
                 self.dropped += refused  # not in one line: more may be dropped in the meantime
@@ -387,7 +387,7 @@ class Courier(ABC):
             await self._changes.wait()
             self._changes.clear()
             asked = self._asked
-            while self._changed:
+            while self._changed and self._link is link:
                 joined, left = self._next_changes()
                 if joined or left:
                     await link.change(joined, left)
