@@ -18,6 +18,7 @@ from wireloom.core.describe import Description, describe_mount
 from wireloom.core.endpoint import ANY_PATH, Endpoint
 from wireloom.core.router import Router as EndpointRouter
 from wireloom.errors import Deny
+from wireloom.net.cors import CORS
 from wireloom.net.rest import RestDoor
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class HTTPDoor:
         self._router = Router(default=self._no_route)
         self._answer = ExceptionMiddleware(self._router, handlers={HTTPException: _tell})
         self._listener: Listener | None = None
+        self._cors: CORS | None = None
         self._rest = RestDoor(EndpointRouter())
 
     def add(self, mount: Mount, source: str = "") -> None:
@@ -89,6 +91,8 @@ class HTTPDoor:
         """
         self._listener = listener
         self._rest.tracing = listener.tracing
+        origins = listener.config.allowed_origins
+        self._cors = CORS(self._respond, origins) if origins else None
         self._own = own or {}
         self._serve(rest, routes)
 
@@ -122,8 +126,23 @@ class HTTPDoor:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
+        if self._cors is not None and self._cors.concerns(scope) and self._is_ours(scope):
+            await self._cors(scope, receive, send)
+        else:
+            await self._respond(scope, receive, send)
+
+    def _is_ours(self, scope: Scope) -> bool:
+        """Whether an endpoint or a path of our own answers. What is mounted, and a handler of any path, has its own
+        policy; metrics are no page's.
+        """
+        path = _path_of(scope)
+        methods = self._methods_of(path)
+        found = self._find(_encoded(scope, path), scope["method"], bool(methods))
+        return path != METRICS_PATH and (bool(methods) or path in self._own or found is not None)
+
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         listener = self._listener
-        path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/")) or "/"
+        path = _path_of(scope)
         encoded, methods = _encoded(scope, path), self._methods_of(path)
         written_out = bool(methods)
         found = self._find(encoded, scope["method"], written_out)
@@ -221,6 +240,12 @@ def _not_allowed(method: str, allowed: list[str]) -> Response:
     names = ", ".join(allowed)  # RFC 9110 §15.5.6: a 405 MUST name what is allowed
     body = {"error": "Method Not Allowed", "message": f"{method} is not allowed here; {names} is"}
     return JSONResponse(body, 405, {"Allow": names})
+
+
+def _path_of(scope: Scope) -> str:
+    """The path below the mount point."""
+    path: str = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/"))
+    return path or "/"
 
 
 def _encoded(scope: Scope, path: str) -> str:

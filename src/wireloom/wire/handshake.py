@@ -28,6 +28,7 @@ __all__ = [
     "choose_subprotocol",
     "deny_body",
     "deny_response",
+    "is_origin_allowed",
     "is_upgrade",
     "offered_subprotocols",
     "parse_head",
@@ -177,11 +178,11 @@ def check_origin(head: RequestHead, allowed: Sequence[str] = ()) -> None:
     origins = [value.decode("latin-1") for name, value in head.headers if name == b"origin"]
     if not origins:
         return
-    if len(origins) > 1 or not _origin_allowed(origins[0], head.header(b"host") or "", allowed):
+    if len(origins) > 1 or not is_origin_allowed(origins[0], head.header(b"host") or "", allowed):
         raise Deny(403, "Origin not allowed")
 
 
-def _origin_allowed(origin: str, host: str, allowed: Iterable[str]) -> bool:
+def is_origin_allowed(origin: str, host: str, allowed: Iterable[str]) -> bool:
     """Whether an Origin may talk to this Host; see `check_origin`."""
     if "*" in allowed:
         return True
