@@ -32,29 +32,32 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] not in commands or arguments == ["run"]:
         print(__doc__, file=sys.stderr)
         return 2
-    extras = os.environ.pop("WIRELOOM_EXTRAS", "dev")  # no option of Wireloom's, which would refuse it
-    prepare("dev" if arguments[0] == "test" else extras)
     command = [*commands[arguments[0]], *arguments[1:]]
+    usual = "" if command[0] == "wireloom" else "dev"
+    extras = os.environ.pop("WIRELOOM_EXTRAS", usual)  # no option of Wireloom's, which would refuse it
+    prepare("dev" if arguments[0] == "test" else extras)
     os.environ["PATH"] = f"{BINARIES}{os.pathsep}{os.environ['PATH']}"
-    try:
-        return subprocess.call([str(BINARIES / command[0]), *command[1:]], cwd=HERE)
-    except KeyboardInterrupt:
-        return 130
+    os.chdir(HERE)
+    command[0] = str(BINARIES / command[0])
+    if sys.platform != "win32":
+        os.execv(command[0], command)  # signals are the command's from now on, which ends in its own time
+    return subprocess.call(command)
 
 
 def prepare(extras: str) -> None:
     """Makes the environment when it is not there or not of these requirements."""
-    wanted = hashlib.sha256(extras.encode())
+    wanted = hashlib.sha256()
     for name in ("pyproject.toml", "constraints.txt"):
         wanted.update((HERE / name).read_bytes())
     stamp = ENVIRONMENT / "wireloom-requirements"
-    if stamp.is_file() and stamp.read_text() == wanted.hexdigest():
+    made = stamp.read_text() if stamp.is_file() else ""
+    if made in (f"{wanted.hexdigest()} {extras}", f"{wanted.hexdigest()} dev"):
         return
     print(f"setting up {ENVIRONMENT.name} …", file=sys.stderr)
     venv.create(ENVIRONMENT, with_pip=True, clear=True)
-    requirements = ["-c", str(HERE / "constraints.txt"), "-e", f"{HERE}[{extras}]"]
+    requirements = ["-c", str(HERE / "constraints.txt"), "-e", f"{HERE}[{extras}]" if extras else str(HERE)]
     subprocess.check_call([str(BINARIES / "python"), "-m", "pip", "install", "--quiet", *requirements])
-    stamp.write_text(wanted.hexdigest())
+    stamp.write_text(f"{wanted.hexdigest()} {extras}")
 
 
 if __name__ == "__main__":

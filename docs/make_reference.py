@@ -113,7 +113,9 @@ def command_line_page() -> str:
 
 
 def _commands(command: Any, name: str) -> Iterator[str]:
-    context = click.Context(command, info_name=name, terminal_width=100, max_content_width=100)
+    context = click.Context(
+        command, info_name=name, terminal_width=100, max_content_width=100, help_option_names=["-h", "--help"]
+    )
     yield f"## `{name}`\n\n```text\n{command.get_help(context)}\n```\n"
     for child_name, child in getattr(command, "commands", {}).items():
         yield from _commands(child, f"{name} {child_name}")
@@ -251,7 +253,7 @@ API = {
     "Connections and publishing": "Connection CallbackConnection Hub notify WEBSOCKET_MANAGER Topic EVERYONE client user User",
     "Clients": "connect LastingConnection WebSocket MessageEvent CloseEvent open_connection ClientConnection ClientOptions",
     "Errors": (
-        "WireloomError ConfigError Deny RequestError Disconnect ConnectionClosed HandshakeFailed NoAnswer QueueFull"
+        "WireloomError ConfigError Deny RequestError Disconnect ConnectionClosed HandshakeFailed NoAnswer NoHub QueueFull"
         " InvalidAccessError InvalidStateError WebSocketSyntaxError"
     ),
 }

@@ -27,6 +27,7 @@ __all__ = [
     "InvalidJSON",
     "InvalidStateError",
     "NoAnswer",
+    "NoHub",
     "ProtocolError",
     "QueueFull",
     "RequestError",
@@ -243,6 +244,10 @@ class NoAnswer(WireloomError, OSError):
         super().__init__(message)
         self.message = message
         self.url = url
+
+
+class NoHub(WireloomError):
+    """Nothing in this process can publish: no application runs, and no backplane is configured."""
 
 
 class WebSocketSyntaxError(WireloomError, ValueError):

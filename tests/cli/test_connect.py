@@ -274,7 +274,10 @@ def test_what_the_server_broke_is_not_told_as_its_close(run: Run) -> None:
         (1006, "", "1006 (the connection was lost)"),
         (1008, "", f"1008 ({CLOSE_CODES[1008].meaning})"),
         (1008, "go \x1b[31myourself", "1008 go \\x1b[31myourself (a policy was broken)"),
-        (4321, "late", "4321 late (a code of its own)"),
+        (4321, "late", "4321 late"),
+        (4321, "", "4321 (a code of its own)"),
+        (4000, "bye", "4000 bye"),
+        (4004, "", "4004 (there is no such walker)"),
     ],
 )
 def test_a_close_is_told_with_what_its_code_means(code: int, reason: str, told: str) -> None:

@@ -124,7 +124,7 @@ async def test_a_reply_that_breaks_its_schema_is_logged_and_dropped(caplog: pyte
     assert caller.log == []
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
-    assert record.getMessage() == "reply of websocket /path dropped: it is wrong at $.a"
+    assert record.getMessage() == "reply of websocket /path dropped: it is wrong at $.a (app.py:7)"
 
 
 async def test_a_bug_is_logged_once_with_the_id_that_is_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,7 +1,7 @@
 """Page 1, "Declaring": what a declaration is, and how it comes to be served."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 import pytest
 
@@ -286,3 +286,26 @@ def test_a_decorator_without_its_parentheses_is_refused_where_it_stands() -> Non
     for declare in (wireloom.event, App().event):
         with pytest.raises(ConfigError, match=rf"^{__file__}:\d+: 'handler': event needs parentheses: @app\.event"):
             declare(handler)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("takes", [str, bytes, str | bytes])
+@pytest.mark.parametrize("returns", [int, dict[str, Any], list[str], bool, str | int, AsyncIterator[float]])
+def test_a_raw_handler_that_says_it_answers_json_is_refused(takes: Any, returns: Any) -> None:
+    async def count(message: Any) -> Any: ...
+
+    count.__annotations__ = {"message": takes, "return": returns}
+    with pytest.raises(ConfigError, match=rf"{__file__}:\d+: 'count' takes text or bytes as they are.*message: dict"):
+        App([wireloom.websocket("/count")(count)]).check()
+
+
+@pytest.mark.parametrize(
+    "returns",
+    [str, bytes, bytearray, memoryview, None, Any, str | None, str | bytes, Literal["a", "b"], AsyncIterator[str]],
+)
+def test_a_raw_handler_that_answers_text_or_bytes_is_taken(returns: Any) -> None:
+    async def say(message: str) -> Any: ...
+
+    say.__annotations__ = {"message": str, "return": returns}
+    app = App([wireloom.websocket("/say")(say)])
+    app.check()
+    assert [described.path for described in app.describe()] == ["/say"]

@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 
 import wireloom
-from wireloom import WEBSOCKET_MANAGER, App, Connection, notify
+from wireloom import WEBSOCKET_MANAGER, App, Connection, NoHub, notify
 from wireloom.core.caller import current_caller
 from wireloom.core.topic import PUBLIC_ROOT_ID
 from wireloom.hub import connection as connection_module
 from wireloom.hub.backplane import base
-from wireloom.hub.notify import NoHub, Notify
+from wireloom.hub.notify import Notify
 from wireloom.testing import TestServer, TestWebSocket
 
 from ..services import nats_service, redis_service

@@ -150,7 +150,7 @@ async def test_an_unknown_path_is_404_in_json() -> None:
         assert reply.json() == {"error": "Not Found", "message": "No route found for GET /nowhere/at-all"}
         reply = await server.http.post("/", json={})
         assert reply.status_code == 404
-        assert reply.json()["message"] == "No route found for POST /"
+        assert reply.json()["message"] == "No route found for POST /; /docs shows what there is"
 
 
 async def test_plain_http_on_a_websocket_path_is_426() -> None:

@@ -97,7 +97,8 @@ class _Conversation:
             replied = await self._talk(lines)
         except ConnectionClosed as closed:
             ours = connection.ending is not None and connection.ending.failure is not None
-            who = "ended, for what the server sent" if ours else "closed by the server"
+            told = "ended" if closed.code == 1006 else "closed by the server"  # nobody has closed it
+            who = "ended, for what the server sent" if ours else told
             self._screen.closed(closed.code, closed.reason, who=who)
             return 1 if self._wishes.once or closed.code not in NORMAL_CODES else 0
         await connection.close()

@@ -99,9 +99,13 @@ def _flag(option: Option) -> Callable[[F], F]:
 
 
 def _help(option: Option) -> str:
-    if option.default is None or isinstance(option.default, (bool, tuple)):
+    if option.default is None or isinstance(option.default, tuple):
         return option.help
-    shown = f"{option.default:g}" if isinstance(option.default, float) else option.default
+    shown: Any = option.default
+    if isinstance(shown, bool):
+        shown = "on" if shown else "off"
+    elif isinstance(shown, float):
+        shown = f"{shown:g}"
     return f"{option.help}  [default: {shown}]"
 
 

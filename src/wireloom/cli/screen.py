@@ -34,9 +34,11 @@ _MEANINGS = {  # of codes that we do not send, or that are in no close frame (RF
 def describe_close(code: int, reason: str) -> str:
     """A close code with its reason and, in brackets, what the code means."""
     meaning = CLOSE_CODES[code].meaning if code in CLOSE_CODES else _MEANINGS.get(code, "a code of its own")
-    if reason:
+    if reason and code >= 4000:
+        meaning = ""  # it may be another server's, or the application's own
+    elif reason:
         meaning = meaning.partition(":")[0]  # the reason says which of them it was
-    return " ".join(filter(None, (str(code), _shown(reason), f"({meaning})")))
+    return " ".join(filter(None, (str(code), _shown(reason), f"({meaning})" if meaning else "")))
 
 
 def _shown(text: str) -> str:

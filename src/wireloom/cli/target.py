@@ -239,7 +239,10 @@ def _named(target: str, where: str, name: str, module: ModuleType) -> _Found:
         return _Found(target, _app_of(value, name) if isinstance(value, Server) else value)
     if isinstance(value, _DECLARED) or (isinstance(value, type) and issubclass(value, Walker)):
         return _Found(target, declarations=(value,))
-    raise ConfigError(f"{target} is neither an App nor a declaration, but of type {type(value).__name__}")
+    advice = (
+        f"; an ASGI server, such as uvicorn, serves it, or app.mount('/', {name}) of an App" if callable(value) else ""
+    )
+    raise ConfigError(f"{target} is neither an App nor a declaration, but of type {type(value).__name__}{advice}")
 
 
 # -- importing -------------------------------------------------------------------------------------------------------

@@ -119,7 +119,8 @@ class Config:
     dev: bool = _option(
         False,
         "Development",
-        "development mode: error details for clients, verbose logs, a warning where code blocks the event loop",
+        "development mode: tells clients which fields are wrong, shows the traceback of a failed start, warns where"
+        " code blocks the event loop",
     )
     reload: bool = _option(
         False, "Development", "swap declarations when their files change, while connections stay open; for development"
@@ -142,7 +143,9 @@ class Config:
         texts="hosts",
     )
     allowed_origins: tuple[str, ...] = _option(
-        (), "Security", "browser origins besides the Host: exact, https://*.host, or *"
+        (),
+        "Security",
+        "origins of pages besides the Host, for WebSockets and by CORS for HTTP: exact, https://*.host, or *",
     )
     validation_details: bool = _option(False, "Security", "tell clients which fields of an invalid message are wrong")
     handshake_timeout_seconds: float = _option(10.0, "Limits", "time for a client to finish its handshake", "seconds")
@@ -162,7 +165,7 @@ class Config:
     compression: bool = _option(
         False,
         "Compression",
-        "permessage-deflate for clients that offer it; not where secrets and foreign text share a message",
+        "permessage-deflate for clients that offer it; not where one message holds a secret and another's text",
     )
     compression_min_bytes: int = _option(256, "Compression", "size from which messages are compressed", "bytes")
     compression_level: int = _option(6, "Compression", "1 is fast, 9 is small", "level", within=(1, 9))
@@ -175,7 +178,7 @@ class Config:
     drain_spread_seconds: float = _option(
         15.0,
         "Shutdown",
-        "time over which open connections are closed, at most; few take less; half of the whole at most",
+        "time over which open connections are closed, at most; less for few; never more than half of the drain's",
         "seconds",
     )
     drain_delay_seconds: float = _option(

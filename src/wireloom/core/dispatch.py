@@ -384,7 +384,8 @@ def _answer(endpoint: Endpoint, connection: Caller, error: BaseException) -> Non
         elif isinstance(error, Disconnect):
             connection.close(error.code, error.reason)
         elif isinstance(error, ReplyInvalid):
-            logger.error("reply of %s %s dropped: %s", endpoint.door.value, endpoint.path, error.reason)
+            dropped = "reply of %s %s dropped: %s (%s)"
+            logger.error(dropped, endpoint.door.value, endpoint.path, error.reason, endpoint.source)
         elif not isinstance(error, ConnectionClosed):
             _tell_bug(endpoint, connection, error)
     except (TypeError, ValueError, AttributeError) as untellable:  # a code, message or reason that is no such thing

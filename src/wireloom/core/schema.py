@@ -60,6 +60,10 @@ _STRUCTURES = (
 )
 
 
+_UNSAID = (inspect.Parameter.empty, Any, object)
+_RAW_REPLIES = (str, bytes, bytearray, memoryview, types.NoneType)
+
+
 @dataclass(frozen=True, slots=True)
 class Decoding:
     """A compiled message type.
@@ -147,6 +151,26 @@ def compile_response(annotation: Any, *, schema: Schema | None = None, owner: st
             return Encoding(encoder_of(adapter, document), True, document)
         decode, document = _native(annotation)
         return Encoding(_checked(write, decode), True, document)
+
+
+def require_raw_response(annotation: Any, *, owner: str, source: str) -> None:
+    """What a raw endpoint's handler says that it replies can be sent as it is, as far as can be told from its classes.
+
+    Args:
+        annotation: a resolved annotation, as of `compile_response`.
+        owner: the handler's name, for errors.
+        source: ``file:line`` of the handler, for errors.
+
+    Raises:
+        ConfigError: some of it is neither text nor bytes.
+    """
+    bare = _bare(_yielded(annotation))
+    members = get_args(bare) if get_origin(bare) in (Union, types.UnionType) else (bare,)
+    for member in map(_bare, members):
+        kind = get_origin(member) or member
+        if isinstance(kind, type) and kind not in _UNSAID and not issubclass(kind, _RAW_REPLIES):
+            told = f"{owner!r} takes text or bytes as they are, and answers so, but returns {_name_of(member)}"
+            raise ConfigError(f"{told}; return str or bytes, or take JSON, such as message: dict", source)
 
 
 def compile_parameter(annotation: Any, *, owner: str, source: str, name: str) -> Callable[[str], Any] | None:

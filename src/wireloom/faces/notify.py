@@ -38,7 +38,7 @@ _Names: TypeAlias = Annotated[
 ]
 
 
-class _Notice(msgspec.Struct, forbid_unknown_fields=True):
+class Notice(msgspec.Struct, forbid_unknown_fields=True):
     """Data, and whom it is for: users, channels or clients."""
 
     data: msgspec.Raw
@@ -58,8 +58,8 @@ class _Answer(msgspec.Struct):
     publications: int
 
 
-_decode_one = msgspec.json.Decoder(_Notice).decode
-_decode_many = msgspec.json.Decoder(list[_Notice]).decode
+_decode_one = msgspec.json.Decoder(Notice).decode
+_decode_many = msgspec.json.Decoder(list[Notice]).decode
 
 
 def notify_route(hub: Hub, check_key: CheckKey, *, admins_only: bool, limits: Limits) -> Route:
@@ -105,14 +105,14 @@ def notify_operation() -> Operation:
         summary="Publishes for users, channels and clients.",
         tags=("publishing",),
         auth="api_key",
-        body=msgspec.json.schema(_Notice | list[_Notice]),
+        body=msgspec.json.schema(Notice | list[Notice]),
         status=_STATUS,
         response=msgspec.json.schema(_Answer),
         errors=(400, 401, 403, 408, 413, 422, 500),
     )
 
 
-def _decode(body: bytes) -> list[_Notice]:
+def _decode(body: bytes) -> list[Notice]:
     """The entries of a batch, or the one entry; nothing is published unless all of them are valid."""
     many = body.lstrip()[:1] == b"["
     try:

@@ -26,7 +26,7 @@ from wireloom.core.provide import (
 )
 from wireloom.core.request import Request
 from wireloom.core.router import parameter_names
-from wireloom.core.schema import compile_message, compile_response, encode_raw
+from wireloom.core.schema import compile_message, compile_response, encode_raw, require_raw_response
 from wireloom.errors import ConfigError, InternalError, InvalidJSON, RequestError, Unauthorized, ValidationFailed
 from wireloom.hub.connection import Connection
 from wireloom.hub.hub import Hub
@@ -346,6 +346,7 @@ async def _nobody(request: Request) -> Any:
 
 def _compile_codec(handler: WebSocketHandler, annotation: Any, source: str, config: Config) -> Codec:
     options, owner = handler.options, handler.function.__name__
+    returned = _return_annotation(handler.function)
     message = compile_message(annotation, schema=options.message_schema, owner=owner, source=source)
     encode_error = _encode_error_with_details if config.dev or config.validation_details else _encode_error
     if not message.json:
@@ -353,8 +354,8 @@ def _compile_codec(handler: WebSocketHandler, annotation: Any, source: str, conf
             raise ConfigError(
                 f"{owner!r} takes str or bytes as they are, so its replies have no response_schema", source
             )
+        require_raw_response(returned, owner=owner, source=source)
         return Codec(message.decode, encode_raw, encode_error, json=False, message_schema=message.schema)
-    returned = _return_annotation(handler.function)
     response = compile_response(returned, schema=options.response_schema, owner=owner, source=source)
     return Codec(message.decode, response.encode, encode_error, True, message.schema, response.schema)
 

@@ -18,23 +18,19 @@ from typing import Any
 from wireloom.config import load_config
 from wireloom.core.caller import current_caller
 from wireloom.core.topic import CONTROL, Topic, channel, client, user
-from wireloom.errors import WireloomError
+from wireloom.errors import NoHub
 from wireloom.hub.backplane.base import Publication
 from wireloom.hub.backplane.choose import make_backplane
 from wireloom.hub.connection import Connection, encode_payload
 from wireloom.hub.hub import Hub
 from wireloom.hub.logins import encode_revocation
 
-__all__ = ["WEBSOCKET_MANAGER", "NoHub", "Notify", "notify"]
+__all__ = ["WEBSOCKET_MANAGER", "Notify", "notify"]
 
 _START_SECONDS = 10.0
 _FLUSH_SECONDS = 5.0
 
 Connect = Callable[[], Hub]
-
-
-class NoHub(WireloomError):
-    """Nothing in this process can publish: no application runs, and no backplane is configured."""
 
 
 class Notify:

@@ -212,8 +212,9 @@ class HTTPDoor:
         if last is not None:
             await self._rest.answer(*last, scope, receive, send)
             return
-        request = HTTPRequest(scope)
-        message = f"No route found for {request.method} {request.url.path}"
+        request, path = HTTPRequest(scope), _path_of(scope)
+        hint = "; /docs shows what there is" if path == "/" and "/docs" in self._written_out else ""
+        message = f"No route found for {request.method} {request.url.path}{hint}"
         await JSONResponse({"error": "Not Found", "message": message}, 404)(scope, receive, send)
 
 
