@@ -41,6 +41,7 @@ try:
             await asyncio.sleep(60)
         finally:
             print('closed', flush=True)"""
+DIE = HANG.replace("print('closed', flush=True)", "os._exit(3)")
 LATER_EXIT = """\
 print('starting', flush=True)
         while not os.path.exists('go'):
@@ -265,15 +266,42 @@ def test_a_vacant_place_is_no_failure_of_the_end(start: Start, directory: Path) 
     assert server.end() == 0
 
 
-def test_an_end_while_a_restart_starts_a_worker_closes_what_that_had_opened(start: Start, directory: Path) -> None:
-    server, _, _ = serve(start, directory, APP.format(now=HANG))
+TAKING = {
+    "in a restart": "Restarting the workers, one by one",
+    "in a dead one's place": "warning: worker N was ended by SIGKILL; another takes its place",
+}
+taking = pytest.mark.parametrize("where", TAKING)
+
+
+def begin_another(server: Running, directory: Path, workers: list[int], where: str) -> None:
+    """Waits until a further worker starts."""
     (directory / "now").touch()
-    server.signal(signal.SIGHUP)
+    if where == "in a restart":
+        server.signal(signal.SIGHUP)
+    else:
+        os.kill(workers[0], signal.SIGKILL)
     server.until("starting\n")
+
+
+@taking
+def test_an_end_while_a_worker_starts_closes_what_that_had_opened(start: Start, directory: Path, where: str) -> None:
+    server, _, workers = serve(start, directory, APP.format(now=HANG))
+    begin_another(server, directory, workers, where)
     server.signal(signal.SIGTERM)
     assert server.end() == 0
     assert server.stdout.endswith("starting\nclosed\n")
-    assert lines(server) == ["Restarting the workers, one by one"]
+    assert lines(server) == [TAKING[where]]
+
+
+@taking
+def test_one_that_dies_in_its_start_while_the_server_stops_is_no_failure(
+    start: Start, directory: Path, where: str
+) -> None:
+    server, _, workers = serve(start, directory, APP.format(now=DIE))
+    begin_another(server, directory, workers, where)
+    server.signal(signal.SIGTERM)
+    assert server.end() == 0
+    assert lines(server) == [TAKING[where]]
 
 
 def test_an_end_waits_for_no_answer_of_workers_that_hang(start: Start, directory: Path) -> None:
