@@ -4,50 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import signal
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import anyio
 import pytest
 
-from wireloom import ConnectionClosed
-from wireloom.cli.leave import SECONDS_TO_INTERRUPT
-from wireloom.clients.connection import ClientConnection, open_connection
-
+from .lifespans import ENDING, HANDLER, HEAD, IS_WORKER, STARTING, begin, lines, one_of
 from .processes import TIMEOUT_SECONDS, Run, Running, Start
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
-HEAD = """\
-import asyncio, multiprocessing, os, time
-from contextlib import asynccontextmanager
-
-from wireloom import App
-
-
-@asynccontextmanager
-async def lifespan(app):
-"""
-ENDING = HEAD + "    yield\n{end}\n\napp = App(lifespan=lifespan, drain_timeout_seconds=1)\n"
-STARTING = HEAD + "{start}\n    yield\n\n\napp = App(lifespan=lifespan)\n"
-IS_WORKER = "multiprocessing.parent_process() is not None"
-
 workers = pytest.mark.parametrize("workers", ["1", "2"])
-
-
-def lines(process: Running) -> list[str]:
-    """What was said on stderr, without the warning of every start of workers and the word of an end that takes long."""
-    return [line for line in process.stderr.splitlines() if not line.startswith(("warning: 2 workers", "Stopping;"))]
-
-
-def begin(start: Start, directory: Path, text: str, *more: str, **variables: str) -> Running:
-    (directory / "main.py").write_text(text)
-    return start("serve", "main.py", "--port", "0", *more, **variables)
 
 
 # -- the start ---------------------------------------------------------------------------------------------------------
@@ -70,151 +40,20 @@ def test_what_stands_against_the_start_of_workers_is_told_once(
     text = "from wireloom import App\n\napp = App()\napp.events()\n"
     server = begin(start, directory, text, "--workers", "3", *options)
     assert server.end() == 1
-    said = [line for line in server.stderr.splitlines() if not line.startswith("warning: 3 workers")]
-    assert len(said) == 1 and said[0].startswith(told), server.stderr
+    assert len(lines(server)) == 1 and lines(server)[0].startswith(told), server.stderr
 
 
 def test_a_target_that_only_workers_cannot_load_is_told_once(start: Start, directory: Path) -> None:
     text = f"import multiprocessing\n\nif {IS_WORKER}:\n    raise ValueError('not here')\n" + STARTING.format(start="")
     server = begin(start, directory, text, "--workers", "3")
     assert server.end() == 1
-    assert [line for line in server.stderr.splitlines() if "workers without" not in line] == [
-        "main.py:4: ValueError: not here"
-    ]
+    assert lines(server) == ["main.py:4: ValueError: not here"]
 
 
 def test_a_worker_that_dies_before_it_serves_ends_the_start(start: Start, directory: Path) -> None:
     server = begin(start, directory, STARTING.format(start=f"    if {IS_WORKER}: os._exit(7)"), "--workers", "2")
     assert server.end() == 1
     assert lines(server) == ["a worker ended with exit code 7 before it served"]
-
-
-LATER = STARTING.format(
-    start=f"    if {IS_WORKER} and os.path.exists('now'): os._exit(3)\n    os.write(1, b'worker %d\\n' % os.getpid())"
-)
-
-
-def test_a_later_worker_that_cannot_start_is_tried_again_while_another_serves(start: Start, directory: Path) -> None:
-    server = begin(start, directory, LATER, "--workers", "2")
-    pid = int(server.until(r"worker (\d+)\nworker")[1])
-    server.started()
-    (directory / "now").touch()
-    os.kill(pid, signal.SIGKILL)
-    server.until("the next attempt is in 2 s")
-    (directory / "now").unlink()
-    server.until(r"worker \d+ serves\n")
-    server.signal(signal.SIGTERM)
-    assert server.end() == 0
-    told = re.sub(r"worker \d+", "worker N", "\n".join(lines(server))).splitlines()
-    assert told == [
-        "warning: worker N was ended by SIGKILL; another takes its place",
-        "a worker ended with exit code 3 before it served",
-        "warning: worker N did not start; the others go on, the next attempt is in 1 s",
-        "warning: worker N did not start; the others go on, the next attempt is in 2 s",
-        "worker N serves",
-    ]
-
-
-def test_later_workers_that_cannot_start_end_the_server_when_no_other_serves(start: Start, directory: Path) -> None:
-    server = begin(start, directory, LATER, "--workers", "2")
-    pids = server.until(r"worker (\d+)\nworker (\d+)\n").groups()
-    server.started()
-    (directory / "now").touch()
-    for pid in pids:
-        os.kill(int(pid), signal.SIGKILL)
-    assert server.end() == 1
-    assert lines(server)[-1] == "a worker ended with exit code 3 before it served"
-
-
-def test_a_worker_that_dies_later_is_told_and_another_takes_its_place(start: Start, directory: Path) -> None:
-    text = STARTING.format(start="").replace("App(", "App(docs=False, ") + (
-        "\n\nasync def leave(request):\n    os._exit(7)\n\n\n"
-        "from starlette.routing import Route\n\napp.mount('/leave', Route('/', leave))\n"
-    )
-    server = begin(start, directory, text, "--workers", "2")
-    url = f"http{server.started().removeprefix('ws')}"
-    with pytest.raises((urllib.error.URLError, ConnectionError)):
-        urllib.request.urlopen(f"{url}/leave/", timeout=5)
-    server.until(r"warning: worker \d+ ended with exit code 7; another takes its place\n")
-    server.signal(signal.SIGTERM)
-    assert server.end() == 0
-
-
-MANY = """\
-import asyncio, os
-
-from wireloom import App
-
-app = App(drain_timeout_seconds=20)
-
-
-@app.websocket("/do")
-async def do(message: str) -> str:
-    if message == "wait":
-        print("begun", flush=True)
-        while not os.path.exists("go"):
-            await asyncio.sleep(0.01)
-    return str(os.getpid())
-"""
-
-
-async def one_of(url: str, unwanted: frozenset[int] = frozenset()) -> tuple[ClientConnection, int]:
-    """A connection to a worker that is none of these, and the worker's process."""
-    while True:
-        connection = await open_connection(url)
-        connection.send("who")
-        worker = int(await connection.receive())
-        if worker not in unwanted:
-            return connection, worker
-        await connection.close()
-
-
-@pytest.mark.anyio
-async def test_a_worker_that_has_taken_a_place_drains_like_those_of_the_start(start: Start, directory: Path) -> None:
-    server = begin(start, directory, MANY, "--workers", "2")
-    url = f"{server.started()}/do"
-    async with asyncio.timeout(TIMEOUT_SECONDS):
-        _, one = await one_of(url)
-        _, other = await one_of(url, frozenset({one}))
-        os.kill(one, signal.SIGKILL)
-        connection, new = await one_of(url, frozenset({one, other}))
-        connection.send("wait")
-        await anyio.to_thread.run_sync(server.until, "begun")
-        server.signal(signal.SIGTERM)
-        await asyncio.sleep(SECONDS_TO_INTERRUPT + 1)  # after which one that does not serve yet is ended
-        (directory / "go").touch()
-        assert int(await connection.receive()) == new
-    assert await anyio.to_thread.run_sync(server.end) == 0
-
-
-@pytest.mark.anyio
-async def test_workers_go_when_their_supervisor_is_gone(start: Start, directory: Path) -> None:
-    server = begin(start, directory, MANY, "--workers", "2")
-    url = f"{server.started()}/do"
-    async with asyncio.timeout(TIMEOUT_SECONDS):
-        one, first = await one_of(url)
-        other, _ = await one_of(url, frozenset({first}))
-        server.process.kill()
-        for connection in (one, other):
-            with pytest.raises(ConnectionClosed, match="1012"):
-                await connection.receive()
-
-
-@pytest.mark.parametrize("number", ["SIGTTIN", "SIGTTOU"])
-def test_workers_come_and_go_by_signals_also_while_others_are_replaced_or_end(
-    start: Start, directory: Path, number: str
-) -> None:
-    server = begin(start, directory, MANY, "--workers", "3")
-    server.started()
-    server.signal(getattr(signal, number))
-    server.signal(signal.SIGHUP)
-    server.until("Restarting the workers, one by one\n")
-    server.signal(getattr(signal, number))
-    server.until("All workers are new\n")
-    server.signal(signal.SIGTERM)
-    server.signal(getattr(signal, number))
-    assert server.end() == 0
-    assert "Traceback" not in server.stderr
 
 
 @workers
@@ -267,6 +106,9 @@ def test_a_thread_holds_no_process_whose_start_has_failed(start: Start, director
 # -- the end -----------------------------------------------------------------------------------------------------------
 
 
+NOT_ENDED = "The application did not end as it should; all that was open is closed"
+
+
 @workers
 def test_an_end_that_fails_is_told_and_is_no_success(start: Start, directory: Path, workers: str) -> None:
     server = begin(start, directory, ENDING.format(end="    raise ValueError('not saved')"), "--workers", workers)
@@ -275,7 +117,7 @@ def test_an_end_that_fails_is_told_and_is_no_success(start: Start, directory: Pa
     assert server.end() == 1
     assert lines(server) == [
         "main.py:10: ValueError: not saved",
-        "The application did not end as it should; all that was open is closed",
+        NOT_ENDED,
     ]
 
 
@@ -300,22 +142,39 @@ def test_an_end_that_takes_too_long_is_one_line_that_says_where_it_was(
     assert server.stdout.count("cleaned") == int(workers)
 
 
+FAILING = (
+    HEAD
+    + """\
+    async def fail():
+        while not os.path.exists('now'):
+            await asyncio.sleep(0.01)
+        raise ValueError('lost')
+
+    async with asyncio.TaskGroup() as tasks:
+        failing = tasks.create_task(fail())
+        yield
+        failing.cancel()
+
+
+app = App(lifespan=lifespan)
+"""
+)
+FAILED = [
+    "main.py:12: ValueError: lost",
+    "The application has ended by itself; what its lifespan runs has failed",
+]
+
+
 @workers
 def test_a_lifespan_that_fails_while_it_serves_ends_the_process(start: Start, directory: Path, workers: str) -> None:
-    group = (
-        "    async def fail():\n        await asyncio.sleep(0)\n        while not os.path.exists('now'):\n"
-        "            await asyncio.sleep(0.01)\n        raise ValueError('lost')\n\n"
-        "    async with asyncio.TaskGroup() as tasks:\n        tasks.create_task(fail())\n        yield"
-    )
-    server = begin(start, directory, HEAD + group + "\n\n\napp = App(lifespan=lifespan)\n", "--workers", workers)
+    server = begin(start, directory, FAILING, "--workers", workers)
     server.started()
     (directory / "now").touch()
-    told = "main.py:13: ValueError: lost\nThe application has ended by itself; what its lifespan runs has failed\n"
     if workers == "1":
         assert server.end() == 1
-        assert server.stderr == told
+        assert lines(server) == FAILED
     else:
-        server.until(re.escape(told))
+        server.until(re.escape("\n".join(FAILED) + "\n"))
         server.until(r"warning: worker \d+ ended with exit code 1; another takes its place")
 
 
@@ -331,6 +190,40 @@ def test_a_thread_holds_no_worker_that_has_ended_by_itself(start: Start, directo
     (directory / "now").touch()
     server.until(r"warning: worker \d+ ended with exit code 1; another takes its place")
     assert "main.py:16: ValueError: lost" in server.stderr
+
+
+@workers
+@pytest.mark.anyio
+async def test_a_lifespan_that_fails_while_the_server_serves_on_for_balancers_ends_the_process(
+    start: Start, directory: Path, workers: str
+) -> None:
+    server = begin(start, directory, FAILING + HANDLER, "--workers", workers, "--drain-delay-seconds", "60")
+    url = f"{server.started()}/do"
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        _held = await one_of(url)  # so that the end takes a while, which is told
+        server.signal(signal.SIGTERM)
+        await anyio.to_thread.run_sync(server.until, "Stopping;")
+        (directory / "now").touch()
+        assert await anyio.to_thread.run_sync(server.end) == 1
+    assert lines(server) == FAILED
+
+
+@workers
+@pytest.mark.anyio
+async def test_a_lifespan_that_fails_while_its_handlers_end_is_told_and_is_no_success(
+    start: Start, directory: Path, workers: str
+) -> None:
+    server = begin(start, directory, FAILING + HANDLER, "--workers", workers)
+    url = f"{server.started()}/do"
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        connection, _ = await one_of(url)
+        connection.send("wait")
+        await anyio.to_thread.run_sync(server.until, "begun")
+        server.signal(signal.SIGTERM)
+        await anyio.to_thread.run_sync(server.until, "Stopping;")
+        (directory / "now").touch()
+        assert await anyio.to_thread.run_sync(server.end) == 1
+    assert lines(server) in (FAILED, [FAILED[0], NOT_ENDED])  # whether the lifespan or the drain is over first
 
 
 # -- as JSON -----------------------------------------------------------------------------------------------------------

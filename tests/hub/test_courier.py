@@ -19,6 +19,8 @@ class StubbornLink(Link):
 
     def __init__(self) -> None:
         self.begun: dict[str, asyncio.Event] = {name: asyncio.Event() for name in ("send", "change", "check")}
+        self.batches: list[list[tuple[str, bytes]]] = []
+        self.joined: list[list[str]] = []
 
     async def _be_stubborn(self, name: str) -> None:
         if not self.begun[name].is_set():
@@ -29,10 +31,12 @@ class StubbornLink(Link):
             await asyncio.Event().wait()
 
     async def send(self, batch: list[tuple[str, bytes]]) -> int:
+        self.batches.append(batch)
         await self._be_stubborn("send")
         return 0
 
     async def change(self, joined: list[str], left: list[str]) -> None:
+        self.joined.append(joined)
         await self._be_stubborn("change")
 
     async def check(self) -> None:
@@ -59,17 +63,24 @@ class StubbornCourier(Courier):
         return str(topic)
 
 
-async def test_stopping_ends_all_work_on_a_link_that_swallows_cancellations(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("waiting", [0, 1])
+async def test_stopping_ends_all_work_on_a_link_that_swallows_cancellations(
+    monkeypatch: pytest.MonkeyPatch, waiting: int
+) -> None:
+    monkeypatch.setattr(courier, "BATCH_ENVELOPES", 1)
+    monkeypatch.setattr(courier, "BATCH_NAMES", 1)
     monkeypatch.setattr(courier, "HEARTBEAT_SECONDS", 0.001)
     monkeypatch.setattr(courier, "STOP_SECONDS", 0.0)
     before = asyncio.all_tasks()
     backplane = StubbornCourier()
     await backplane.start(lambda publication: None)
-    publication = Publication(channel("news"), b"x", text=False)
-    backplane.subscribe(publication.topic)
-    backplane.publish(publication)
+    for number in range(1 + waiting):
+        publication = Publication(channel(f"news{number}"), b"x", text=False)
+        backplane.subscribe(publication.topic)
+        backplane.publish(publication)
     async with asyncio.timeout(5):
         for begun in backplane.link.begun.values():
             await begun.wait()
         await backplane.stop()
     assert asyncio.all_tasks() == before
+    assert (len(backplane.link.batches), len(backplane.link.joined), backplane.dropped) == (1, 1, waiting)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from itertools import pairwise
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from wireloom import App
 from wireloom.config import Config
 from wireloom.net.drain import Drain, Schedule, advise, make_schedule
+from wireloom.net.listener import Listener
 from wireloom.testing import TestServer
 
 pytestmark = pytest.mark.anyio
@@ -108,6 +110,35 @@ async def test_what_is_left_when_it_ends_has_no_turn() -> None:
     assert len(turns[0]) == 20
     await asyncio.sleep(0.3)
     assert len(turns[0]) == 20
+
+
+class Answered:
+    """Stands for a connection whose handler runs, and whose peer answers a close before the next turn."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self.handler = asyncio.create_task(self._handle())
+        listener.shells.add(cast(Any, self))
+
+    async def _handle(self) -> None:
+        await asyncio.Event().wait()
+
+    def cut(self, reason: str) -> None:
+        self._listener.shells.remove(cast(Any, self))
+        self._listener.keep(self.handler)
+
+    def abort(self) -> None:
+        self.handler.cancel()
+
+
+async def test_no_handler_outlives_a_connection_that_is_cut_and_gone_at_once() -> None:
+    app = App()
+    async with app.running():
+        assert app.listener is not None
+        connection = Answered(app.listener)
+        async with asyncio.timeout(5):
+            await app.listener.end_connections()
+        assert connection.handler.cancelled()
 
 
 async def test_an_application_drains_when_it_is_asked_to() -> None:

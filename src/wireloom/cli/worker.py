@@ -198,9 +198,12 @@ class Worker(multiprocess.Process):
 
     @property
     def failed(self) -> bool:
-        """Whether it has ended as it should not; its end before another took its place is no matter any more."""
+        """Whether it has ended as it should not; its end before another took its place is no matter any more, nor is
+        that of one that was to take a place and has neither served nor said anything.
+        """
         code = self.exitcode or 0
-        return self.successor_at is None and not self.was_killed and (code > 0 or (code < 0 and self.served))
+        counts = self.served or (code > 0 and self.has_told)
+        return self.successor_at is None and not self.was_killed and code != 0 and counts
 
     def how_it_ended(self) -> str:
         """For people."""

@@ -149,11 +149,12 @@ class Listener:
         """Ends every connection that is left; the last hooks have what remains of the drain's time, then end too."""
         self.begin_drain()
         self._drain.end()
-        for shell in list(self.shells):
+        cut = set(self.shells)
+        for shell in cut:
             shell.cut(advise())
-        for _ in range(2 if self.shells else 0):  # the transports write within these turns; an abort drops the rest
+        for _ in range(2 if cut else 0):  # the transports write within these turns; an abort drops the rest
             await asyncio.sleep(0)
-        for shell in list(self.shells):
+        for shell in cut | self.shells:  # one whose peer has answered is gone, and its handlers run on
             shell.abort()
         until = max(self._drain.ends or 0.0, self.loop.time() + _LAST_HOOKS_SECONDS)
         while (self.shells or self.tasks) and self.loop.time() < until:
