@@ -334,7 +334,7 @@ def test_workers_that_do_not_end_in_time_are_killed_and_told(start: Start, direc
     server = begin(start, directory, ENDING.format(end="    time.sleep(60)"), "--workers", "2")
     server.started()
     server.signal(signal.SIGTERM)
-    assert server.end() == 0
+    assert server.end() == 1
     assert lines(server) == ["warning: worker N did not end in time and was killed"] * 2
 
 

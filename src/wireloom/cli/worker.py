@@ -203,7 +203,7 @@ class Worker(multiprocess.Process):
         """
         code = self.exitcode or 0
         counts = self.served or (code > 0 and self.has_told)
-        return self.successor_at is None and not self.was_killed and code != 0 and counts
+        return self.successor_at is None and code != 0 and counts
 
     def how_it_ended(self) -> str:
         """For people."""

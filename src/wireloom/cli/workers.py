@@ -337,7 +337,7 @@ class _Workers(multiprocess.Multiprocess):
             time.sleep(0.02)
         self.heed_failures()
         for worker in self.processes:
-            if worker.failed and not worker.has_told:
+            if worker.failed and not (worker.has_told or worker.was_killed):
                 say(f"worker {worker.pid} {worker.how_it_ended()} while the server stopped", logging.ERROR)
         if self._interrupted and not self._told:
             say(INTERRUPTED.capitalize())
