@@ -265,7 +265,7 @@ async def test_an_exclusive_run_cannot_be_overtaken(open_graph: Open, shared: st
         item = root.connect(Item(name="a"))
         item.grant(BOB, "write")
         root.connect(Folder())
-    tried, order = anyio.Event(), []
+    tried, gave_up = anyio.Event(), anyio.Event()
 
     async def overtake() -> None:
         unit = begin(other)
@@ -274,7 +274,7 @@ async def test_an_exclusive_run_cannot_be_overtaken(open_graph: Open, shared: st
         tried.set()
         with pytest.raises(Conflict):
             await unit.commit()
-        order.append("other")
+        gave_up.set()
         await unit.close()
 
     with anyio.fail_after(TIMEOUT_SECONDS):
@@ -291,10 +291,12 @@ async def test_an_exclusive_run_cannot_be_overtaken(open_graph: Open, shared: st
                     found = await item_of(root)
                 group.start_soon(overtake)
                 await tried.wait()
-                await anyio.wait_all_tasks_blocked()
+                if graph.database.is_postgresql:
+                    await gave_up.wait()
+                else:  # it waits for the one writer that there may be
+                    await anyio.wait_all_tasks_blocked()
+                    assert not gave_up.is_set()
                 found.count += 10
-                order.append("exclusive")
-    assert order == ["exclusive", "other"]
     async with run(graph) as root:
         assert (await item_of(root)).count == 10
     assert (await versions(graph, item))[0] == 3  # kept, granted, changed

@@ -19,9 +19,9 @@ from wireloom.graph.stored import encode_checked, encode_fields
 
 __all__ = ["Changes", "Conflict"]
 
-# What a database says when two transactions stand in each other's way: PostgreSQL's codes for serialization failures
-# and deadlocks, and SQLite's word when it has waited long enough.
-_CONFLICTS = ("40001", "40P01", "database is locked", "database table is locked")
+# What a database says when two transactions stand in each other's way: PostgreSQL's codes for serialization failures,
+# deadlocks and locks that were waited for long enough, and SQLite's word for the last.
+_CONFLICTS = ("40001", "40P01", "55P03", "database is locked", "database table is locked")
 _AT_ONCE = 500  # ids in one statement
 
 
@@ -138,12 +138,18 @@ class Changes:
             self._changed or self._changed_edges or self.created or self.added or self.grants or self.cuts_something
         )
 
-    async def write(self, connection: AsyncConnection, postgresql: bool) -> None:
+    async def write(self, connection: AsyncConnection, postgresql: bool, *, exclusive: bool) -> None:
         """Writes everything in a transaction that somebody else commits.
+
+        Args:
+            exclusive: the transaction has what it read for itself already; any other gives way to it.
 
         Raises:
             Conflict: something that was read has changed.
         """
+        hurries = postgresql and not exclusive
+        root = statements.add_root_and_hurry() if hurries else statements.add_root(postgresql)
+        await connection.execute(root, {"id": self.root_id})
         await self._check(connection, postgresql)
         await self._write_nodes(connection)
         await self._write_edges(connection)
@@ -151,7 +157,6 @@ class Changes:
 
     async def _check(self, connection: AsyncConnection, postgresql: bool) -> None:
         """Locks all that was read and all that changes, and compares versions."""
-        await connection.execute(statements.add_root(postgresql), {"id": self.root_id})
         granted = {node for node, _ in self.grants}
         ends = self._ends() | self.only_read
         touched = sorted({self.root_id, *self.read, *self.edges_read, *ends, *granted} - self.created.keys())

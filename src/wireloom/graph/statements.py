@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, case, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, case, delete, func, insert, literal, or_, select, update
 
 from wireloom.graph.tables import edges, grants, nodes
 
@@ -14,6 +14,7 @@ __all__ = [
     "add_grant",
     "add_node",
     "add_root",
+    "add_root_and_hurry",
     "bump_edges",
     "bump_neighbours",
     "bump_node",
@@ -33,6 +34,10 @@ __all__ = [
     "remove_grant",
     "remove_nodes",
 ]
+
+_ROOT = {"type": "", "context": "{}", "version": 1, "edges_version": 1}
+# Below PostgreSQL's deadlock_timeout (1 s): of an ordinary and an exclusive run in each other's way, the first gives up
+_PATIENCE = "500ms"
 
 _NODE = (nodes.c.node_id, nodes.c.type, nodes.c.owner, nodes.c.context, nodes.c.version)
 _EDGE = (edges.c.position, edges.c.edge_id, edges.c.type.label("edge_type"), edges.c.source, edges.c.target)
@@ -147,9 +152,21 @@ def add_root(postgresql: bool) -> Any:
         from sqlalchemy.dialects.postgresql import insert as insert_quietly
     else:
         from sqlalchemy.dialects.sqlite import insert as insert_quietly  # type: ignore[assignment]
-    row = {"type": "", "context": "{}", "version": 1, "edges_version": 1}
     return (
         insert_quietly(nodes)
-        .values(node_id=bindparam("id"), owner=bindparam("id"), **row)
+        .values(node_id=bindparam("id"), owner=bindparam("id"), **_ROOT)
         .on_conflict_do_nothing(index_elements=["node_id"])
+    )
+
+
+@cache
+def add_root_and_hurry() -> Any:
+    """The same in PostgreSQL for an ordinary run, which from here on waits for no lock longer than `_PATIENCE`."""
+    from sqlalchemy.dialects.postgresql import insert
+
+    mine = bindparam("id", type_=nodes.c.node_id.type)
+    row = select(mine, mine, *map(literal, _ROOT.values()))
+    row = row.where(func.set_config("lock_timeout", _PATIENCE, True) != "")
+    return (
+        insert(nodes).from_select(["node_id", "owner", *_ROOT], row).on_conflict_do_nothing(index_elements=["node_id"])
     )

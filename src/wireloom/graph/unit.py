@@ -124,12 +124,12 @@ class Unit(msgspec.Struct, eq=False):
         async with self._order:
             with self._changes.translating():
                 if self._transaction is not None:
-                    await self._changes.write(self._transaction, self._database.is_postgresql)
+                    await self._changes.write(self._transaction, self._database.is_postgresql, exclusive=True)
                     self._transaction = None
                     await self._stack.aclose()  # commits
                 else:
                     async with self._database.writing() as connection:
-                        await self._changes.write(connection, self._database.is_postgresql)
+                        await self._changes.write(connection, self._database.is_postgresql, exclusive=False)
 
     async def close(self, error: BaseException | None = None) -> None:
         """Ends it; what was not committed is undone. Its nodes can be looked at, and nothing more.
