@@ -191,6 +191,22 @@ def test_the_collector_passes_over_what_is_there_while_a_server_has_the_process(
     assert gc.get_freeze_count() == 0
 
 
+def failing_after(event: asyncio.Event) -> Any:
+    """A lifespan whose background task fails."""
+
+    async def fail() -> None:
+        await event.wait()
+        raise ValueError("lost")
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Any) -> Any:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(fail())
+            yield
+
+    return lifespan
+
+
 def test_the_collector_looks_at_everything_again_when_the_lifespan_ends_by_itself() -> None:
     frozen, serves = [], asyncio.Event()
 
@@ -198,17 +214,7 @@ def test_the_collector_looks_at_everything_again_when_the_lifespan_ends_by_itsel
         frozen.append(gc.get_freeze_count())
         serves.set()
 
-    async def fail() -> None:
-        await serves.wait()
-        raise ValueError("on purpose")
-
-    @contextlib.asynccontextmanager
-    async def lifespan(app: Any) -> Any:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(fail())
-            yield
-
-    create_server(handler, lifespan=lifespan).listen(0, callback=begin)
+    create_server(handler, lifespan=failing_after(serves)).listen(0, callback=begin)
     assert frozen[0] > 10_000
     assert gc.get_freeze_count() == 0
 
@@ -284,20 +290,10 @@ async def test_an_application_that_ends_by_itself_is_told(caplog: pytest.LogCapt
         def emit(self, record: logging.LogRecord) -> None:
             told.set()
 
-    async def fail() -> None:
-        await failing.wait()
-        raise ValueError("lost")
-
-    @contextlib.asynccontextmanager
-    async def lifespan(app: Any) -> Any:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(fail())
-            yield
-
     listen = Listen()
     logging.getLogger("wireloom.net.server").addHandler(listen)
     try:
-        async with create_server(handler, lifespan=lifespan):
+        async with create_server(handler, lifespan=failing_after(failing)):
             failing.set()
             await asyncio.wait_for(told.wait(), 10)
     finally:

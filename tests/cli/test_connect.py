@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,19 @@ from wireloom.errors import CLOSE_CODES
 from wireloom.wire.handshake import accept_key
 
 from .processes import COMMAND, TIMEOUT_SECONDS, Run, Start, environment
+
+DIES = """\
+import os
+
+from wireloom import App
+
+app = App()
+
+
+@app.websocket("/")
+async def die(message: str) -> None:
+    os._exit(9)
+"""
 
 
 def test_once(run: Run, chat_url: str) -> None:
@@ -45,6 +59,12 @@ def test_once_when_the_server_closes_first(run: Run, chat_url: str) -> None:
         "",
         "closed by the server: 1008 go yourself (a policy was broken)\n",
     )
+
+
+def test_once_when_the_connection_is_lost(run: Run, start: Start, directory: Path) -> None:
+    (directory / "dies.py").write_text(DIES)
+    result = run("connect", start("serve", "dies.py", "--port", "0").started(), "--once", "--send", "go")
+    assert (result.returncode, result.stdout, result.stderr) == (1, "", "ended: 1006 (the connection was lost)\n")
 
 
 def test_header_and_subprotocol(run: Run, chat_url: str) -> None:

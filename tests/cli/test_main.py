@@ -42,6 +42,14 @@ def test_help_fits_a_terminal(run: Run) -> None:
         assert max(map(len, run(*command, "--help").stdout.splitlines())) <= 100
 
 
+def test_help_says_what_is_on_and_what_is_off(run: Run) -> None:
+    said = " ".join(run("serve", "--help").stdout.split())
+    options = {
+        name: said.partition(f"--[no-]{name} ")[2].partition("[default: ")[2][:3] for name in ("docs", "compression")
+    }
+    assert options == {"docs": "on]", "compression": "off"}
+
+
 def test_output_survives_a_narrow_encoding(run: Run) -> None:
     result = run("check", "ŵ.py", PYTHONIOENCODING="latin-1")
     assert (result.returncode, result.stderr) == (1, "there is no file '?.py'\n")

@@ -112,12 +112,18 @@ def test_development_mode_shows_where_a_lifespan_fails(run: Run, directory: Path
         ("users.py:ap", "users.py has no 'ap'; did you mean 'app'?"),
         ("users:app.x", "users has no 'app.x'"),
         ("user", "there is no module 'user'; did you mean 'users'?"),
+        (
+            "asgi.py:site",
+            "asgi.py:site is neither an App nor a declaration, but of type function; an ASGI server, such as",
+        ),
+        ("asgi.py:number", "asgi.py:number is neither an App nor a declaration, but of type int\n"),
     ],
 )
 def test_a_target_that_is_none(run: Run, users: Path, target: str, message: str) -> None:
     (users / "notes.txt").write_text("x")
     (users / "code").mkdir()
     (users / "code" / "main.py").write_text("x = 1\n")
+    (users / "asgi.py").write_text("async def site(scope, receive, send): ...\n\n\nnumber = 1\n")
     for command in ("serve", "check"):
         result = run(command, target)
         assert (result.returncode, result.stdout) == (1, "")

@@ -67,6 +67,19 @@ def serve(start: Start, directory: Path, text: str, count: int = 2) -> tuple[Run
     return server, url, workers
 
 
+def lose(directory: Path, worker: int) -> None:
+    """This worker is gone, and what takes its place finds the file `now`."""
+    (directory / "now").touch()
+    os.kill(worker, signal.SIGKILL)
+
+
+def end_well(server: Running, *told: str) -> None:
+    """Ends a server, which has told this and no more."""
+    server.signal(signal.SIGTERM)
+    assert server.end() == 0
+    assert lines(server) == list(told)
+
+
 # -- a place whose worker is gone --------------------------------------------------------------------------------------
 
 
@@ -103,20 +116,18 @@ async def test_one_that_dies_soon_after_it_began_to_serve_is_no_failed_start(sta
 
 def test_one_that_cannot_start_is_tried_again_while_another_serves(start: Start, directory: Path) -> None:
     server, _, workers = serve(start, directory, APP.format(now=EXIT))
-    (directory / "now").touch()
-    os.kill(workers[0], signal.SIGKILL)
+    lose(directory, workers[0])
     server.until("the next attempt is in 2 s")
     (directory / "now").unlink()
     server.until(r"worker \d+ serves\n")
-    server.signal(signal.SIGTERM)
-    assert server.end() == 0
-    assert lines(server) == [
+    end_well(
+        server,
         "warning: worker N was ended by SIGKILL; another takes its place",
         "a worker ended with exit code 3 before it served",
         "warning: worker N did not start; the others go on, the next attempt is in 1 s",
         "warning: worker N did not start; the others go on, the next attempt is in 2 s",
         "worker N serves",
-    ]
+    )
 
 
 def test_those_that_cannot_start_end_the_server_when_no_other_serves(start: Start, directory: Path) -> None:
@@ -133,8 +144,7 @@ async def test_one_that_cannot_start_ends_no_server_where_another_has_just_begun
     start: Start, directory: Path
 ) -> None:
     server, url, (first, second) = serve(start, directory, APP.format(now=LATER_EXIT))
-    (directory / "now").touch()
-    os.kill(first, signal.SIGKILL)
+    lose(directory, first)
     server.until("starting")
     (directory / "now").unlink()
     os.kill(second, signal.SIGKILL)
@@ -162,19 +172,17 @@ def test_a_thread_holds_no_worker_that_cannot_load(start: Start, directory: Path
 
 def test_a_thread_holds_no_place_whose_worker_cannot_load(start: Start, directory: Path) -> None:
     server, _, workers = serve(start, directory, UNLOADABLE + APP.format(now="pass"))
-    (directory / "now").touch()
-    os.kill(workers[0], signal.SIGKILL)
+    lose(directory, workers[0])
     server.until("the next attempt is in 1 s")
     (directory / "now").unlink()
     server.until(r"worker \d+ serves\n")
-    server.signal(signal.SIGTERM)
-    assert server.end() == 0
-    assert lines(server) == [
+    end_well(
+        server,
         "warning: worker N was ended by SIGKILL; another takes its place",
         "main.py:5: ValueError: no",
         "warning: worker N did not start; the others go on, the next attempt is in 1 s",
         "worker N serves",
-    ]
+    )
 
 
 IMPATIENT = """\
@@ -191,8 +199,7 @@ def test_one_that_hangs_in_its_start_is_given_up_after_its_time(directory: Path)
     server = Running(("serve", "main.py", "--port", "0", "--workers", "2"), directory, {}, command)
     try:
         server.started()
-        (directory / "now").touch()
-        os.kill(int(server.until(r"worker (\d+)\n")[1]), signal.SIGKILL)
+        lose(directory, int(server.until(r"worker (\d+)\n")[1]))
         server.until("the next attempt is in 1 s")
         (directory / "now").unlink()
         server.until(r"worker \d+ serves\n")
@@ -227,8 +234,7 @@ def test_workers_come_and_go_by_signals_also_while_others_are_replaced_or_end(
 @pytest.mark.anyio
 async def test_where_fewer_are_wanted_a_vacant_place_goes_first(start: Start, directory: Path) -> None:
     server, url, (first, second) = serve(start, directory, APP.format(now=EXIT))
-    (directory / "now").touch()
-    os.kill(first, signal.SIGKILL)
+    lose(directory, first)
     server.until("the next attempt is in 1 s")
     server.signal(signal.SIGTTOU)
     server.signal(signal.SIGHUP)  # it is heeded afterwards, and says so
@@ -245,13 +251,12 @@ def test_a_restart_whose_worker_dies_says_why(start: Start, directory: Path) -> 
     (directory / "now").touch()
     server.signal(signal.SIGHUP)
     server.until("The new worker did not start; the old ones go on\n")
-    server.signal(signal.SIGTERM)
-    assert server.end() == 0
-    assert lines(server) == [
+    end_well(
+        server,
         "Restarting the workers, one by one",
         "a worker ended with exit code 3 before it served",
         "The new worker did not start; the old ones go on",
-    ]
+    )
 
 
 # -- the end -----------------------------------------------------------------------------------------------------------
@@ -259,8 +264,7 @@ def test_a_restart_whose_worker_dies_says_why(start: Start, directory: Path) -> 
 
 def test_a_vacant_place_is_no_failure_of_the_end(start: Start, directory: Path) -> None:
     server, _, workers = serve(start, directory, APP.format(now=EXIT))
-    (directory / "now").touch()
-    os.kill(workers[0], signal.SIGKILL)
+    lose(directory, workers[0])
     server.until("the next attempt is in 2 s")
     server.signal(signal.SIGTERM)
     assert server.end() == 0
@@ -299,9 +303,7 @@ def test_one_that_dies_in_its_start_while_the_server_stops_is_no_failure(
 ) -> None:
     server, _, workers = serve(start, directory, APP.format(now=DIE))
     begin_another(server, directory, workers, where)
-    server.signal(signal.SIGTERM)
-    assert server.end() == 0
-    assert lines(server) == [TAKING[where]]
+    end_well(server, TAKING[where])
 
 
 def test_an_end_waits_for_no_answer_of_workers_that_hang(start: Start, directory: Path) -> None:
